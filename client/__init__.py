@@ -1,0 +1,1 @@
+"""Everything OpenRouter: requests, the stream and its translation, the catalogue."""

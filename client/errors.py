@@ -1,0 +1,81 @@
+"""What can go wrong between us and OpenRouter, and the one shape in which a caller is told.
+
+    OpenRouterError                 carries a `Failure`, safe to show; never holds the key
+    ├── UpstreamConnectionError     DNS, refused, TLS, reset
+    ├── UpstreamTimeout             connect, silence on the wire, no event for too long
+    ├── UpstreamStatusError         a refusal before the stream (status >= 400)
+    ├── UpstreamStreamError         an `error` inside a stream that began with 200
+    └── UpstreamProtocolError       not SSE, not JSON, an empty or an oversized reply
+
+Pure module: no I/O, no clock. What upstream says is read by `client.upstream_errors`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """One thing wrong with a request: where, and what."""
+
+    where: str
+    """Path of the field, in dots: `provider.sort`, `messages.2.role`; `query.limit` for a query parameter."""
+    what: str
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The error shape of the contract, for JSON bodies and for the `error` event alike."""
+
+    error: str
+    """What happened and what to do, for a person."""
+    type: str
+    """A stable word; programs branch on it."""
+    status: int
+    """HTTP status that belongs to it, also where the stream had begun with 200."""
+    retryable: bool
+    """True when the same request may succeed later without any change."""
+    retry_after_s: float | None = None
+    details: list[Detail] = []
+    upstream: dict[str, Any] = {}
+    """What OpenRouter said: `code`, `provider`, `metadata`."""
+    suggestions: list[str] = []
+    """Model ids near the one asked for (`model_not_found`, `not_found` of a model)."""
+
+
+# omit_defaults would drop a required field only if it had a default: the first four are always present.
+
+
+class OpenRouterError(Exception):
+    """Base of everything that goes wrong on OpenRouter's side.
+
+    Attributes:
+        failure: what a caller is told.
+        upstream_status: HTTP status or error code as OpenRouter gave it; None when there was no answer.
+    """
+
+    def __init__(self, failure: Failure, *, upstream_status: int | None = None) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+        self.upstream_status = upstream_status
+
+
+class UpstreamConnectionError(OpenRouterError):
+    """No connection, or one that broke."""
+
+
+class UpstreamTimeout(OpenRouterError):
+    """Upstream took longer than the settings allow."""
+
+
+class UpstreamStatusError(OpenRouterError):
+    """Upstream refused the request before any event."""
+
+
+class UpstreamStreamError(OpenRouterError):
+    """Upstream reported an error inside a stream."""
+
+
+class UpstreamProtocolError(OpenRouterError):
+    """Upstream answered something that is not its protocol."""
