@@ -1,0 +1,116 @@
+"""Our own refusals, and the middleware that turns every failure into the one error shape.
+
+    ApiError          carries a `client.errors.Failure`; raised anywhere below a handler
+    OpenRouterError   from `client`; carries a `Failure` already
+    anything else     `internal` 500; the trace goes to the log, never to the caller
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+import msgspec
+from aiohttp import web
+
+from client.errors import Detail, Failure, OpenRouterError
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_encoder = msgspec.json.Encoder()
+
+
+class ApiError(Exception):
+    """A refusal of ours; `headers` go out with it."""
+
+    def __init__(self, failure: Failure, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+        self.headers = headers or {}
+
+
+def refuse(type_: str, status: int, error: str, *, retry_after_s: float | None = None) -> ApiError:
+    """An `ApiError` of the given type; one with `retry_after_s` is retryable."""
+    return ApiError(
+        Failure(
+            error=error,
+            type=type_,
+            status=status,
+            retryable=retry_after_s is not None,
+            retry_after_s=retry_after_s,
+        )
+    )
+
+
+def invalid_request(details: Iterable[Detail]) -> ApiError:
+    """A 422 that names every field and what is wrong with it."""
+    listed = list(details)
+    summary = "; ".join(f"{detail.where}: {detail.what}" for detail in listed)
+    return ApiError(
+        Failure(error=summary, type="invalid_request", status=422, retryable=False, details=listed)
+    )
+
+
+def failure_response(failure: Failure, headers: dict[str, str] | None = None) -> web.Response:
+    """The JSON answer for a failure, with `Retry-After` where there is something to wait for."""
+    response = web.Response(
+        body=_encoder.encode(failure),
+        status=failure.status,
+        content_type="application/json",
+        headers=headers,
+    )
+    if failure.retry_after_s is not None:
+        response.headers.setdefault("Retry-After", str(max(1, round(failure.retry_after_s))))
+    return response
+
+
+_HTTP_TYPES = {
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+}
+
+
+def _http_failure(exc: web.HTTPException, request: web.Request) -> ApiError:
+    if isinstance(exc, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(exc.allowed_methods))
+        error = f"{request.method} is not possible on {request.path}; use {allowed}."
+        refusal = refuse("method_not_allowed", 405, error)
+        refusal.headers["Allow"] = allowed
+        return refusal
+    if exc.status == 404:
+        return refuse("not_found", 404, f"There is nothing at {request.path}; see the README for the routes.")
+    type_ = _HTTP_TYPES.get(exc.status, "invalid_request")
+    return refuse(type_, exc.status, exc.text or exc.reason)
+
+
+@web.middleware
+async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The outermost edge: one error shape for everything that a handler raises."""
+    try:
+        return await handler(request)
+    except (ApiError, OpenRouterError, web.HTTPException) as exc:
+        if request.writer.output_size > 0:  # aiohttp would write a second head into the open stream
+            raise
+        if isinstance(exc, web.HTTPException):
+            if exc.status < 400:
+                raise
+            exc = _http_failure(exc, request)
+        headers = exc.headers if isinstance(exc, ApiError) else None
+        return failure_response(exc.failure, headers)
+    except Exception:
+        if request.writer.output_size > 0:
+            raise
+        logger.exception("%s %s failed", request.method, request.path)
+        failure = Failure(
+            error="The server failed to handle this request; its log has the details.",
+            type="internal",
+            status=500,
+            retryable=False,
+        )
+        return failure_response(failure)
+
