@@ -1,49 +1,146 @@
 """The settings of `client`, as sections that `server.config` puts together.
 
-Every field's default, range and description is stated here once; `config.toml`, the README and the error
-messages follow it.
+Every field's default, range, unit and environment variable is stated here once; `config.toml`, the README and
+the error messages follow it. Building a section reads nothing: no file, no environment.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """Marks a field with the environment variable that sets it."""
+
+    name: str
+
+
+def is_unset(value: object) -> bool:
+    """Whether a value stands for "not set": blank text, or a `${NAME}` that nobody filled in."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return isinstance(value, str) and (not value.strip() or value.lstrip().startswith("${"))
 
 
 class Section(BaseModel):
-    """A frozen group of settings that knows no other key."""
+    """A frozen group of settings that knows no other key; an unset value leaves the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,  # a TOML `port = "8000"` or `port = true` is a mistake; text is parsed by server.config
+        allow_inf_nan=False,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,  # the input may be a key
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_unset(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if not is_unset(value)}
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether the text holds a line break, a tab or any other control character."""
+    return any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def _check_header(text: str) -> str:
+    """Refuses what would split or break an HTTP header."""
+    if has_control_characters(text):
+        raise ValueError("must not hold line breaks or other control characters: it is sent as an HTTP header")
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError("must hold only Latin-1 characters: it is sent as an HTTP header") from None
+    return text
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    return SecretStr(_check_header(key.get_secret_value().strip()))
+
+
+def _check_base_url(url: str) -> str:
+    """An absolute http(s) URL to which paths can be appended, without its trailing slash."""
+    if has_control_characters(url) or " " in url:
+        raise ValueError("must not hold spaces or control characters")
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # raises for a port that is no number
+    except ValueError as exc:
+        raise ValueError(f"must be a URL: {exc}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL that begins with http:// or https:// and names a host")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password; the key belongs in OPENROUTER_API_KEY")
+    if "?" in url or "#" in url:
+        raise ValueError("must not hold a query or a fragment: paths are appended to it")
+    return url.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+HeaderText = Annotated[str, AfterValidator(_check_header)]
+HeaderSecret = Annotated[SecretStr, AfterValidator(_check_key)]
 
 
 class UpstreamConfig(Section):
     """Where OpenRouter is and how long to wait for it."""
 
-    base_url: str = "https://openrouter.ai/api/v1"
-    api_key: SecretStr | None = None
-    http_referer: str | None = None
-    x_title: str | None = None
-    model: str = "openai/gpt-4o-mini"
-    timeout_s: Annotated[float, Field(gt=0)] = 300.0
-    connect_timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    idle_timeout_s: Annotated[float, Field(gt=0)] = 90.0
-    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
-    max_event_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    base_url: Annotated[BaseUrl, Env("OPENROUTER_BASE_URL")] = "https://openrouter.ai/api/v1"
+    """Any OpenRouter- or OpenAI-compatible base URL; kept without a trailing slash."""
+    api_key: HeaderSecret | None = None
+    """Sent as Bearer. Never read from `config.toml`."""
+    http_referer: Annotated[HeaderText | None, Env("HTTP_REFERER")] = None
+    """Sent as `HTTP-Referer`."""
+    x_title: Annotated[HeaderText | None, Env("X_TITLE")] = None
+    """Sent as `X-OpenRouter-Title` and `X-Title`."""
+    model: Annotated[str, Env("MODEL_NAME")] = "openai/gpt-4o-mini"
+    """Used when the caller names no model."""
+    timeout_s: Annotated[float, Field(gt=0), Env("API_TIMEOUT")] = 300.0
+    """Longest wait for the model's next event; the whole answer has no limit."""
+    connect_timeout_s: Annotated[float, Field(gt=0), Env("OPENROUTER_CONNECT_TIMEOUT")] = 10.0
+    """TCP and TLS together."""
+    idle_timeout_s: Annotated[float, Field(gt=0), Env("OPENROUTER_IDLE_TIMEOUT")] = 90.0
+    """Longest silence on the wire; comment lines count as life."""
+    max_retries: Annotated[int, Field(ge=0, le=10), Env("OPENROUTER_MAX_RETRIES")] = 2
+    """Only before the model's first event."""
+    max_event_bytes: Annotated[int, Field(ge=1024), Env("MAX_EVENT_BYTES")] = 64 * 1024 * 1024
+    """A larger event is a protocol error."""
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether nothing can be asked without a key: true for OpenRouter itself, false for other hosts."""
+        host = urlsplit(self.base_url).hostname or ""
+        return host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
 
 class ModelsConfig(Section):
     """How long the catalogue is kept."""
 
-    ttl_s: Annotated[float, Field(ge=0)] = 300.0
+    ttl_s: Annotated[float, Field(ge=0), Env("MODELS_TTL")] = 300.0
+    """Age at which the catalogue is refreshed."""
 
 
 class StreamsConfig(Section):
     """How long an answer outlives its readers, and how much is kept of it."""
 
-    grace_s: Annotated[float, Field(ge=0)] = 10.0
-    max_grace_s: Annotated[float, Field(ge=0)] = 600.0
-    retain_s: Annotated[float, Field(ge=0)] = 300.0
-    max_log_bytes: Annotated[int, Field(ge=65536)] = 8 * 1024 * 1024
-    max_total_bytes: Annotated[int, Field(ge=65536)] = 256 * 1024 * 1024
-    max_active: Annotated[int, Field(ge=1)] = 1000
+    grace_s: Annotated[float, Field(ge=0), Env("STREAM_GRACE")] = 10.0
+    """How long a running answer goes on with no reader; 0 stops it at once."""
+    max_grace_s: Annotated[float, Field(ge=0), Env("STREAM_MAX_GRACE")] = 600.0
+    """Longest grace that a request may ask for."""
+    retain_s: Annotated[float, Field(ge=0), Env("STREAM_RETAIN")] = 300.0
+    """How long a finished log can be read."""
+    max_log_bytes: Annotated[int, Field(ge=65536), Env("STREAM_MAX_LOG_BYTES")] = 8 * 1024 * 1024
+    """Per stream; a full log slows upstream down to the speed of its readers."""
+    max_total_bytes: Annotated[int, Field(ge=65536), Env("STREAM_MAX_TOTAL_BYTES")] = 256 * 1024 * 1024
+    """All logs together; the oldest finished ones go first."""
+    max_active: Annotated[int, Field(ge=1), Env("MAX_STREAMS")] = 1000
+    """More running answers than this are refused."""
