@@ -1,0 +1,136 @@
+"""The command line, and what it prints about the settings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from client.config import UpstreamConfig
+from server.commands import (
+    EX_CONFIG,
+    ServerArgs,
+    add_shared_arguments,
+    check_config,
+    missing_key_message,
+    parse_server_args,
+    print_config,
+    program_version,
+    shared_flags,
+)
+from server.config import Config, Flags, setting_fields
+
+
+def test_without_arguments_no_flag_is_set() -> None:
+    assert parse_server_args([]) == ServerArgs(Flags(), check_config=False)
+
+
+def test_every_flag_of_the_server_is_read() -> None:
+    argv = ["--config", "f", "--host", "h", "--port", "p", "--sandbox", "--check-config"]
+    flags = Flags(config="f", host="h", port="p", sandbox=True)
+    assert parse_server_args(argv) == ServerArgs(flags, check_config=True)
+
+
+@pytest.mark.parametrize("argv", [["--unknown"], ["--sand"], ["extra"], ["--port"]])
+def test_an_unknown_argument_ends_with_the_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_server_args(argv)
+    assert caught.value.code == 2
+    assert "usage: openrouter-server" in capsys.readouterr().err
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_server_args(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"openrouter-server {program_version()}\n"
+
+
+def test_the_shared_flags_serve_another_command() -> None:
+    parser = argparse.ArgumentParser(prog="openrouter-mcp")
+    add_shared_arguments(parser)
+    assert shared_flags(parser.parse_args(["--config", "f", "--sandbox"])) == Flags(config="f", sandbox=True)
+
+
+def test_check_config_prints_every_setting_with_its_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text('[server]\ncors_origins = ["https://a"]\n[upstream]\nx_title = "ü"\n')
+    (tmp_path / ".env").write_text("API_TIMEOUT=5\n")
+    environ = {"OPENROUTER_API_KEY": "hush-key", "SERVER_TOKENS": "hush-a,hush-b", "HOST": "::1"}
+    assert check_config(Flags(port="0"), environ, tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "hush" not in out
+    lines = out.splitlines()
+    keys = [f"{section}.{key}" for section, key in setting_fields()]
+    assert [line.split(" = ")[0] for line in lines[1:]] == [*keys, "tokens", "sandbox"]
+    file = tmp_path / "config.toml"
+    for line in (
+        f"# config file: {file}",
+        f'upstream.x_title = "ü"  # {file}',
+        "upstream.api_key = ********  # environment variable OPENROUTER_API_KEY",
+        "tokens = ********  # environment variable SERVER_TOKENS",
+        f"upstream.timeout_s = 5.0  # {tmp_path / '.env'} API_TIMEOUT",
+        f'server.cors_origins = ["https://a"]  # {file}',
+        'server.host = "::1"  # environment variable HOST',
+        "server.port = 0  # flag --port",
+        'upstream.http_referer = ""  # default',
+        "sandbox = false  # default",
+    ):
+        assert line in lines
+
+
+def test_check_config_prints_every_problem_after_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"PORT": "x", "CORS_ORIGINS": "*", "SERVER_TOKENS": "hush hush"}
+    assert check_config(Flags(), environ, tmp_path) == EX_CONFIG
+    out, err = capsys.readouterr()
+    assert "# config file: none\n" in out
+    assert "# server.port: invalid, see the problems\n" in out
+    assert "# server.cors_origins: invalid, see the problems\n" in out
+    for told in (
+        "PORT: server.port",
+        "CORS_ORIGINS: server.cors_origins[0]",
+        "SERVER_TOKENS: tokens",
+        "no key",
+    ):
+        assert told in err
+    assert "hush" not in out + err
+
+
+def test_check_config_says_that_the_server_would_not_start_without_a_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_config(Flags(), {}, tmp_path) == EX_CONFIG
+    assert "There is no key" in capsys.readouterr().err
+    assert check_config(Flags(sandbox=True), {}, tmp_path) == 0
+    assert "sandbox = true  # flag --sandbox\n" in capsys.readouterr().out
+
+
+def test_a_key_file_that_cannot_be_read_is_not_also_called_a_missing_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_config(Flags(), {"OPENROUTER_API_KEY_FILE": "nowhere"}, tmp_path) == EX_CONFIG
+    err = capsys.readouterr().err
+    assert "nowhere cannot be read" in err
+    assert "There is no key" not in err
+
+
+def test_the_missing_key_message_names_the_three_ways_on() -> None:
+    message = missing_key_message(Config())
+    assert message is not None
+    for way in ("OPENROUTER_API_KEY", "--sandbox", "upstream.base_url"):
+        assert way in message
+
+
+def test_no_key_is_missed_where_none_is_needed() -> None:
+    assert missing_key_message(Config(sandbox=True)) is None
+    assert missing_key_message(Config(upstream=UpstreamConfig(base_url="http://localhost/v1"))) is None
+
+
+def test_defaults_print_without_any_file(capsys: pytest.CaptureFixture[str]) -> None:
+    print_config(Config())
+    assert "server.port = 8000  # default\n" in capsys.readouterr().out
