@@ -1,8 +1,8 @@
 """Our own refusals, and the middleware that turns every failure into the one error shape.
 
-    ApiError          carries a `client.errors.Failure`; raised anywhere below a handler
-    OpenRouterError   from `client`; carries a `Failure` already
-    anything else     `internal` 500; the trace goes to the log, never to the caller
+ApiError          carries a `client.errors.Failure`; raised anywhere below a handler
+OpenRouterError   from `client`; carries a `Failure` already
+anything else     `internal` 500; the trace goes to the log, never to the caller
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def invalid_request(details: Iterable[Detail]) -> ApiError:
     """A 422 that names every field and what is wrong with it."""
     listed = list(details)
     summary = "; ".join(f"{detail.where}: {detail.what}" for detail in listed)
-    return ApiError(
-        Failure(error=summary, type="invalid_request", status=422, retryable=False, details=listed)
-    )
+    return ApiError(Failure(error=summary, type="invalid_request", status=422, retryable=False, details=listed))
 
 
 def failure_response(failure: Failure, headers: dict[str, str] | None = None) -> web.Response:
@@ -113,4 +111,3 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
             retryable=False,
         )
         return failure_response(failure)
-

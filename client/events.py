@@ -1,0 +1,142 @@
+"""The typed events of an answer, one class each, and their union.
+
+Every stream of events is: at most one `StreamStarted`, then deltas in upstream's order, then at most one each of
+`ReasoningDetails`, `UsageReport` and `StreamFailed`, and exactly one `Done`, last. Pure module: knows nothing of
+SSE, JSON or HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from client.errors import Failure
+
+
+class StreamStarted(msgspec.Struct, frozen=True, gc=False):
+    """The model's first chunk came."""
+
+    generation_id: str | None
+    model: str | None
+    provider: str | None
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of thinking, as text."""
+
+    text: str
+
+
+class ContentDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the visible answer."""
+
+    text: str
+
+
+class RefusalDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the text with which the model declines."""
+
+    text: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a tool call; `id` and `name` are set on its first piece only."""
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """A whole tool call; `complete` is false when its JSON was cut off and it must not be run."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+    complete: bool
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """A citation or a parsed file, as upstream gave it."""
+
+    annotation: dict[str, Any]
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image object, as upstream gave it."""
+
+    image: dict[str, Any]
+
+
+class Audio(msgspec.Struct, frozen=True):
+    """A piece of audio, as upstream gave it."""
+
+    audio: dict[str, Any]
+
+
+class ReasoningDetails(msgspec.Struct, frozen=True):
+    """All reasoning entries, merged and ready to be sent back on the next turn."""
+
+    reasoning_details: list[Any]
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """What the answer cost, with upstream's usage object whole.
+
+    Attributes:
+        usage: OpenRouter's object, untouched.
+        total_cost: USD, own-key charges included; None when upstream gave no cost.
+        duration_ms: from sending the request to this report.
+        time_to_first_token_ms: None when no token came.
+        tokens_per_second: completion tokens over the time after the first token; None when unknown.
+    """
+
+    usage: dict[str, Any]
+    generation_id: str | None
+    model: str | None
+    provider: str | None
+    total_cost: float | None
+    duration_ms: int
+    time_to_first_token_ms: int | None
+    tokens_per_second: float | None
+
+
+class StreamFailed(msgspec.Struct, frozen=True):
+    """Something went wrong; what was sent before stays valid."""
+
+    failure: Failure
+
+
+class Done(msgspec.Struct, frozen=True, gc=False):
+    """The end.
+
+    Attributes:
+        completed: false after a failure or a stop.
+        finish_reason: upstream's word, or `cancelled`, `abandoned`, `interrupted`, `shutting_down`.
+        warning: set when the answer is whole but upstream ended it unusually (`missing_done_marker`).
+    """
+
+    completed: bool
+    finish_reason: str | None
+    native_finish_reason: str | None
+    warning: str | None = None
+
+
+ChatEvent = (
+    StreamStarted
+    | ReasoningDelta
+    | ContentDelta
+    | RefusalDelta
+    | ToolCallDelta
+    | ToolCall
+    | Annotation
+    | Image
+    | Audio
+    | ReasoningDetails
+    | UsageReport
+    | StreamFailed
+    | Done
+)

@@ -1,0 +1,279 @@
+"""The only place that talks to OpenRouter: one POST that streams, and GETs of JSON.
+
+aiohttp's exceptions stop here; what leaves is `client.errors`. Nothing is parsed here but error bodies. Redirects are
+not followed: the key belongs to one host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from client.chunks import decode_json
+from client.config import UpstreamConfig
+from client.errors import (
+    Failure,
+    OpenRouterError,
+    UpstreamConnectionError,
+    UpstreamProtocolError,
+    UpstreamStatusError,
+    UpstreamTimeout,
+)
+from client.upstream_errors import clean_text, failure_of_body
+
+_MAX_ERROR_BODY_BYTES = 65_536
+_MAX_JSON_BODY_BYTES = 64 * 1024 * 1024
+_GET_TIMEOUT_S = 30.0
+
+
+def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
+    """The session that everything in the process shares: no cookies, no limit of connections, no total time-out."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s),
+        auto_decompress=True,
+        headers={"User-Agent": "openrouter-sse-backend"},
+    )
+
+
+class UpstreamReply:
+    """A reply to a chat request, its body still to be read."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.is_event_stream = response.content_type == "text/event-stream"
+        self.content_type = response.content_type
+        self.generation_id = response.headers.get("X-Generation-Id")
+
+    @property
+    def has_ended(self) -> bool:
+        """True when the body was read to its end."""
+        return self._response.content.at_eof()
+
+    async def read(self) -> bytes:
+        """What has come since the last call, waiting for it; empty at the end.
+
+        Raises:
+            UpstreamConnectionError: the connection broke.
+        """
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as exc:
+            raise _connection_error(exc) from exc
+
+    async def read_all(self, max_bytes: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            UpstreamConnectionError: the connection broke.
+            UpstreamProtocolError: the body is larger than `max_bytes`.
+        """
+        with _mapped_errors():
+            return await _read_bounded(self._response, max_bytes)
+
+
+class OpenRouterClient:
+    """OpenRouter, or anything that speaks like it."""
+
+    def __init__(self, session: aiohttp.ClientSession, config: UpstreamConfig) -> None:
+        self.config = config
+        self._session = session
+        self._headers = _headers_of(config)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s)
+        self._chat_headers = {
+            **self._headers,
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",  # compression delays events
+            "Content-Type": "application/json",
+        }
+
+    @property
+    def base_url(self) -> str:
+        """The base URL, without a slash at its end."""
+        return self.config.base_url
+
+    @property
+    def host(self) -> str:
+        """Host and port of the base URL, for people."""
+        return urlsplit(self.base_url).netloc
+
+    @asynccontextmanager
+    async def open_chat(self, body: Mapping[str, Any]) -> AsyncIterator[UpstreamReply]:
+        """Sends a chat request; the reply's head has come when the block begins.
+
+        The socket is closed when the block ends before the body does.
+
+        Raises:
+            UpstreamConnectionError: no connection.
+            UpstreamStatusError: a status of 400 and more.
+            UpstreamProtocolError: a redirect.
+        """
+        data = json.dumps(body, separators=(",", ":")).encode()
+        with _mapped_errors():
+            response = await self._session.post(
+                self._url("/chat/completions"),
+                data=data,
+                headers=self._chat_headers,
+                allow_redirects=False,
+                timeout=self._timeout,
+            )
+        try:
+            await _refuse_bad_status(response)
+            yield UpstreamReply(response)
+        finally:
+            if response.content.at_eof() and response.content.exception() is None:
+                response.release()
+            else:
+                response.close()
+
+    async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """The JSON that a GET of `path` (below the base URL, sent as it is) answers.
+
+        Raises:
+            OpenRouterError: one of its kinds.
+        """
+        with _mapped_errors():
+            try:
+                async with (
+                    asyncio.timeout(_GET_TIMEOUT_S),
+                    self._session.get(
+                        self._url(path, params),
+                        headers={**self._headers, "Accept": "application/json"},
+                        allow_redirects=False,
+                        timeout=self._timeout,
+                    ) as response,
+                ):
+                    await _refuse_bad_status(response)
+                    return self._json_of(await _read_bounded(response, _MAX_JSON_BODY_BYTES), path)
+            except TimeoutError as exc:
+                raise _timeout(f"did not answer {path} within {_GET_TIMEOUT_S:g} s") from exc
+
+    def _url(self, path: str, params: Mapping[str, str] | None = None) -> URL:
+        url = URL(self.base_url + path, encoded=True)
+        return url.with_query(params) if params else url
+
+    def _json_of(self, body: bytes, path: str) -> Any:
+        found = decode_json(body)
+        if found is None:
+            raise _protocol_error(f"{self.host} answered {path} with something that is not JSON{_peek(body)}")
+        return found
+
+
+def _headers_of(config: UpstreamConfig) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if config.api_key is not None:
+        headers["Authorization"] = f"Bearer {config.api_key.get_secret_value()}"
+    if config.http_referer:
+        headers["HTTP-Referer"] = config.http_referer
+    if config.x_title:
+        headers["X-OpenRouter-Title"] = config.x_title
+        headers["X-Title"] = config.x_title
+    return headers
+
+
+async def _refuse_bad_status(response: aiohttp.ClientResponse) -> None:
+    if response.status < 300:
+        return
+    if response.status < 400:
+        raise _protocol_error(
+            f"{response.url.host} answered with a redirect ({response.status}), which is not followed with the key; "
+            "set upstream.base_url to where it leads"
+        )
+    body = await _read_head(response, _MAX_ERROR_BODY_BYTES)
+    failure = failure_of_body(response.status, response.headers, body, time.time())
+    raise UpstreamStatusError(failure, upstream_status=response.status)
+
+
+async def _read_head(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The beginning of an error body; one that breaks off still tells something."""
+    pieces = bytearray()
+    try:
+        async with asyncio.timeout(5):
+            while len(pieces) < max_bytes and (piece := await response.content.readany()):
+                pieces += piece
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        pass
+    return bytes(pieces[:max_bytes])
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    pieces = bytearray()
+    while piece := await response.content.readany():
+        pieces += piece
+        if len(pieces) > max_bytes:
+            raise _protocol_error(f"{response.url.host} answered with more than {max_bytes} bytes")
+    return bytes(pieces)
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    """aiohttp's exceptions as ours."""
+    try:
+        yield
+    except OpenRouterError:
+        raise
+    except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as exc:
+        raise _connection_timeout() from exc
+    except (aiohttp.ClientError, OSError) as exc:
+        raise _connection_error(exc) from exc
+
+
+def _connection_error(exc: Exception) -> OpenRouterError:
+    """No connection or a broken one; the text names the cause, never the request."""
+    if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return _protocol_error("upstream.base_url is not a URL that can be requested")
+    certificate = isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
+    cause = clean_text(str(exc) or type(exc).__name__, 200)
+    return UpstreamConnectionError(
+        Failure(
+            error=f"No connection to OpenRouter, or it broke: {cause}. Check the network and upstream.base_url.",
+            type="upstream_unavailable",
+            status=502,
+            retryable=not certificate,
+        )
+    )
+
+
+def _connection_timeout() -> OpenRouterError:
+    return UpstreamConnectionError(
+        Failure(
+            error="OpenRouter could not be reached within upstream.connect_timeout_s; check the network.",
+            type="upstream_timeout",
+            status=504,
+            retryable=True,
+        )
+    )
+
+
+def _timeout(what: str) -> UpstreamTimeout:
+    return UpstreamTimeout(
+        Failure(error=f"OpenRouter {what}; try again.", type="upstream_timeout", status=504, retryable=True)
+    )
+
+
+def _protocol_error(what: str) -> UpstreamProtocolError:
+    return UpstreamProtocolError(
+        Failure(error=f"{what}; check upstream.base_url.", type="upstream_protocol", status=502, retryable=False)
+    )
+
+
+def not_a_stream(reply: UpstreamReply, body: bytes) -> UpstreamProtocolError:
+    """The failure for a reply of 200 that is neither events nor JSON: mostly a web page."""
+    return _protocol_error(
+        f"OpenRouter's base URL answered the chat request with {reply.content_type or 'no content type'}{_peek(body)}"
+    )
+
+
+def _peek(body: bytes) -> str:
+    text = clean_text(body[:400].decode("utf-8", "replace"), 80)
+    return f" ({text})" if text else ""

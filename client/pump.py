@@ -1,0 +1,242 @@
+"""Reads one answer from OpenRouter to its end, whatever happens, and hands its events on.
+
+The retries before the first event and the time limits live here. Time is looked at once a read and once a deadline,
+never per event: a timer fires at the nearest limit, and is set anew when life was seen since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from client.errors import (
+    Failure,
+    OpenRouterError,
+    UpstreamConnectionError,
+    UpstreamStreamError,
+    UpstreamTimeout,
+)
+from client.events import ChatEvent, StreamFailed
+from client.openrouter import OpenRouterClient, UpstreamReply, not_a_stream
+from client.retry import retry_delay_s
+from client.translate import EMPTY_REPLY, INTERRUPTED, ChatTranslator, State
+
+logger = logging.getLogger(__name__)
+
+_LINGER_S = 2.0
+"""How long the end of a connection is waited for once all that matters has come."""
+
+_REUSE_S = 1.0
+"""How long the last byte after `[DONE]` is waited for, so that the connection can be used again."""
+
+
+class Sink(Protocol):
+    """Where the events go."""
+
+    def opened(self, generation_id: str | None) -> None:
+        """Upstream accepted the request."""
+
+    def refused(self, failure: Failure) -> None:
+        """Upstream refused the request, and will not be asked again."""
+
+    async def append(self, events: list[ChatEvent]) -> None:
+        """Takes the events of one read."""
+
+    @property
+    def is_full(self) -> bool:
+        """True when nothing more shall be read now."""
+
+    async def wait_room(self) -> None:
+        """Returns when `is_full` is false again."""
+
+
+class Pump:
+    """One answer under way.
+
+    Attributes:
+        translator: that of the current attempt; it knows generation, model, usage and times.
+        retries: attempts after the first.
+    """
+
+    def __init__(self, openrouter: OpenRouterClient, body: Mapping[str, Any], sink: Sink) -> None:
+        self.retries = 0
+        self._openrouter = openrouter
+        self._config = openrouter.config
+        self._body = body
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self.translator = self._new_translator()
+        self._last_read_s = 0.0
+        self._waits_for_room = False
+        self._has_handed_on = False
+        self._expired: Failure | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Attempts until one gets through; the last event handed on is `Done`."""
+        while True:
+            try:
+                await self._attempt()
+                return
+            except OpenRouterError as error:
+                delay_s = self._delay_s(error)
+                if delay_s is None:
+                    await self._give_up(error)
+                    return
+                logger.info("upstream %s; trying again in %.1f s", error.failure.type, delay_s)
+            self.retries += 1
+            await asyncio.sleep(delay_s)
+            self.translator = self._new_translator()
+
+    def _new_translator(self) -> ChatTranslator:
+        return ChatTranslator(self._loop.time, max_event_bytes=self._config.max_event_bytes)
+
+    def _delay_s(self, error: OpenRouterError) -> float | None:
+        """Never again once an event was handed on."""
+        if self._has_handed_on:
+            return None
+        return retry_delay_s(error, self.retries, self._config.max_retries)
+
+    async def _give_up(self, error: OpenRouterError) -> None:
+        if self.translator.has_begun:
+            failure = INTERRUPTED if isinstance(error, UpstreamConnectionError) else error.failure
+        else:
+            failure = error.failure
+            self._sink.refused(failure)
+        await self._hand_on(self.translator.close(failure))
+
+    async def _hand_on(self, events: list[ChatEvent]) -> None:
+        self._has_handed_on = True
+        await self._sink.append(events)
+
+    # -- one attempt --------------------------------------------------------------------------------------------
+
+    async def _attempt(self) -> None:
+        self._expired = None
+        self._last_read_s = self._loop.time()
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._watch(limit)
+                async with self._openrouter.open_chat(self._body) as reply:
+                    await self._take_reply(reply, limit)
+        except TimeoutError:
+            if self._expired is None:
+                raise
+            raise UpstreamTimeout(self._expired) from None
+        finally:
+            self._unwatch()
+
+    async def _take_reply(self, reply: UpstreamReply, limit: asyncio.Timeout) -> None:
+        self.translator.generation_id = reply.generation_id
+        if not reply.is_event_stream:
+            await self._take_whole(reply)
+            return
+        self._sink.opened(reply.generation_id)
+        await self._take_events(reply, limit)
+        self._unwatch()
+        if not reply.has_ended:
+            await _read_rest(reply)
+
+    async def _take_events(self, reply: UpstreamReply, limit: asyncio.Timeout) -> None:
+        translator, sink, loop = self.translator, self._sink, self._loop
+        lingering = False
+        while translator.state is not State.DONE:
+            if sink.is_full:
+                await self._wait_room()
+            data = await reply.read()
+            self._last_read_s = loop.time()
+            events = translator.receive_data(data) if data else translator.receive_eof()
+            if events:
+                if not self._has_handed_on:
+                    self._retry_if_failed(events)
+                await self._hand_on(events)
+                if translator.is_lingering and not lingering:
+                    lingering = True
+                    self._watch(limit)
+
+    async def _take_whole(self, reply: UpstreamReply) -> None:
+        """A reply that is no event stream: a whole completion, an error under status 200, or a stranger."""
+        body = await reply.read_all(self._config.max_event_bytes)
+        if not body.strip():
+            raise UpstreamStreamError(EMPTY_REPLY)
+        if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and "json" not in reply.content_type:
+            raise not_a_stream(reply, body)
+        events = self.translator.receive_completion(body)
+        if not self.translator.has_begun:
+            self._retry_if_failed(events)
+            self._sink.refused(_failure_in(events))
+        else:
+            self._sink.opened(self.translator.generation_id)
+        await self._hand_on(events)
+
+    def _retry_if_failed(self, events: list[ChatEvent]) -> None:
+        """An error that is the first thing a stream says may be tried again: nothing was passed on yet."""
+        failed = next((event for event in events if isinstance(event, StreamFailed)), None)
+        if failed is None:
+            return
+        code = failed.failure.upstream.get("code")
+        error = UpstreamStreamError(failed.failure, upstream_status=code if isinstance(code, int) else None)
+        if self._delay_s(error) is not None:
+            raise error
+
+    async def _wait_room(self) -> None:
+        """Not reading is no silence of upstream's."""
+        self._waits_for_room = True
+        try:
+            await self._sink.wait_room()
+        finally:
+            self._waits_for_room = False
+            self._last_read_s = self.translator.last_event_s = self._loop.time()
+
+    # -- time limits --------------------------------------------------------------------------------------------
+
+    def _watch(self, limit: asyncio.Timeout) -> None:
+        """Sets the timer for the nearest limit, or ends the attempt when that has passed."""
+        self._unwatch()
+        now_s = self._loop.time()
+        deadline_s, failure = self._deadline()
+        if self._waits_for_room:
+            deadline_s = now_s + self._config.idle_timeout_s
+        if now_s >= deadline_s:
+            self._expired = failure
+            limit.reschedule(now_s)
+        else:
+            self._timer = self._loop.call_at(deadline_s, self._watch, limit)
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _deadline(self) -> tuple[float, Failure]:
+        if self.translator.is_lingering:
+            return self._last_read_s + _LINGER_S, INTERRUPTED
+        idle_s = self._last_read_s + self._config.idle_timeout_s
+        event_s = self.translator.last_event_s + self._config.timeout_s
+        if idle_s <= event_s:
+            return idle_s, _timed_out("has been silent for", self._config.idle_timeout_s, "idle_timeout_s")
+        return event_s, _timed_out("has sent no event for", self._config.timeout_s, "timeout_s")
+
+
+async def _read_rest(reply: UpstreamReply) -> None:
+    """Reads on to the end of the body: a connection that is let go before is closed, not used again."""
+    with suppress(OpenRouterError, TimeoutError):
+        async with asyncio.timeout(_REUSE_S):
+            while await reply.read():
+                pass
+
+
+def _timed_out(what: str, seconds: float, setting: str) -> Failure:
+    return Failure(
+        error=f"OpenRouter {what} {seconds:g} s (upstream.{setting}); try again or choose another model.",
+        type="upstream_timeout",
+        status=504,
+        retryable=True,
+    )
+
+
+def _failure_in(events: list[ChatEvent]) -> Failure:
+    return next((event.failure for event in events if isinstance(event, StreamFailed)), EMPTY_REPLY)

@@ -1,0 +1,82 @@
+"""Merging `reasoning_details` fragments for replay.
+
+The rule: walk the entries in arrival order; an entry of the same type and index as the last merged one
+continues it, anything else starts a new entry; drop nothing, keep the order. Claude and Gemini reject a turn whose
+entries were altered. Pure module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_APPENDED = ("text", "summary", "data")
+_OVERWRITTEN = ("signature", "id", "format")
+
+
+class ReasoningMerger:
+    """Collects the entries of one answer."""
+
+    def __init__(self) -> None:
+        self._entries: list[Any] = []
+        self._pieces: dict[str, list[str]] = {}  # of the last entry, by field: joined once, not per fragment
+
+    def add(self, entries: list[Any]) -> None:
+        """Takes the `reasoning_details` of one chunk."""
+        for entry in entries:
+            if not isinstance(entry, dict):
+                self._start(entry)
+            elif self._continues(entry):
+                self._continue(entry)
+            else:
+                self._start(dict(entry))
+
+    def merged(self) -> list[Any]:
+        """The merged entries so far."""
+        self._join()
+        return self._entries
+
+    def _continues(self, entry: dict[str, Any]) -> bool:
+        last = self._entries[-1] if self._entries else None
+        return (
+            isinstance(last, dict)
+            and last.get("type") == entry.get("type")
+            and last.get("index") == entry.get("index")
+            and _same_block(last, entry)
+        )
+
+    def _start(self, entry: Any) -> None:
+        self._join()
+        self._entries.append(entry)
+
+    def _continue(self, entry: dict[str, Any]) -> None:
+        last = self._entries[-1]
+        for field, value in entry.items():
+            if field in _APPENDED and isinstance(value, str):
+                self._pieces.setdefault(field, [_text(last.get(field))]).append(value)
+            elif field in _OVERWRITTEN:
+                if value:
+                    last[field] = value
+            elif last.get(field) is None:
+                last[field] = value
+
+    def _join(self) -> None:
+        for field, pieces in self._pieces.items():
+            self._entries[-1][field] = "".join(pieces)
+        self._pieces = {}
+
+
+def _same_block(last: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """Server tool calls are whole objects, told apart by their id; unknown types are kept as they are."""
+    return entry.get("type") in ("reasoning.text", "reasoning.summary", "reasoning.encrypted") and (
+        not entry.get("id") or not last.get("id") or entry["id"] == last["id"]
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def text_of(entries: list[Any]) -> str:
+    """The readable text of a chunk's entries, for chunks that have no `reasoning` of their own."""
+    pieces = (_text(entry.get("text")) or _text(entry.get("summary")) for entry in entries if isinstance(entry, dict))
+    return "".join(pieces)

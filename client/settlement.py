@@ -1,0 +1,129 @@
+"""The true cost of an answer that ended before upstream told it.
+
+It is not guessed: OpenRouter's `/generation` knows it some seconds after the end. It is looked up in the background,
+a bounded number at a time, and never holds up a reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from client.errors import OpenRouterError
+from client.openrouter import OpenRouterClient
+from client.usage import total_cost_of
+
+logger = logging.getLogger(__name__)
+
+_DELAYS_S = (1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_AT_ONCE = 8
+_MOST_PENDING = 1000
+
+
+class Settlement:
+    """What is known of a stream's cost.
+
+    Attributes:
+        usage: upstream's usage object, or one made of `/generation`; None while unknown.
+        is_settled: whether upstream itself has stated the cost.
+    """
+
+    def __init__(self) -> None:
+        self.usage: dict[str, Any] | None = None
+        self.is_settled = False
+
+    def state(self, usage: dict[str, Any]) -> None:
+        """Upstream has said what it cost."""
+        self.usage = usage
+        self.is_settled = True
+
+    @property
+    def total_cost(self) -> float | None:
+        """USD; None while unknown."""
+        return None if self.usage is None else total_cost_of(self.usage)
+
+
+class Settled(Protocol):
+    """What is settled: a stream."""
+
+    id: str
+    generation_id: str | None
+    settlement: Settlement
+
+
+class Settler:
+    """Looks up what was not told."""
+
+    def __init__(self, openrouter: OpenRouterClient, delays_s: tuple[float, ...] = _DELAYS_S) -> None:
+        self._openrouter = openrouter
+        self._delays_s = delays_s
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def pending(self) -> int:
+        """Look-ups under way."""
+        return len(self._tasks)
+
+    def settle(self, stream: Settled) -> None:
+        """Begins the look-up for an answer whose cost upstream did not tell."""
+        if stream.settlement.is_settled or stream.generation_id is None:
+            return
+        if len(self._tasks) >= _MOST_PENDING:
+            logger.warning("stream %s: cost not looked up, %d look-ups are pending", stream.id, _MOST_PENDING)
+            return
+        task = asyncio.create_task(self._look_up(stream, stream.generation_id), name=f"settle {stream.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """Gives up what is pending."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_up(self, stream: Settled, generation_id: str) -> None:
+        for delay_s in self._delays_s:
+            await asyncio.sleep(delay_s)
+            try:
+                async with self._at_once:
+                    found = await self._openrouter.get_json("/generation", {"id": generation_id})
+            except OpenRouterError as error:
+                if error.upstream_status not in (None, 404, 408, 429) and (error.upstream_status or 0) < 500:
+                    break
+                continue
+            data = found.get("data") if isinstance(found, dict) else None
+            if isinstance(data, dict) and isinstance(data.get("total_cost"), (int, float)):
+                stream.settlement.state(usage_of_generation(data))
+                logger.info(
+                    "stream %s settled: generation %s cost %s USD",
+                    stream.id,
+                    generation_id,
+                    data["total_cost"],
+                )
+                return
+        logger.warning("stream %s: upstream did not tell the cost of generation %s", stream.id, generation_id)
+
+
+def usage_of_generation(data: dict[str, Any]) -> dict[str, Any]:
+    """OpenRouter's generation record in the words of its usage object."""
+    prompt = _first_number(data, "native_tokens_prompt", "tokens_prompt")
+    completion = _first_number(data, "native_tokens_completion", "tokens_completion")
+    usage: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": None if prompt is None or completion is None else prompt + completion,
+        "cost": data.get("total_cost"),
+        "is_byok": data.get("is_byok"),
+        "cost_details": {"upstream_inference_cost": data.get("upstream_inference_cost")},
+    }
+    usage["total_cost"] = total_cost_of(usage)
+    for field, name in (("generation_id", "id"), ("model", "model"), ("provider", "provider_name")):
+        usage[field] = data.get(name)
+    return usage
+
+
+def _first_number(data: dict[str, Any], *names: str) -> int | None:
+    return next((value for name in names if isinstance(value := data.get(name), int)), None)

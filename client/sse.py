@@ -1,0 +1,115 @@
+"""Bytes to the data of server-sent events, after the WHATWG text (HTML standard, 9.2.6).
+
+Rules of this module: lines end at LF, CR or CRLF and nowhere else (`str.splitlines` would cut JSON strings at
+U+2028); reads may end anywhere, also inside a UTF-8 character; nothing is decoded here; memory is bounded by
+`max_event_bytes`. It does not know what `data` means, nor `[DONE]`. The fields `event`, `id` and `retry` are read
+past: chat completions carry none.
+"""
+
+from __future__ import annotations
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class EventTooLarge(Exception):
+    """An event grew beyond `max_event_bytes`; the decoder holds nothing any more and must not be fed again."""
+
+    def __init__(self, max_event_bytes: int) -> None:
+        super().__init__(f"a server-sent event is larger than {max_event_bytes} bytes")
+        self.max_event_bytes = max_event_bytes
+
+
+class SSEDecoder:
+    """Incremental decoder; feed it reads as they come."""
+
+    def __init__(self, max_event_bytes: int = 64 * 1024 * 1024) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._line: list[bytes] = []  # pieces of a line that no read has ended yet
+        self._line_bytes = 0
+        self._data: list[bytes] = []  # data fields of the event under way
+        self._data_bytes = 0
+        self._after_cr = False
+        self._at_start = True
+
+    def receive_data(self, data: bytes) -> list[bytes]:
+        """The data of every event that this read completed, in order.
+
+        Raises:
+            EventTooLarge: the event under way passed the cap.
+        """
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[:1] == b"\n":
+                data = data[1:]
+        if self._at_start:
+            data = self._strip_bom(data)
+        if not data:
+            return []
+        if b"\r" in data:
+            lines = data.splitlines()  # on bytes: LF, CR, CRLF only
+            self._after_cr = data[-1:] == b"\r"
+            if data[-1:] in b"\r\n":
+                lines.append(b"")
+        else:
+            lines = data.split(b"\n")
+        return self._take_lines(lines)
+
+    def receive_eof(self) -> list[bytes]:
+        """What an event without its closing empty line held, if anything. The standard drops it; a last `[DONE]`
+        without line end does occur, so the reader of the data decides."""
+        rest = b"".join(self._line)
+        if self._at_start:
+            rest = rest.removeprefix(_BOM)
+        lines = [rest, b"", b""] if rest else [b"", b""]
+        self._line, self._line_bytes = [], 0
+        return self._take_lines(lines)
+
+    def _strip_bom(self, data: bytes) -> bytes:
+        """Removes one leading byte order mark; holds a read back that is only a part of one."""
+        head = b"".join(self._line) + data
+        self._line, self._line_bytes = [], 0
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._line, self._line_bytes = [head], len(head)
+            return b""
+        self._at_start = False
+        return head.removeprefix(_BOM)
+
+    def _take_lines(self, lines: list[bytes]) -> list[bytes]:
+        """All but the last of `lines` are whole; the last one is the start of the next line."""
+        events: list[bytes] = []
+        last = lines.pop()
+        if lines and self._line:
+            self._line.append(lines[0])
+            lines[0] = b"".join(self._line)
+            self._line, self._line_bytes = [], 0
+        for line in lines:
+            if not line:
+                if self._data:
+                    events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                    self._data, self._data_bytes = [], 0
+            elif line.startswith(b"data: "):
+                self._take_data(line[6:])
+            elif line.startswith(b"data"):
+                self._take_other_data(line)
+        if last:
+            self._line.append(last)
+            self._line_bytes += len(last)
+            self._check_size()
+        return events
+
+    def _take_data(self, value: bytes) -> None:
+        self._data.append(value)
+        self._data_bytes += len(value)
+        self._check_size()
+
+    def _take_other_data(self, line: bytes) -> None:
+        """`data` alone, or `data:` without the space; any other field name that starts so is ignored."""
+        name, colon, value = line.partition(b":")
+        if name == b"data":
+            self._take_data(value if colon else b"")
+
+    def _check_size(self) -> None:
+        if self._data_bytes + self._line_bytes > self._max_event_bytes:
+            self._line, self._line_bytes = [], 0
+            self._data, self._data_bytes = [], 0
+            raise EventTooLarge(self._max_event_bytes)

@@ -1,0 +1,376 @@
+"""Streams: answers that outlive a connection. One writer, the pump; any number of readers, each at its own pace.
+
+A reader that keeps up is pushed the bytes of every read in the same turn of the loop; one that lags reads from the
+log. An answer nobody reads any more goes on for a grace time and is then stopped; a finished one can be read for a
+while. This module knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from client.config import StreamsConfig
+from client.errors import Failure
+from client.events import ChatEvent
+from client.openrouter import OpenRouterClient
+from client.pump import Pump
+from client.settlement import Settlement, Settler
+from client.stream_log import StreamLog
+from client.translate import State
+from client.wire import EventEncoder
+
+logger = logging.getLogger(__name__)
+
+SHUTTING_DOWN = Failure(
+    error="The server is restarting and had to end this answer; send the request again.",
+    type="shutting_down",
+    status=503,
+    retryable=True,
+    retry_after_s=5.0,
+)
+_INTERNAL = Failure(
+    error="The server failed in the middle of this answer; its log has the details.",
+    type="internal",
+    status=500,
+    retryable=False,
+)
+
+
+class StreamsFull(Exception):
+    """No new stream can be started now; the text says which limit was reached."""
+
+
+class Reader(Protocol):
+    """One reader's place in a stream.
+
+    Attributes:
+        position: number of the last event that it was given.
+    """
+
+    position: int
+
+    async def push(self, data: bytes, last: int) -> None:
+        """Takes events that directly follow `position`, or leaves them to be read from the log. Never waits."""
+
+    def wake(self) -> None:
+        """The stream has ended, or wants to be read on."""
+
+
+class Stream:
+    """One answer: its log, its readers, and the pump while it runs.
+
+    Attributes:
+        id: unguessable; part of every event id.
+        owner: name of the caller that started it.
+        log: its events.
+        created_s: epoch seconds.
+        grace_s: seconds it goes on with no reader.
+        is_running: until the last event is in the log.
+        stop_reason: our word when it was stopped, else None.
+        verdict: resolves when upstream has accepted (None) or refused the request (the failure).
+        settlement: what is known of its cost.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        openrouter: OpenRouterClient,
+        body: Mapping[str, Any],
+        *,
+        owner: str,
+        grace_s: float,
+    ) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.owner = owner
+        self.requested_model = str(body.get("model"))
+        self.log = StreamLog()
+        self.created_s = time.time()
+        self.grace_s = grace_s
+        self.is_running = True
+        self.stop_reason: str | None = None
+        self.verdict: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+        self.failure: Failure | None = None
+        self.generation_id: str | None = None
+        self.ended = asyncio.Event()
+        self.settlement = Settlement()
+        self._streams = streams
+        self._encoder = EventEncoder(self.id)
+        self._readers: set[Reader] = set()
+        self._grace_timer: asyncio.TimerHandle | None = None
+        self._room: asyncio.Event | None = None
+        self._stop_failure: Failure | None = None
+        self._has_begun = False
+        self._is_dropped = False
+        self.pump = Pump(openrouter, body, self)
+        self._task = asyncio.create_task(self._run(), name=f"stream {self.id}")
+
+    @property
+    def model(self) -> str:
+        """The model that answers, or the one asked for until it does."""
+        return self.pump.translator.model or self.requested_model
+
+    @property
+    def finish_reason(self) -> str | None:
+        """That of the `done` event; None until then."""
+        return None if self.is_running else self.pump.translator.finish_reason
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was started."""
+        return time.time() - self.created_s
+
+    # -- readers ------------------------------------------------------------------------------------------------
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached."""
+        return len(self._readers)
+
+    def attach(self, reader: Reader) -> None:
+        """Adds a reader; it gets every event from its position on."""
+        self._readers.add(reader)
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
+            self._grace_timer = None
+
+    def detach(self, reader: Reader) -> None:
+        """Removes a reader; when it was the last one, the grace time begins."""
+        self._readers.discard(reader)
+        self.note_progress()
+        if self._readers:
+            return
+        if not self.is_running:
+            if self._is_dropped:
+                self._streams.total_bytes -= self.log.expire()
+            return
+        if self.grace_s <= 0:
+            self.stop("abandoned")
+        elif self._grace_timer is None:
+            loop = asyncio.get_running_loop()
+            self._grace_timer = loop.call_later(self.grace_s, self.stop, "abandoned")
+
+    def note_progress(self) -> None:
+        """A reader has read on: there may be room in the log again."""
+        if self._room is not None:
+            self._make_room()
+            if not self.is_full:
+                self._room.set()
+
+    def drop(self) -> None:
+        """Nobody can come back to it: forgets the log, once its last reader has gone."""
+        self._is_dropped = True
+        if not self._readers:
+            self._streams.total_bytes -= self.log.expire()
+
+    # -- the pump's sink ----------------------------------------------------------------------------------------
+
+    def opened(self, generation_id: str | None) -> None:
+        """Upstream accepted the request."""
+        self.generation_id = generation_id
+        if not self.verdict.done():
+            self.verdict.set_result(None)
+
+    def refused(self, failure: Failure) -> None:
+        """Upstream refused the request."""
+        if not self.verdict.done():
+            self.verdict.set_result(failure)
+
+    async def append(self, events: list[ChatEvent]) -> None:
+        """Numbers, keeps and passes on the events of one read."""
+        encode = self._encoder.encode
+        data = self.log.append([encode(event) for event in events])
+        self._streams.total_bytes += len(data)
+        last = self.log.last
+        for reader in tuple(self._readers):
+            await reader.push(data, last)
+        if self.pump.translator.state is State.DONE:
+            self._finish()
+
+    @property
+    def is_full(self) -> bool:
+        """True when no more may be kept now."""
+        return self.log.size_bytes >= self._streams.config.max_log_bytes or self._streams.is_over
+
+    async def wait_room(self) -> None:
+        """Waits until readers have read what can then be dropped."""
+        self._make_room()
+        while self.is_full:
+            self._room = asyncio.Event()
+            try:
+                await self._room.wait()
+            finally:
+                self._room = None
+
+    def _make_room(self) -> None:
+        """Drops what every reader has; without a reader nothing, since one may come back."""
+        if self._readers and self.is_full:
+            self._streams.total_bytes -= self.log.drop_through(min(reader.position for reader in self._readers))
+
+    # -- its end ------------------------------------------------------------------------------------------------
+
+    def stop(self, reason: str, failure: Failure | None = None) -> None:
+        """Ends the stream as `reason` and closes upstream at once; nothing happens when it has ended."""
+        if self.is_running and self.stop_reason is None:
+            self.stop_reason = reason
+            self._stop_failure = failure
+            if self._has_begun:  # a task that is cancelled before its first step never runs at all
+                self._task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Returns when the task is gone."""
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        failure: Failure | None = self._stop_failure
+        self._has_begun = True
+        try:
+            if self.stop_reason is None:
+                await self.pump.run()
+        except asyncio.CancelledError:
+            failure = self._stop_failure
+        except Exception:
+            logger.exception("stream %s failed", self.id)
+            failure = _INTERNAL
+        if self.is_running:
+            reason = self.stop_reason or (None if failure is not None else "shutting_down")
+            if failure is not None:
+                self.refused(failure)
+            await self.append(self.pump.translator.close(failure, reason))
+
+    def _finish(self) -> None:
+        self.is_running = False
+        self.log.close()
+        translator = self.pump.translator
+        self.generation_id = translator.generation_id or self.generation_id
+        if translator.usage is not None:
+            self.settlement.state(translator.usage)
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
+        if not self.verdict.done():
+            self.verdict.set_result(None)
+        for reader in tuple(self._readers):
+            reader.wake()
+        self.ended.set()
+        self._streams.note_end(self)
+
+
+class Streams:
+    """All streams of the process.
+
+    Attributes:
+        total_bytes: size of all logs.
+        is_draining: true when nothing new is started any more.
+    """
+
+    def __init__(
+        self,
+        openrouter: OpenRouterClient,
+        config: StreamsConfig,
+        on_end: Callable[[Stream], None] = lambda stream: None,
+    ) -> None:
+        self.config = config
+        self.total_bytes = 0
+        self.is_draining = False
+        self._openrouter = openrouter
+        self._on_end = on_end
+        self._streams: dict[str, Stream] = {}
+        self._running: set[Stream] = set()
+        self._finished: dict[str, asyncio.TimerHandle] = {}  # oldest first
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._settler = Settler(openrouter)
+
+    @property
+    def active(self) -> int:
+        """Streams that run."""
+        return len(self._running)
+
+    @property
+    def readers(self) -> int:
+        """Readers of all streams."""
+        return sum(stream.readers for stream in self._streams.values())
+
+    @property
+    def kept(self) -> int:
+        """Streams that can be read, running or finished."""
+        return len(self._streams)
+
+    @property
+    def is_over(self) -> bool:
+        """True when all logs together have reached their limit, and no finished one is left to drop."""
+        if self.total_bytes < self.config.max_total_bytes:
+            return False
+        self._evict()
+        return self.total_bytes >= self.config.max_total_bytes
+
+    def start(self, body: Mapping[str, Any], *, owner: str, grace_s: float | None = None) -> Stream:
+        """Sends a request upstream and returns its stream at once.
+
+        Raises:
+            StreamsFull: a limit was reached.
+        """
+        if self.active >= self.config.max_active:
+            raise StreamsFull(f"{self.active} answers are running, as many as streams.max_active allows")
+        if self.is_over:
+            raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
+        grace_s = self.config.grace_s if grace_s is None else grace_s
+        stream = Stream(self, self._openrouter, body, owner=owner, grace_s=grace_s)
+        self._streams[stream.id] = stream
+        self._running.add(stream)
+        self._idle.clear()
+        return stream
+
+    def get(self, stream_id: str, owner: str) -> Stream | None:
+        """The owner's stream of that id; None when there is none, or it is somebody else's."""
+        stream = self._streams.get(stream_id)
+        return stream if stream is not None and stream.owner == owner else None
+
+    def list_of(self, owner: str) -> list[Stream]:
+        """The owner's streams, newest first."""
+        return [stream for stream in reversed(self._streams.values()) if stream.owner == owner]
+
+    def note_end(self, stream: Stream) -> None:
+        """Keeps a finished stream for `retain_s`, and looks up what it cost when upstream did not say."""
+        self._running.discard(stream)
+        loop = asyncio.get_running_loop()
+        self._finished[stream.id] = loop.call_later(self.config.retain_s, self._drop, stream.id)
+        if not self._running:
+            self._idle.set()
+        self._settler.settle(stream)
+        self._on_end(stream)
+
+    async def wait_idle(self) -> None:
+        """Returns when no stream runs."""
+        await self._idle.wait()
+
+    async def stop_all(self, reason: str, failure: Failure | None = None) -> None:
+        """Stops every running stream and waits until each has said so to its readers."""
+        running = tuple(self._running)
+        for stream in running:
+            stream.stop(reason, failure)
+        for stream in running:
+            await stream.wait_closed()
+
+    async def aclose(self) -> None:
+        """Stops everything and forgets every log."""
+        await self.stop_all("shutting_down", SHUTTING_DOWN)
+        for stream_id in tuple(self._finished):
+            self._drop(stream_id)
+        await self._settler.aclose()
+
+    def _evict(self) -> None:
+        while self._finished and self.total_bytes >= self.config.max_total_bytes:
+            self._drop(next(iter(self._finished)))
+
+    def _drop(self, stream_id: str) -> None:
+        timer = self._finished.pop(stream_id, None)
+        if timer is not None:
+            timer.cancel()
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            stream.drop()

@@ -1,0 +1,424 @@
+"""OpenRouter's stream to typed events, as a pure object: bytes in, `ChatEvent`s out.
+
+Rules of this module:
+
+1. It never raises for anything upstream sends. What it does not know it keeps or ignores, never fails on.
+2. Every stream of events ends with exactly one `Done`; `_NEXT` is the whole of what may follow what.
+3. A deduced fact is never better than a stated one: usage is reported once, the last that upstream gave, and never
+   made up.
+
+The order upstream keeps to is comments, reasoning, content and tool calls in any mixture, a finish, usage, `[DONE]`;
+each of them may be missing, doubled or share a chunk. The clock is handed in; no I/O.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, decode_json
+from client.errors import Failure
+from client.events import (
+    Annotation,
+    Audio,
+    ChatEvent,
+    ContentDelta,
+    Done,
+    Image,
+    ReasoningDelta,
+    ReasoningDetails,
+    RefusalDelta,
+    StreamFailed,
+    StreamStarted,
+    UsageReport,
+)
+from client.reasoning import ReasoningMerger, text_of
+from client.sse import EventTooLarge, SSEDecoder
+from client.tool_calls import ToolCallAssembler
+from client.upstream_errors import failure_of_error
+from client.usage import tokens_per_second, total_cost_of
+
+
+class State(enum.Enum):
+    """How far a stream has come."""
+
+    WAITING = "no chunk of the model yet"
+    STREAMING = "the model has begun"
+    FINISHED = "a finish reason came; usage and [DONE] may follow"
+    FAILED = "an error was passed on; usage may follow"
+    DONE = "the last event was passed on"
+
+
+class Signal(enum.Enum):
+    """What moves a stream on."""
+
+    BEGIN = enum.auto()
+    FINISH = enum.auto()
+    ERROR = enum.auto()
+    END = enum.auto()
+
+
+_NEXT = {
+    (State.WAITING, Signal.BEGIN): State.STREAMING,
+    (State.WAITING, Signal.ERROR): State.FAILED,
+    (State.WAITING, Signal.END): State.DONE,
+    (State.STREAMING, Signal.FINISH): State.FINISHED,
+    (State.STREAMING, Signal.ERROR): State.FAILED,
+    (State.STREAMING, Signal.END): State.DONE,
+    (State.FINISHED, Signal.ERROR): State.FAILED,
+    (State.FINISHED, Signal.END): State.DONE,
+    (State.FAILED, Signal.END): State.DONE,
+}
+
+_BROKEN_NATIVE = {"network_error", "error", "insufficient_system_resource"}
+"""Providers' words for an answer that broke off, which arrive under the finish reason `stop`."""
+
+_CUT_NATIVE = {"length", "max_output_tokens", "max_tokens", "MAX_TOKENS"}
+
+EMPTY_REPLY = Failure(
+    error="OpenRouter answered 200 and then nothing; try again.",
+    type="upstream_protocol",
+    status=502,
+    retryable=True,
+)
+INTERRUPTED = Failure(
+    error="The connection to OpenRouter ended in the middle of the answer; what came before is valid. Try again.",
+    type="stream_interrupted",
+    status=502,
+    retryable=True,
+)
+
+
+class ChatTranslator:
+    """Translates one upstream reply.
+
+    Attributes:
+        state: how far it has come.
+        has_begun: whether `StreamStarted` was given out.
+        started_s: clock reading at the beginning.
+        generation_id, model, provider: as upstream's chunks name them; None until then.
+        usage: upstream's last usage object; None until then.
+        first_token_s: clock reading at the first reasoning, content or tool call; None until then.
+        last_event_s: clock reading at upstream's last event, comments not counted; at first, at the beginning.
+        finish_reason: that of `Done`; None until then.
+        failure: that of `StreamFailed`; None without one.
+        skipped: events whose data was no JSON object and not `[DONE]`.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        generation_id: str | None = None,
+        max_event_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        self.state = State.WAITING
+        self.has_begun = False
+        self.generation_id = generation_id
+        self.model: str | None = None
+        self.provider: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.first_token_s: float | None = None
+        self.finish_reason: str | None = None
+        self.failure: Failure | None = None
+        self.skipped = 0
+        self.last_event_s = self.started_s = clock()
+        self._clock = clock
+        self._decoder = SSEDecoder(max_event_bytes)
+        self._calls = ToolCallAssembler()
+        self._reasoning: ReasoningMerger | None = None
+        self._held: dict[type[ContentDelta | ReasoningDelta | RefusalDelta], str] = {}
+        self._finish_reason: str | None = None
+        self._native_finish_reason: str | None = None
+        self._usage_reported = False
+
+    @property
+    def is_lingering(self) -> bool:
+        """True when all that matters has come and only the end of the connection is outstanding."""
+        if self.state is State.FAILED:
+            return True
+        return self.state is State.FINISHED and self.usage is not None
+
+    def receive_data(self, data: bytes) -> list[ChatEvent]:
+        """The events that one read of the event stream amounts to."""
+        if self.state is State.DONE:
+            return []
+        try:
+            payloads = self._decoder.receive_data(data)
+        except EventTooLarge as exc:
+            return self.close(_too_large(exc.max_event_bytes))
+        events: list[ChatEvent] = []
+        if not payloads:
+            return events
+        self.last_event_s = self._clock()
+        for payload in payloads:
+            self._take(payload, events)
+        if self.first_token_s is None and events:
+            self._note_first_token(events)
+        return events
+
+    def receive_eof(self) -> list[ChatEvent]:
+        """The events that the end of the connection amounts to."""
+        if self.state is State.DONE:
+            return []
+        events: list[ChatEvent] = []
+        try:
+            payloads = self._decoder.receive_eof()
+        except EventTooLarge as exc:
+            return self.close(_too_large(exc.max_event_bytes))
+        for payload in payloads:
+            self._take(payload, events)
+        return events + self.close(EMPTY_REPLY if self.state is State.WAITING else INTERRUPTED)
+
+    def receive_completion(self, body: bytes) -> list[ChatEvent]:
+        """The events of a whole `chat.completion`, which some upstreams send although a stream was asked for."""
+        found = decode_json(body)
+        events: list[ChatEvent] = []
+        if not isinstance(found, dict) or not (found.get("choices") or _is_error(found.get("error"))):
+            return self.close(_no_choices())
+        self._take_chunk(chunk_of(found), events)
+        self._note_first_token(events)
+        if self.state is State.WAITING:
+            return events + self.close(_no_choices())
+        self._end(events)
+        return events
+
+    def close(self, failure: Failure | None, finish_reason: str | None = None) -> list[ChatEvent]:
+        """Ends the stream from outside.
+
+        With a failure (a reset, a time-out) that comes after the finish the answer is whole, and said to be so with
+        a warning. `finish_reason` is our own word for an end that was asked for; without a failure it is a stop.
+        """
+        events: list[ChatEvent] = []
+        if self.state is State.DONE:
+            return events
+        stopped = finish_reason is not None
+        if self.state is State.FINISHED and not stopped:
+            self._end(events, warning="missing_done_marker")
+            return events
+        if stopped:
+            self._finish_reason = finish_reason
+        elif self.state is not State.FAILED and self._finish_reason is None:
+            self._finish_reason = None if self.state is State.WAITING else "interrupted"
+        if failure is not None and self.state is not State.FAILED:
+            self._fail(failure, events)
+        self._end(events, stopped=stopped)
+        return events
+
+    # -- one event's data ---------------------------------------------------------------------------------------
+
+    def _take(self, payload: bytes, events: list[ChatEvent]) -> None:
+        if self.state is State.DONE:
+            return
+        if payload[:1] != b"{" and payload.strip() == b"[DONE]":
+            self._take_done_marker(events)
+            return
+        chunk = decode_chunk(payload)
+        if chunk is None:
+            self.skipped += 1
+        else:
+            self._take_chunk(chunk, events)
+
+    def _take_done_marker(self, events: list[ChatEvent]) -> None:
+        if self.state is State.WAITING:
+            events += self.close(EMPTY_REPLY)
+        else:
+            self._end(events)
+
+    def _take_chunk(self, chunk: Chunk, events: list[ChatEvent]) -> None:
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if self.state is State.FAILED:
+            if chunk.usage is not None:
+                self._end(events)
+            return
+        choice = chunk.choices[0] if chunk.choices else None
+        if self.state is State.WAITING:
+            self._begin(chunk, choice, events)
+        if choice is not None:
+            if choice.delta is not None:
+                self._take_delta(choice.delta, events)
+            if choice.native_finish_reason is not None:
+                self._native_finish_reason = choice.native_finish_reason
+            if choice.finish_reason is not None:
+                self._take_finish(choice.finish_reason, events)
+        error = chunk.error if chunk.error is not None or choice is None else choice.error
+        if _is_error(error):
+            self._fail(failure_of_error(error, provider=self.provider), events)
+        elif self.state is State.FINISHED:
+            self._judge_finish(events)
+        if self._is(State.FAILED) and self.usage is not None:
+            self._end(events)
+
+    def _begin(self, chunk: Chunk, choice: Choice | None, events: list[ChatEvent]) -> None:
+        """Names the answer at the model's first chunk; a bare error or a debug chunk is not one."""
+        self.generation_id = chunk.id or self.generation_id
+        self.model = chunk.model or self.model
+        self.provider = chunk.provider or self.provider
+        failed = _is_error(chunk.error) or (choice is not None and _is_error(choice.error))
+        if failed and not (choice is not None and choice.delta is not None and _has_text(choice.delta)):
+            return
+        if choice is None and chunk.usage is None:
+            return
+        self._move(Signal.BEGIN)
+        self.has_begun = True
+        events.append(StreamStarted(self.generation_id, self.model, self.provider))
+
+    def _take_delta(self, delta: Delta, events: list[ChatEvent]) -> None:
+        details = delta.reasoning_details
+        if details:
+            if self._reasoning is None:
+                self._reasoning = ReasoningMerger()
+            self._reasoning.add(details)
+        reasoning = delta.reasoning or (text_of(details) if details else "") or delta.reasoning_content
+        if reasoning:
+            self._text(ReasoningDelta, reasoning, events)
+        if delta.content:
+            self._text(ContentDelta, delta.content, events)
+        if delta.refusal:
+            self._text(RefusalDelta, delta.refusal, events)
+        if delta.annotations:
+            events.extend(Annotation(item) for item in delta.annotations if isinstance(item, dict))
+        if delta.images:
+            events.extend(Image(item) for item in delta.images if isinstance(item, dict))
+        if delta.audio:
+            events.append(Audio(delta.audio))
+        if delta.tool_calls:
+            events.extend(self._calls.add(delta.tool_calls))
+
+    def _text(
+        self,
+        kind: type[ContentDelta | ReasoningDelta | RefusalDelta],
+        text: str,
+        events: list[ChatEvent],
+    ) -> None:
+        """Appends a text event; half of a surrogate pair at its end waits for the other half."""
+        if self._held:
+            text = _join_surrogates(self._held.pop(kind, "") + text)
+        if "\ud800" <= text[-1] <= "\udbff":
+            self._held[kind] = text[-1]
+            text = text[:-1]
+        if text:
+            events.append(kind(text))
+
+    def _take_finish(self, finish_reason: str, events: list[ChatEvent]) -> None:
+        """The current form repeats the finish on the usage chunk: the first one counts."""
+        if self.state is State.STREAMING:
+            self._finish_reason = finish_reason
+            self._close_deltas(events)
+            self._move(Signal.FINISH)
+
+    def _judge_finish(self, events: list[ChatEvent]) -> None:
+        """Some endings that are called `stop` or `error` are failures without an error object."""
+        native = self._native_finish_reason
+        if self._finish_reason == "error" or (self._finish_reason == "stop" and native in _BROKEN_NATIVE):
+            error = {"message": f"The provider ended the answer with {native or 'an error'}.", "code": 502}
+            self._fail(failure_of_error(error, provider=self.provider), events)
+
+    # -- endings ------------------------------------------------------------------------------------------------
+
+    def _close_deltas(self, events: list[ChatEvent]) -> None:
+        for kind, text in self._held.items():
+            events.append(kind(text))
+        self._held = {}
+        events.extend(self._calls.finish())
+
+    def _close_reasoning(self, events: list[ChatEvent]) -> None:
+        if self._reasoning is not None:
+            events.append(ReasoningDetails(self._reasoning.merged()))
+            self._reasoning = None
+
+    def _fail(self, failure: Failure, events: list[ChatEvent]) -> None:
+        """The error follows what came with it, usage included; usage that comes later follows the error."""
+        self._close_deltas(events)
+        self._close_reasoning(events)
+        self._report_usage(events)
+        if self._finish_reason is None and self.state is not State.WAITING:
+            self._finish_reason = "error"
+        self.failure = failure
+        events.append(StreamFailed(failure))
+        self._move(Signal.ERROR)
+
+    def _report_usage(self, events: list[ChatEvent]) -> None:
+        if self.usage is None or self._usage_reported:
+            return
+        self._usage_reported = True
+        events.append(self._usage_report(self.usage))
+
+    def _usage_report(self, usage: dict[str, Any]) -> UsageReport:
+        now_s = self._clock()
+        first_s = self.first_token_s
+        return UsageReport(
+            usage=usage,
+            generation_id=self.generation_id,
+            model=self.model,
+            provider=self.provider,
+            total_cost=total_cost_of(usage),
+            duration_ms=round((now_s - self.started_s) * 1000),
+            time_to_first_token_ms=None if first_s is None else round((first_s - self.started_s) * 1000),
+            tokens_per_second=tokens_per_second(usage, None if first_s is None else now_s - first_s),
+        )
+
+    def _end(self, events: list[ChatEvent], *, warning: str | None = None, stopped: bool = False) -> None:
+        failed = self.state is State.FAILED
+        if not failed:
+            self._close_deltas(events)
+            self._close_reasoning(events)
+        self._report_usage(events)
+        self.finish_reason = self._finish_reason if failed or stopped else self._own_finish_reason()
+        completed = not failed and not stopped
+        events.append(Done(completed, self.finish_reason, self._native_finish_reason, warning))
+        self._move(Signal.END)
+
+    def _own_finish_reason(self) -> str | None:
+        """Upstream's word, but for tool calls: cut ones are `length`, and calls under `stop` are `tool_calls`."""
+        if not self._calls:
+            return self._finish_reason
+        if self._finish_reason == "tool_calls" and self._native_finish_reason in _CUT_NATIVE:
+            return "length" if self._calls.has_cut_call() else "tool_calls"
+        return "tool_calls" if self._finish_reason in (None, "stop") else self._finish_reason
+
+    def _is(self, state: State) -> bool:
+        """For states that change under a type checker's eyes."""
+        return self.state is state
+
+    def _move(self, signal: Signal) -> None:
+        self.state = _NEXT[self.state, signal]
+
+    def _note_first_token(self, events: list[ChatEvent]) -> None:
+        for event in events:
+            if not isinstance(event, (StreamStarted, StreamFailed, UsageReport, Done)):
+                self.first_token_s = self.last_event_s
+                return
+
+
+def _is_error(error: Any) -> bool:
+    """`{}` is an error that says nothing; null, an empty text and false are none."""
+    return error is not None and error != "" and error is not False
+
+
+def _has_text(delta: Delta) -> bool:
+    return bool(delta.content or delta.reasoning or delta.tool_calls or delta.refusal or delta.reasoning_details)
+
+
+def _join_surrogates(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def _no_choices() -> Failure:
+    return Failure(
+        error="OpenRouter answered 200 with no choices; try again.",
+        type="upstream_protocol",
+        status=502,
+        retryable=True,
+    )
+
+
+def _too_large(max_event_bytes: int) -> Failure:
+    return Failure(
+        error=f"OpenRouter sent an event larger than {max_event_bytes} bytes; raise upstream.max_event_bytes.",
+        type="upstream_protocol",
+        status=502,
+        retryable=False,
+    )

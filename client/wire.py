@@ -1,0 +1,142 @@
+"""Typed events to the bytes of our own event stream. The only place where event names are spelled.
+
+An event is `event:`, `id:` and one `data:` line of JSON, and an empty line. Ids are `<stream_id>:<n>`, n from 1.
+Pure module.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, assert_never
+
+import msgspec
+
+from client.events import (
+    Annotation,
+    Audio,
+    ChatEvent,
+    ContentDelta,
+    Done,
+    Image,
+    ReasoningDelta,
+    ReasoningDetails,
+    RefusalDelta,
+    StreamFailed,
+    StreamStarted,
+    ToolCall,
+    ToolCallDelta,
+    UsageReport,
+)
+
+EVENT_NAMES = (
+    "start",
+    "reasoning",
+    "content",
+    "refusal",
+    "tool_call_delta",
+    "tool_call",
+    "annotation",
+    "image",
+    "audio",
+    "reasoning_details",
+    "usage",
+    "error",
+    "done",
+)
+
+PING = b": ping\n\n"
+
+_encode = msgspec.json.Encoder().encode
+_LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
+_ESCAPED = {b"\xc2\x85": b"\\u0085", b"\xe2\x80\xa8": b"\\u2028", b"\xe2\x80\xa9": b"\\u2029"}
+
+
+class EventEncoder:
+    """Numbers and encodes the events of one stream."""
+
+    def __init__(self, stream_id: str) -> None:
+        self.count = 0
+        self._stream_id = stream_id
+        head = b"id: " + stream_id.encode() + b":%d\n"
+        self._content = b"event: content\n" + head + b'data: {"text":%b}\n\n'
+        self._reasoning = b"event: reasoning\n" + head + b'data: {"text":%b}\n\n'
+        self._other = b"event: %b\n" + head + b"data: %b\n\n"
+
+    def encode(self, event: ChatEvent) -> bytes:
+        """The bytes of the next event."""
+        self.count += 1
+        kind = type(event)
+        if kind is ContentDelta:
+            return self._content % (self.count, encode_text(event.text))  # type: ignore[union-attr]
+        if kind is ReasoningDelta:
+            return self._reasoning % (self.count, encode_text(event.text))  # type: ignore[union-attr]
+        name, data = _payload(event, self._stream_id)
+        return self._other % (name.encode(), self.count, encode_json(data))
+
+
+def encode_text(text: str) -> bytes:
+    """A JSON string of one line. Raw U+2028, U+2029 and U+0085 are legal in it, but line readers of many languages
+    cut there, so they go out escaped."""
+    try:
+        encoded = _encode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(text).encode()
+    if not text.isascii() and _LINE_ENDS.search(text):
+        return _escape_line_ends(encoded)
+    return encoded
+
+
+def encode_json(value: Any) -> bytes:
+    """Any JSON value on one line, by the same rules."""
+    try:
+        encoded = _encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, default=msgspec.to_builtins).encode()
+    return encoded if encoded.isascii() else _escape_line_ends(encoded)
+
+
+def _escape_line_ends(encoded: bytes) -> bytes:
+    for raw, escaped in _ESCAPED.items():
+        encoded = encoded.replace(raw, escaped)
+    return encoded
+
+
+def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
+    """Name and data of an event."""
+    match event:
+        case ContentDelta():
+            return "content", event
+        case ReasoningDelta():
+            return "reasoning", event
+        case RefusalDelta():
+            return "refusal", event
+        case ToolCallDelta():
+            return "tool_call_delta", event
+        case ToolCall():
+            return "tool_call", event
+        case StreamStarted():
+            return "start", {"stream_id": stream_id, **msgspec.structs.asdict(event)}
+        case Annotation(annotation):
+            return "annotation", annotation
+        case Image(image):
+            return "image", image
+        case Audio(audio):
+            return "audio", audio
+        case ReasoningDetails():
+            return "reasoning_details", event
+        case UsageReport():
+            facts = msgspec.structs.asdict(event)
+            return "usage", facts.pop("usage") | facts
+        case StreamFailed(failure):
+            return "error", failure
+        case Done():
+            return "done", _done_data(event)
+    assert_never(event)
+
+
+def _done_data(done: Done) -> dict[str, Any]:
+    data = msgspec.structs.asdict(done)
+    if done.warning is None:
+        del data["warning"]
+    return data

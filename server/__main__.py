@@ -1,0 +1,36 @@
+"""`openrouter-server`: reads the command line and the settings, then serves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from server.commands import EX_CONFIG, check_config, missing_key_message, parse_server_args, print_problems
+from server.config import ConfigError, load_config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    args = parse_server_args(sys.argv[1:] if argv is None else argv)
+    if args.check_config:
+        return check_config(args.flags, os.environ, Path.cwd())
+    try:
+        config = load_config(args.flags, os.environ, Path.cwd())
+    except ConfigError as exc:
+        print_problems(exc.problems)
+        return EX_CONFIG
+    message = missing_key_message(config)
+    if message is not None:
+        print(message, file=sys.stderr)
+        return EX_CONFIG
+    from server.logs import configure_logging
+    from server.process import run_server
+
+    configure_logging()
+    return run_server(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

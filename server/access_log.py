@@ -1,0 +1,66 @@
+"""One line for every request at its end. A request that starts a stream is logged when the stream ends, with what it
+cost; no content of any message is ever logged."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from aiohttp import web
+
+from client.streams import Stream
+from server.errors import Handler
+from server.keys import CALLER, STARTED_STREAM
+
+logger = logging.getLogger("access")
+
+
+def note_stream(request: web.Request, stream: Stream) -> None:
+    """The request's line will be the stream's."""
+    request[STARTED_STREAM] = stream
+
+
+@web.middleware
+async def access_log_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Logs what did not start a stream."""
+    started_s = time.monotonic()
+    status = 499  # the caller left before there was an answer
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        if STARTED_STREAM not in request:
+            fields = {
+                "method": request.method,
+                "path": request.path,
+                "status": status,
+                "caller": request.get(CALLER),
+                "duration_ms": round((time.monotonic() - started_s) * 1000, 1),
+            }
+            logger.info("request", extra={"fields": fields})
+
+
+def log_stream(stream: Stream) -> None:
+    """The line of a request that started a stream."""
+    translator = stream.pump.translator
+    usage = translator.usage or {}
+    failure = translator.failure
+    first_s = translator.first_token_s
+    fields = {
+        "stream_id": stream.id,
+        "generation_id": stream.generation_id,
+        "caller": stream.owner,
+        "model": stream.model,
+        "provider": translator.provider,
+        "status": 200 if failure is None else failure.status,
+        "error": None if failure is None else failure.type,
+        "finish_reason": translator.finish_reason,
+        "prompt_tokens": usage.get("prompt_tokens"),
+        "completion_tokens": usage.get("completion_tokens"),
+        "cost_usd": stream.settlement.total_cost,
+        "time_to_first_token_ms": None if first_s is None else round((first_s - translator.started_s) * 1000),
+        "duration_ms": round(stream.age_s * 1000),
+        "retries": stream.pump.retries,
+    }
+    logger.info("chat", extra={"fields": fields})

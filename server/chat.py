@@ -1,0 +1,305 @@
+"""`/chat`: start a stream, read it, read it again, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+
+from client.answer import Answer
+from client.errors import Failure
+from client.request import ChatCall, InvalidRequest, build_chat_call
+from client.stream_log import EventsGone
+from client.streams import Stream, Streams, StreamsFull
+from server.access_log import note_stream
+from server.config import Config
+from server.errors import invalid_request, refuse
+from server.json_body import read_json_object
+from server.keys import CALLER, CONFIG, STREAMS
+from server.readers import CollectingReader, PlaceHolder, ResponseReader
+
+routes = web.RouteTableDef()
+
+_encode = msgspec.json.Encoder().encode
+_EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64}):(\d{1,18})")
+_RETRY_AFTER_S = 5.0
+_REFUSED_BYTES = 1_048_576
+
+
+@routes.post("/chat")
+async def post_chat(request: web.Request) -> web.StreamResponse:
+    """Starts an answer, or goes on with one when `Last-Event-ID` names it."""
+    last_event_id = request.headers.get("Last-Event-ID")
+    if last_event_id:
+        return await _resume(request, last_event_id)
+    config, streams = request.app[CONFIG], request.app[STREAMS]
+    call = await _read_call(request, config)
+    if not call.stream:
+        return await _answer_whole(request, _start(request, streams, call, grace_s=0.0))
+    stream = _start(request, streams, call, grace_s=call.grace_s)
+    place = PlaceHolder()
+    stream.attach(place)
+    try:
+        refusal = await _wait_verdict(stream, config.server.ping_interval_s)
+        if refusal is not None:
+            return await _refuse_as_upstream(stream, refusal)
+        reader = await _open_reader(request, stream, 0)
+    finally:
+        stream.detach(place)
+    return await _write_events(request, stream, reader)
+
+
+@routes.get("/chat")
+async def list_chats(request: web.Request) -> web.Response:
+    """The caller's running and recent streams, newest first."""
+    streams = request.app[STREAMS].list_of(request[CALLER])
+    return _json({"data": [_summary(stream) for stream in streams]})
+
+
+@routes.get("/chat/{stream_id}")
+async def get_chat(request: web.Request) -> web.StreamResponse:
+    """Reads a stream from its beginning, or after the event that `Last-Event-ID` names."""
+    stream = _find(request, request.match_info["stream_id"])
+    last_event_id = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    position = _position(stream, last_event_id) if last_event_id else 0
+    return await _read(request, stream, position)
+
+
+@routes.delete("/chat/{stream_id}")
+async def delete_chat(request: web.Request) -> web.Response:
+    """Stops a stream; again is fine."""
+    stream = _find(request, request.match_info["stream_id"])
+    stream.stop("cancelled")
+    await stream.ended.wait()
+    return _json(_summary(stream))
+
+
+@routes.get("/chat/{stream_id}/result")
+async def get_result(request: web.Request) -> web.Response:
+    """The whole answer as one JSON; 202 with what there is while it runs."""
+    stream = _find(request, request.match_info["stream_id"])
+    answer = await _answer_of_log(stream)
+    result = _result_of(answer, stream)
+    result |= {"stream_id": stream.id, "running": stream.is_running}
+    if answer.error is not None:
+        result["error"] = answer.error
+    return _json(result, status=202 if stream.is_running else 200)
+
+
+# -- starting -----------------------------------------------------------------------------------------------------
+
+
+async def _read_call(request: web.Request, config: Config) -> ChatCall:
+    body = await read_json_object(request)
+    try:
+        return build_chat_call(
+            body,
+            request.query.items(),
+            default_model=config.upstream.model,
+            max_grace_s=config.streams.max_grace_s,
+        )
+    except InvalidRequest as exc:
+        raise invalid_request(exc.details) from exc
+
+
+def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: float | None) -> Stream:
+    if streams.is_draining:
+        raise refuse("shutting_down", 503, "The server is restarting; try again.", retry_after_s=_RETRY_AFTER_S)
+    if request.app[CONFIG].lacks_key:
+        raise refuse(
+            "upstream_auth", 502, "This server has no OpenRouter API key; set OPENROUTER_API_KEY or use --sandbox."
+        )
+    try:
+        stream = streams.start(call.body, owner=request[CALLER], grace_s=grace_s)
+    except StreamsFull as exc:
+        error = f"The server is at its limit: {exc}. Try again later."
+        raise refuse("overloaded", 503, error, retry_after_s=_RETRY_AFTER_S) from exc
+    note_stream(request, stream)
+    return stream
+
+
+async def _wait_verdict(stream: Stream, at_most_s: float) -> Failure | None:
+    """Upstream's refusal; None when it accepted, or has said nothing for `at_most_s`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            return await asyncio.shield(stream.verdict)
+    return None
+
+
+async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:
+    """Upstream's status, and the events of the stream as body."""
+    await stream.ended.wait()
+    body, _ = await stream.log.read_after(0, _REFUSED_BYTES)
+    response = web.Response(body=body, status=failure.status, content_type="text/event-stream")
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Stream-Id"] = stream.id
+    if failure.retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, round(failure.retry_after_s)))
+    return response
+
+
+async def _answer_whole(request: web.Request, stream: Stream) -> web.Response:
+    """`stream=false`: leaves with its caller, without any grace."""
+    reader = CollectingReader(stream)
+    stream.attach(reader)
+    try:
+        answer = await reader.wait_answer()
+    finally:
+        stream.detach(reader)
+    result = _result_of(answer, stream)
+    headers = _stream_headers(stream)
+    if answer.error is None and answer.done is not None and answer.done["completed"]:
+        return _json(result, headers=headers)
+    return _failed_whole(answer, result, headers)
+
+
+def _failed_whole(answer: Answer, result: dict[str, Any], headers: dict[str, str]) -> web.Response:
+    """The error shape with upstream's status; 502 with the partial answer when it was cut in the middle."""
+    reason = result["finish_reason"]
+    error = answer.error or {
+        "error": f"The answer was stopped ({reason}) before it was whole.",
+        "type": "stream_interrupted",
+        "status": 502,
+        "retryable": True,
+    }
+    if answer.start is not None:
+        error = {**error, "partial": result}
+    status = 502 if answer.start is not None else error["status"]
+    if error.get("retry_after_s") is not None:
+        headers["Retry-After"] = str(max(1, round(error["retry_after_s"])))
+    return _json(error, status=status, headers=headers)
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+async def _resume(request: web.Request, last_event_id: str) -> web.StreamResponse:
+    match = _EVENT_ID.fullmatch(last_event_id)
+    if match is None:
+        raise refuse(
+            "invalid_request", 422, "Last-Event-ID is not an event id of this server; leave it out to start anew."
+        )
+    stream = _find(request, match[1])
+    return await _read(request, stream, _position(stream, last_event_id))
+
+
+async def _read(request: web.Request, stream: Stream, position: int) -> web.StreamResponse:
+    if stream.log.closed and position == stream.log.last:
+        return web.Response(status=204)
+    if position + 1 < stream.log.first:
+        raise _gone(stream)
+    place = PlaceHolder()
+    stream.attach(place)
+    try:
+        reader = await _open_reader(request, stream, position)
+    finally:
+        stream.detach(place)
+    return await _write_events(request, stream, reader)
+
+
+async def _open_reader(request: web.Request, stream: Stream, position: int) -> ResponseReader:
+    """Sends the head of the response and attaches its reader."""
+    interval_s = request.app[CONFIG].server.ping_interval_s
+    response = EventSourceResponse(headers=_stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
+    await response.prepare(request)
+    response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
+    reader = ResponseReader(stream, request, response, position)
+    stream.attach(reader)
+    return reader
+
+
+async def _write_events(request: web.Request, stream: Stream, reader: ResponseReader) -> web.StreamResponse:
+    try:
+        await reader.run(request.app[CONFIG].server.ping_interval_s)
+        await reader.response.write_eof()
+    finally:
+        stream.detach(reader)
+    return reader.response
+
+
+def _find(request: web.Request, stream_id: str) -> Stream:
+    stream = request.app[STREAMS].get(stream_id, request[CALLER])
+    if stream is None:
+        raise refuse("not_found", 404, "There is no such stream; it may have expired (streams.retain_s).")
+    return stream
+
+
+def _position(stream: Stream, last_event_id: str) -> int:
+    """The number in an event id, checked against the stream."""
+    match = _EVENT_ID.fullmatch(last_event_id)
+    if match is None:
+        raise refuse("invalid_request", 422, f"Last-Event-ID must look like {stream.id}:12.")
+    if match[1] != stream.id:
+        raise refuse("invalid_request", 422, "Last-Event-ID belongs to another stream than the one in the path.")
+    number = int(match[2])
+    if number > stream.log.last:
+        raise refuse(
+            "invalid_request", 422, f"Last-Event-ID is ahead of the stream, which has {stream.log.last} events."
+        )
+    return number
+
+
+def _gone(stream: Stream) -> Exception:
+    return refuse(
+        "not_found",
+        404,
+        f"The events before {stream.log.first} of this stream were dropped, since it outgrew streams.max_log_bytes.",
+    )
+
+
+# -- results ------------------------------------------------------------------------------------------------------
+
+
+async def _answer_of_log(stream: Stream) -> Answer:
+    answer, number = Answer(), 0
+    try:
+        while number < stream.log.last:
+            events, number = await stream.log.read_after(number, _REFUSED_BYTES)
+            answer.feed(events)
+    except EventsGone:
+        raise _gone(stream) from None
+    return answer
+
+
+def _result_of(answer: Answer, stream: Stream) -> dict[str, Any]:
+    result = answer.to_result()
+    settlement = stream.settlement
+    if result["usage"] is None and settlement.usage is not None:
+        result["usage"] = settlement.usage
+    if result["usage"] is not None:
+        result["usage"] = {**result["usage"], "settled": settlement.is_settled}
+    elif not stream.is_running:
+        result["usage"] = {"settled": False}
+    return result
+
+
+def _summary(stream: Stream) -> dict[str, Any]:
+    done_reason = stream.finish_reason
+    return {
+        "stream_id": stream.id,
+        "generation_id": stream.generation_id,
+        "model": stream.model,
+        "state": "running" if stream.is_running else "finished",
+        "finish_reason": done_reason,
+        "created_at": datetime.fromtimestamp(stream.created_s, UTC).isoformat(timespec="milliseconds"),
+        "age_s": round(stream.age_s, 3),
+        "readers": stream.readers,
+        "events": stream.log.last,
+    }
+
+
+def _stream_headers(stream: Stream) -> dict[str, str]:
+    headers = {"X-Stream-Id": stream.id, "Location": f"/chat/{stream.id}"}
+    if stream.generation_id:
+        headers["X-Generation-Id"] = stream.generation_id
+    return headers
+
+
+def _json(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=_encode(data), status=status, headers=headers, content_type="application/json")

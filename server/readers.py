@@ -1,0 +1,141 @@
+"""Readers of a stream: an HTTP response that is written as events come, and a collector for one JSON reply.
+
+A response that keeps up is written from the pump's own turn of the loop, without a task switch: its connection
+takes the bytes at once. One that does not keep up is served from the log by its own handler, at its own pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+
+from client.answer import Answer
+from client.streams import Stream
+from client.wire import PING
+
+_PIECE_BYTES = 65_536
+"""Most that is written at once, and that may lie unsent before a reader counts as lagging: the size at which the
+connection itself would make its writer wait."""
+
+
+class ResponseReader:
+    """Writes a stream to an event-source response.
+
+    Attributes:
+        response: what is written to.
+        position: number of the last event written.
+        sent_bytes: event bytes written.
+    """
+
+    def __init__(self, stream: Stream, request: web.Request, response: EventSourceResponse, position: int) -> None:
+        self.position = position
+        self.sent_bytes = 0
+        self._stream = stream
+        self._protocol = request.protocol
+        self.response = response
+        self._loop = asyncio.get_running_loop()
+        self._keeps_up = False
+        self._woken = asyncio.Event()
+        self._written_s = self._loop.time()
+
+    async def push(self, data: bytes, last: int) -> None:
+        """Writes events in the pump's turn when the connection takes them without waiting."""
+        if not self._keeps_up:
+            return
+        transport = self._protocol.transport
+        if (
+            transport is None
+            or self._protocol.writing_paused
+            or transport.get_write_buffer_size() + len(data) > _PIECE_BYTES
+        ):
+            self.wake()
+            return
+        try:
+            await self.response.write(data)
+        except ConnectionError:
+            self.wake()  # the handler finds out for itself
+            return
+        self.position = last
+        self.sent_bytes += len(data)
+        self._written_s = self._loop.time()
+
+    def wake(self) -> None:
+        """Gives the turn to the handler."""
+        self._keeps_up = False
+        self._woken.set()
+
+    async def run(self, ping_interval_s: float) -> None:
+        """Writes until the stream's last event is out.
+
+        Raises:
+            ConnectionError: the caller has gone.
+        """
+        log = self._stream.log
+        while True:
+            self._woken.clear()
+            while self.position < log.last:
+                await self._write_from_log()
+            if log.closed:
+                return
+            self._keeps_up = True
+            await self._wait(ping_interval_s)
+
+    async def _write_from_log(self) -> None:
+        data, last = await self._stream.log.read_after(self.position, _PIECE_BYTES)
+        for start in range(0, len(data), _PIECE_BYTES):
+            await self.response.write(data[start : start + _PIECE_BYTES])
+        self.position = last
+        self.sent_bytes += len(data)
+        self._written_s = self._loop.time()
+        self._stream.note_progress()
+
+    async def _wait(self, ping_interval_s: float) -> None:
+        """Until woken; a comment goes out whenever nothing else did for `ping_interval_s`."""
+        while not self._woken.is_set():
+            try:
+                async with asyncio.timeout_at(self._written_s + ping_interval_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                if self._loop.time() >= self._written_s + ping_interval_s:
+                    self._written_s = self._loop.time()
+                    await self.response.write(PING)
+
+
+class PlaceHolder:
+    """Keeps a stream running while the response that will read it is not yet there."""
+
+    position = 0
+
+    async def push(self, data: bytes, last: int) -> None:
+        """Leaves the events in the log."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+
+class CollectingReader:
+    """Gathers a whole answer in memory, for callers that want one JSON reply."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.position = 0
+        self._stream = stream
+        self._answer_bytes: list[bytes] = []
+        self._ended = asyncio.Event()
+
+    async def push(self, data: bytes, last: int) -> None:
+        """Keeps the events."""
+        self._answer_bytes.append(data)
+        self.position = last
+
+    def wake(self) -> None:
+        """The stream has ended."""
+        self._ended.set()
+
+    async def wait_answer(self) -> Answer:
+        """The answer, when the stream has ended."""
+        await self._ended.wait()
+        answer = Answer()
+        answer.feed(b"".join(self._answer_bytes))
+        return answer

@@ -1,0 +1,14 @@
+"""Whether the server can take work, and if not, why."""
+
+from __future__ import annotations
+
+
+class Readiness:
+    """Set once by the process while it starts and once when it stops.
+
+    Attributes:
+        reason: why no work is taken; None when it is.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = "starting"
