@@ -154,8 +154,8 @@ class ChatTranslator:
         self.last_event_s = self._clock()
         for payload in payloads:
             self._take(payload, events)
-        if self.first_token_s is None and events:
-            self._note_first_token(events)
+            if self.first_token_s is None and events:
+                self._note_first_token(events)
         return events
 
     def receive_eof(self) -> list[ChatEvent]:
