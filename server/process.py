@@ -117,7 +117,7 @@ async def _sandboxed(config: Config) -> AsyncIterator[Config]:
 
     async with open_sandbox() as sandbox:
         changes: dict[str, object] = {"base_url": sandbox.base_url, "api_key": None}
-        if "upstream.model" not in config.sources:
+        if not config.upstream.model.startswith("sandbox/"):  # the sandbox knows no others
             changes["model"] = "sandbox/reasoner"
         yield config.model_copy(update={"upstream": config.upstream.model_copy(update=changes)})
 
