@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _DELAYS_S = (1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _AT_ONCE = 8
+_OPENROUTER_IDS = "gen-"
 _MOST_PENDING = 1000
 
 
@@ -27,11 +28,13 @@ class Settlement:
     Attributes:
         usage: upstream's usage object, or one made of `/generation`; None while unknown.
         is_settled: whether upstream itself has stated the cost.
+        is_pending: whether it is being looked up.
     """
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] | None = None
         self.is_settled = False
+        self.is_pending = False
 
     def state(self, usage: dict[str, Any]) -> None:
         """Upstream has said what it cost."""
@@ -68,12 +71,16 @@ class Settler:
 
     def settle(self, stream: Settled) -> None:
         """Begins the look-up for an answer whose cost upstream did not tell."""
-        if stream.settlement.is_settled or stream.generation_id is None:
+        generation_id = stream.generation_id
+        if stream.settlement.is_settled or generation_id is None:
             return
+        if not generation_id.startswith(_OPENROUTER_IDS):
+            return  # other servers have no /generation
         if len(self._tasks) >= _MOST_PENDING:
             logger.warning("stream %s: cost not looked up, %d look-ups are pending", stream.id, _MOST_PENDING)
             return
-        task = asyncio.create_task(self._look_up(stream, stream.generation_id), name=f"settle {stream.id}")
+        stream.settlement.is_pending = True
+        task = asyncio.create_task(self._look_up(stream, generation_id), name=f"settle {stream.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -85,6 +92,12 @@ class Settler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_up(self, stream: Settled, generation_id: str) -> None:
+        try:
+            await self._ask(stream, generation_id)
+        finally:
+            stream.settlement.is_pending = False
+
+    async def _ask(self, stream: Settled, generation_id: str) -> None:
         for delay_s in self._delays_s:
             await asyncio.sleep(delay_s)
             try:
