@@ -28,13 +28,13 @@ class Settlement:
     Attributes:
         usage: upstream's usage object, or one made of `/generation`; None while unknown.
         is_settled: whether upstream itself has stated the cost.
-        is_pending: whether it is being looked up.
+        is_sought: whether it had to be looked up.
     """
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] | None = None
         self.is_settled = False
-        self.is_pending = False
+        self.is_sought = False
 
     def state(self, usage: dict[str, Any]) -> None:
         """Upstream has said what it cost."""
@@ -79,7 +79,7 @@ class Settler:
         if len(self._tasks) >= _MOST_PENDING:
             logger.warning("stream %s: cost not looked up, %d look-ups are pending", stream.id, _MOST_PENDING)
             return
-        stream.settlement.is_pending = True
+        stream.settlement.is_sought = True
         task = asyncio.create_task(self._look_up(stream, generation_id), name=f"settle {stream.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -92,12 +92,6 @@ class Settler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_up(self, stream: Settled, generation_id: str) -> None:
-        try:
-            await self._ask(stream, generation_id)
-        finally:
-            stream.settlement.is_pending = False
-
-    async def _ask(self, stream: Settled, generation_id: str) -> None:
         for delay_s in self._delays_s:
             await asyncio.sleep(delay_s)
             try:

@@ -274,7 +274,7 @@ def _result_of(answer: Answer, stream: Stream) -> dict[str, Any]:
         result["usage"] = settlement.usage
     if result["usage"] is not None:
         result["usage"] = {**result["usage"], "settled": settlement.is_settled}
-    elif settlement.is_pending:
+    elif settlement.is_sought:
         result["usage"] = {"settled": False}
     return result
 
