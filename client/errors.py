@@ -47,6 +47,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 # omit_defaults would drop a required field only if it had a default: the first four are always present.
 
 
+class Refusal(Exception):
+    """A request that this server itself does not take."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+
+
 class OpenRouterError(Exception):
     """Base of everything that goes wrong on OpenRouter's side.
 

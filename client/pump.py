@@ -150,7 +150,7 @@ class Pump:
             self._last_read_s = loop.time()
             events = translator.receive_data(data) if data else translator.receive_eof()
             if events:
-                if not self._has_handed_on:
+                if not self._has_handed_on and not translator.has_begun:
                     self._retry_if_failed(events)
                 await self._hand_on(events)
                 if translator.is_lingering and not lingering:

@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator
 
 from aiohttp import web
-from client.catalogue import Catalogue
 
+from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient, create_session
 from client.streams import SHUTTING_DOWN, Streams
 from server import chat, health, models

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import msgspec
 from aiohttp import web
 
-from client.errors import Detail, Failure, OpenRouterError
+from client.errors import Detail, Failure, OpenRouterError, Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +22,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _encoder = msgspec.json.Encoder()
 
 
-class ApiError(Exception):
-    """A refusal of ours; `headers` go out with it."""
+class ApiError(Refusal):
+    """A refusal with the headers that go out with it."""
 
     def __init__(self, failure: Failure, *, headers: dict[str, str] | None = None) -> None:
-        super().__init__(failure.error)
-        self.failure = failure
+        super().__init__(failure)
         self.headers = headers or {}
 
 
@@ -91,7 +90,7 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     """The outermost edge: one error shape for everything that a handler raises."""
     try:
         return await handler(request)
-    except (ApiError, OpenRouterError, web.HTTPException) as exc:
+    except (Refusal, OpenRouterError, web.HTTPException) as exc:
         if request.writer.output_size > 0:  # aiohttp would write a second head into the open stream
             raise
         if isinstance(exc, web.HTTPException):

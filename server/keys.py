@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aiohttp import web
-from client.catalogue import Catalogue
 
+from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient
 from client.streams import Stream, Streams
 from server.config import Config
