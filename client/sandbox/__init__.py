@@ -32,13 +32,19 @@ Record
     `headers`, `body`, `json`, `generation_id`; events `started`, `closed`; flags `completed`,
     `cancelled`, `hung_up`; `closed_at_s`, `bytes_sent`.
 
+Models
+    What no script answers, the models do: see `client.sandbox.catalogue`, or `GET /models`, for what each is for,
+    and `client.sandbox.order.Knobs` for the body field `sandbox` that sets pace and lengths. `settle_s` of
+    `open_sandbox` says how long `/generation` answers 404 after an answer's end (1 s, 0 in tests).
+
 Nothing here needs a key, and any `Authorization` is accepted.
 """
 
 from client.sandbox.calls import Call
 from client.sandbox.frames import COMMENT, DONE, PADDING, chunk
 from client.sandbox.script import HangUp, Hold, Mark, Pause, Reply, Step
-from client.sandbox.server import Sandbox, create_sandbox_app, open_sandbox
+from client.sandbox.server import create_sandbox_app, open_sandbox
+from client.sandbox.state import Sandbox
 
 __all__ = [
     "COMMENT",

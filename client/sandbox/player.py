@@ -29,9 +29,7 @@ def _head(reply: Reply) -> dict[str, str]:
     return {hdrs.CACHE_CONTROL: "no-cache", **kind, **reply.headers}
 
 
-async def _play(
-    request: web.Request, response: web.StreamResponse | None, steps: Iterable[Step], call: Call
-) -> bool:
+async def _play(request: web.Request, response: web.StreamResponse | None, steps: Iterable[Step], call: Call) -> bool:
     """Plays the steps in order; False when one of them hung up."""
     for step in steps:
         match step:
