@@ -43,9 +43,7 @@ async def test_scripted_replies_are_taken_in_order(sandbox: Sandbox, http: aioht
     assert all(call.completed and call.closed.is_set() for call in sandbox.calls)
 
 
-async def test_hold_keeps_the_answer_back_until_its_event(
-    sandbox: Sandbox, http: aiohttp.ClientSession
-) -> None:
+async def test_hold_keeps_the_answer_back_until_its_event(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     go_on, reached = asyncio.Event(), asyncio.Event()
     sandbox.script(Reply.stream(b"one", Mark(reached), Hold(go_on), b"two"))
     async with http.post("chat/completions") as response:
@@ -68,17 +66,13 @@ async def test_hang_up_cuts_the_body(sandbox: Sandbox, http: aiohttp.ClientSessi
     assert (call.hung_up, call.cancelled, call.completed) == (True, False, False)
 
 
-async def test_hang_up_before_the_head_leaves_no_response(
-    sandbox: Sandbox, http: aiohttp.ClientSession
-) -> None:
+async def test_hang_up_before_the_head_leaves_no_response(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     sandbox.script(Reply.stream(DONE).after(HangUp()))
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await http.post("chat/completions")
 
 
-async def test_a_caller_who_leaves_a_silent_reply_is_noticed(
-    sandbox: Sandbox, http: aiohttp.ClientSession
-) -> None:
+async def test_a_caller_who_leaves_a_silent_reply_is_noticed(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     sandbox.script(Reply.stream(COMMENT, Hold()))
     async with http.post("chat/completions") as response:
         await response.content.readany()
@@ -89,9 +83,7 @@ async def test_a_caller_who_leaves_a_silent_reply_is_noticed(
     assert call.closed_at_s is not None
 
 
-async def test_a_caller_who_leaves_before_the_head_is_noticed(
-    sandbox: Sandbox, http: aiohttp.ClientSession
-) -> None:
+async def test_a_caller_who_leaves_before_the_head_is_noticed(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     sandbox.script(Reply.stream(DONE).after(Hold()))
     asking = asyncio.create_task(http.post("chat/completions"))
     call = await sandbox.wait_call()
@@ -108,9 +100,7 @@ async def test_any_route_can_be_scripted(sandbox: Sandbox, http: aiohttp.ClientS
     assert not sandbox.calls
 
 
-async def test_a_standing_reply_stays_until_it_is_cleared(
-    sandbox: Sandbox, http: aiohttp.ClientSession
-) -> None:
+async def test_a_standing_reply_stays_until_it_is_cleared(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     sandbox.script_always(Reply.json({"data": []}), path="/nothing")
     for _ in range(2):
         async with http.get("nothing") as response:
@@ -121,9 +111,7 @@ async def test_a_standing_reply_stays_until_it_is_cleared(
         assert (await response.json())["error"]["code"] == 404
 
 
-async def test_a_wrong_content_length_is_sent_as_scripted(
-    sandbox: Sandbox, http: aiohttp.ClientSession
-) -> None:
+async def test_a_wrong_content_length_is_sent_as_scripted(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
     sandbox.script(Reply.raw(b"{", headers={"Content-Length": "10"}), path="/models")
     with pytest.raises(aiohttp.ClientPayloadError):
         async with http.get("models") as response:

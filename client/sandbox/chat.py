@@ -93,19 +93,21 @@ async def _answer(request: web.Request, model_id: str, order: Order) -> web.Stre
     try:
         await _run(request, order, answer, generation, sink)
     except (asyncio.CancelledError, ConnectionError):
-        _cancel(generation, answer)
+        _cancel(order, answer, generation)
         raise
     finally:
         sandbox.generations.settle(generation)
     return sink.response
 
 
-def _cancel(generation: Generation, answer: Answer) -> None:
+def _cancel(order: Order, answer: Answer, generation: Generation) -> None:
     """A stream stops where its caller left; an answer that is not streamed is made, and billed, to its end."""
     if generation.streamed:
         generation.cancelled = True
         return
     for piece in answer.pieces:
+        if not _fits(piece, order, generation):
+            break
         generation.count(piece)
 
 
@@ -141,12 +143,16 @@ async def _send_pieces(order: Order, answer: Answer, generation: Generation, sin
     """Sends the answer at its pace, up to the caller's limit; returns the finish reason."""
     pace = _Pace(order.knobs.tokens_per_s)
     for piece in answer.pieces:
-        if order.max_tokens is not None and generation.completion_tokens + piece.tokens > order.max_tokens:
+        if not _fits(piece, order, generation):
             return "length"
+        generation.count(piece)  # before the wait: a token in the making is billed, as at OpenRouter
         await pace.wait(piece.tokens, sink)
-        generation.count(piece)
         await sink.show(piece)
     return answer.finish_reason
+
+
+def _fits(piece: Piece, order: Order, generation: Generation) -> bool:
+    return order.max_tokens is None or generation.completion_tokens + piece.tokens <= order.max_tokens
 
 
 class _Pace:
