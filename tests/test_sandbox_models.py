@@ -389,3 +389,18 @@ async def test_a_caller_who_does_not_read_holds_the_answer_back(
     await call.closed.wait()
     assert call.cancelled
     assert call.bytes_sent < 100_000_000
+
+
+@pytest.mark.parametrize("schema", [{"properties": 7}, {"properties": {"a": {"enum": 3}}}, {"required": [[]]}])
+async def test_a_function_without_a_schema_worth_the_name_is_refused(
+    http: aiohttp.ClientSession, schema: dict[str, Any]
+) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    assert (await refused(http, question("tools", tools=[tool])))["code"] == 400
+
+
+async def test_a_request_that_the_sandbox_cannot_cope_with_is_a_500_in_the_error_shape(
+    http: aiohttp.ClientSession,
+) -> None:
+    messages = [{"role": "assistant", "tool_calls": [{"function": 7}]}, {"role": "tool", "content": "x"}]
+    assert (await refused(http, question("tools", messages=messages)))["code"] == 500

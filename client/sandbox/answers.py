@@ -143,7 +143,10 @@ def _use_tools(order: Order) -> Answer:
     function = _first_function(order)
     if function is None:
         return Answer(_say("No function was offered to me, so here is a plain answer."))
-    arguments = json.dumps(sample_arguments(function.get("parameters"), order.prompt))
+    try:
+        arguments = json.dumps(sample_arguments(function.get("parameters"), order.prompt))
+    except ValueError as exc:
+        raise BadRequest(f"tools: the parameters of the function are {exc}") from exc
     return Answer(_call(str(function.get("name", "")), arguments), finish_reason="tool_calls")
 
 

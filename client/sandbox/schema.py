@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _MAX_DEPTH = 8  # of a schema that contains itself
+_MAX_ITEMS = 100
 _FORMATS = {
     "date": "2026-01-31",
     "time": "12:00:00Z",
@@ -22,10 +23,17 @@ _QUESTIONS = {"q", "query", "question", "text", "message", "prompt", "input"}
 
 
 def sample_arguments(schema: object, prompt: str) -> dict[str, Any]:
-    """An object that fits `schema`; `prompt` fills the fields that ask for a text."""
+    """An object that fits `schema`; `prompt` fills the fields that ask for a text.
+
+    Raises:
+        ValueError: `schema` is not a JSON schema.
+    """
     if not isinstance(schema, Mapping):
         return {}
-    value = _sample({"type": "object", **schema}, "", prompt, schema, _MAX_DEPTH)
+    try:
+        value = _sample({"type": "object", **schema}, "", prompt, schema, _MAX_DEPTH)
+    except (AttributeError, IndexError, KeyError, TypeError) as exc:
+        raise ValueError("not a JSON schema") from exc
     return value if isinstance(value, dict) else {}
 
 
@@ -41,7 +49,7 @@ def _sample(schema: Mapping[str, Any], name: str, prompt: str, root: Mapping[str
     if kind == "object":
         return _sample_object(schema, prompt, root, depth)
     if kind == "array":
-        count = max(schema.get("minItems", 1), 0) if depth > 0 else 0
+        count = min(max(schema.get("minItems", 1), 0), _MAX_ITEMS) if depth > 0 else 0
         return [_sample(schema.get("items") or {}, name, prompt, root, depth - 1)] * count
     return _sample_scalar(kind, schema, name, prompt)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from client.sandbox.chat import chat, error_response
 from client.sandbox.player import play_reply
 from client.sandbox.routes import catalogue_and_account_routes
 from client.sandbox.state import CALL, CHAT_PATH, SANDBOX, Sandbox
+
+_logger = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -90,8 +93,13 @@ async def _record(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refusals of the router in OpenRouter's shape."""
+    """Refusals of the router, and our own mistakes, in OpenRouter's shape."""
     try:
         return await handler(request)
     except web.HTTPException as exc:
         return error_response(exc.status, exc.reason)
+    except Exception:
+        if request.writer.output_size > 0:  # a second head must not land in a reply that has begun
+            raise
+        _logger.exception("the sandbox failed")
+        return error_response(500, "Internal Server Error")
