@@ -1,0 +1,128 @@
+"""The routes of model discovery: the list, search, families, one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from aiohttp import ETag, web
+
+from client.catalogue import encode_json, etag_of
+from client.errors import Detail
+from client.model_query import QueryError, parse_model_query, unknown_parameters
+from server.errors import invalid_request
+from server.keys import CATALOGUE
+
+
+async def list_models(request: web.Request) -> web.Response:
+    """`GET /models`: every model, whole; the array is kept encoded, as it is about 1 MB."""
+    _refuse_parameters(request)
+    listing = await request.app[CATALOGUE].listing()
+    snapshot = listing.snapshot
+    etag = _marked(snapshot.etag, listing.stale)
+    return _unchanged(request, etag) or _json(
+        encode_json(
+            {
+                "data": msgspec.Raw(snapshot.data_json),
+                "total": len(snapshot.index.entries),
+                "fetched_at": snapshot.fetched_at,
+                "stale": listing.stale,
+            }
+        ),
+        etag,
+    )
+
+
+async def search_models(request: web.Request) -> web.Response:
+    """`GET /models/search`: the models that the parameters ask for, see `client.model_query.ModelQuery`."""
+    with _refused_queries():
+        found = await request.app[CATALOGUE].search(parse_model_query(request.query.items()))
+    data = encode_json(found.models)
+    paging = {"total": found.total, "limit": found.limit, "offset": found.offset}
+    etag = _marked(etag_of(data + encode_json(paging)), found.stale)
+    return _unchanged(request, etag) or _json(
+        encode_json(
+            {"data": msgspec.Raw(data), **paging, "fetched_at": found.fetched_at, "stale": found.stale},
+        ),
+        etag,
+    )
+
+
+async def list_families(request: web.Request) -> web.Response:
+    """`GET /models/families`: every author and how many models it has, the largest first."""
+    _refuse_parameters(request)
+    listing = await request.app[CATALOGUE].listing()
+    families = [{"family": family, "count": count} for family, count in listing.snapshot.index.families]
+    content = encode_json({"data": families})
+    etag = etag_of(content)
+    return _unchanged(request, etag) or _json(content, etag)
+
+
+async def get_model(request: web.Request) -> web.Response:
+    """`GET /models/{model_id}`: one model and its endpoints; 404 with `suggestions` of near ids.
+
+    `stale` is there, and true, only when upstream could not be asked.
+    """
+    _refuse_parameters(request)
+    details = await request.app[CATALOGUE].get(request.match_info["model_id"])
+    content: dict[str, Any] = {"data": details.model, "endpoints": details.endpoints}
+    if details.stale:
+        content["stale"] = True
+    encoded = encode_json(content)
+    etag = etag_of(encoded)
+    return _unchanged(request, etag) or _json(encoded, etag)
+
+
+routes = [
+    web.get("/models", list_models),
+    web.get("/models/search", search_models),
+    web.get("/models/families", list_families),
+    web.get("/models/{model_id:.+}", get_model),
+]
+"""The last one takes every path below `/models`: ids hold slashes."""
+
+
+@contextmanager
+def _refused_queries() -> Iterator[None]:
+    try:
+        yield
+    except QueryError as exc:
+        raise invalid_request(exc.details) from exc
+
+
+def _refuse_parameters(request: web.Request) -> None:
+    if not request.query:
+        return
+    details = unknown_parameters(request.query, ())
+    raise invalid_request(
+        Detail(detail.where, f"{detail.what}; GET /models/search filters and sorts") for detail in details
+    )
+
+
+def _marked(etag: str, stale: bool) -> str:
+    """A tag that differs for a stale list: a caller who is told "unchanged" must not miss that it is."""
+    return f"{etag}-stale" if stale else etag
+
+
+def _unchanged(request: web.Request, etag: str) -> web.Response | None:
+    """A 304 when the caller has it already: `If-None-Match` compares weakly (RFC 9110, 13.1.2)."""
+    wanted = request.if_none_match or ()
+    if not any(tag.value in ("*", etag) for tag in wanted):
+        return None
+    response = web.Response(status=304)
+    _validators(response, etag)
+    return response
+
+
+def _json(body: bytes, etag: str) -> web.Response:
+    response = web.Response(body=body, content_type="application/json")
+    _validators(response, etag)
+    return response
+
+
+def _validators(response: web.Response, etag: str) -> None:
+    # weak: `fetched_at` may differ while the models are the same
+    response.etag = ETag(etag, is_weak=True)
+    response.headers["Cache-Control"] = "no-cache"
