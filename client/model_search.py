@@ -56,6 +56,7 @@ SUPPORTED_PARAMETERS: Final = frozenset(
 _UNKNOWN = Decimal("Infinity")
 _LONGEST_ID = 200
 _NEAR_ENOUGH = 0.6
+_AUTHOR_WEIGHT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +141,29 @@ def near_matches(asked: str, ids: Iterable[str], *, limit: int = 5) -> list[str]
     Forgives upper case, a missing or wrong author, punctuation, a variant suffix and typos.
     """
     wanted = comparable(asked[:_LONGEST_ID])
-    likeness_of_id, likeness_of_slug = _likeness_to(wanted), _likeness_to(slug_of(wanted))
+    likeness = _likeness_of_ids(wanted)
     scored: list[tuple[float, str]] = []
     for id_ in ids:
         key = comparable(id_)
-        score = max(likeness_of_id(key), likeness_of_slug(slug_of(key)))
+        score = likeness(key)
         if score >= _NEAR_ENOUGH:
             scored.append((-score - (key == wanted), id_))
     scored.sort()
     return [id_ for _, id_ in scored[:limit]]
+
+
+def _likeness_of_ids(wanted: str) -> Callable[[str], float]:
+    """How near an id is: mostly by its slug, else every model of one author would be near every other."""
+    author_likeness = _likeness_to(wanted.partition("/")[0])
+    slug_likeness = _likeness_to(slug_of(wanted))
+
+    def likeness(key: str) -> float:
+        slug = slug_likeness(slug_of(key))
+        if "/" not in wanted or "/" not in key:
+            return slug
+        return (1 - _AUTHOR_WEIGHT) * slug + _AUTHOR_WEIGHT * author_likeness(key.partition("/")[0])
+
+    return likeness
 
 
 def _squeezed(text: str) -> str:

@@ -358,6 +358,10 @@ def test_q108_nothing_near_suggests_nothing(asked: str) -> None:
     assert near_matches(asked, CATALOGUE) == []
 
 
+def test_q108_the_same_author_alone_is_not_near() -> None:
+    assert near_matches("sandbox/ecco", ["sandbox/echo", "sandbox/search", "sandbox/long"]) == ["sandbox/echo"]
+
+
 def test_q108_only_so_many_are_suggested() -> None:
     assert near_matches("m", [f"a/m{n}" for n in range(9)], limit=3) == ["a/m0", "a/m1", "a/m2"]
 
