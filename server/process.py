@@ -115,7 +115,7 @@ async def _sandboxed(config: Config) -> AsyncIterator[Config]:
         return
     from client.sandbox import open_sandbox
 
-    async with open_sandbox() as sandbox:
+    async with open_sandbox(record=0) as sandbox:
         changes: dict[str, object] = {"base_url": sandbox.base_url, "api_key": None}
         if not config.upstream.model.startswith("sandbox/"):  # the sandbox knows no others
             changes["model"] = "sandbox/reasoner"

@@ -1,0 +1,76 @@
+"""The README, the shipped settings and the examples say what is true."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from client.wire import EVENT_NAMES
+from server.config import environment_name, is_secret, setting_fields
+from tests.process import running_server
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+def test_every_setting_is_in_the_readme_and_in_config_toml_with_the_same_default() -> None:
+    rows = dict(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| .*? \| `(.*?)` \|", README, re.MULTILINE))
+    shipped = tomllib.loads((ROOT / "config.toml").read_text())
+    known = {f"{section}.{key}" for (section, key), field in setting_fields().items() if not is_secret(field)}
+    assert set(rows) == known
+    for dotted, default in rows.items():
+        section, key = dotted.split(".")
+        assert tomllib.loads(f"value = {default}")["value"] == shipped[section][key], dotted
+
+
+def test_every_environment_name_is_in_the_readme_and_in_env_example() -> None:
+    example = (ROOT / ".env.example").read_text()
+    for field in setting_fields().values():
+        name = environment_name(field)
+        if name is not None:
+            assert f"`{name}`" in README
+            assert name in example
+
+
+def test_every_event_is_in_the_readme() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (?:`\{|the |OpenRouter's usage|see )", README, re.MULTILINE)
+    assert set(EVENT_NAMES) <= set(rows)
+
+
+def test_the_readme_holds_the_examples_as_they_are() -> None:
+    for example in EXAMPLES.iterdir():
+        assert example.read_text().strip() in README
+
+
+async def test_the_python_example_reads_a_whole_answer() -> None:
+    assert await _run_example(sys.executable, "read.py") == _EXPECTED
+
+
+async def test_the_javascript_example_reads_a_whole_answer() -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is missing: install the Debian package nodejs")
+    assert await _run_example(node, "read.mjs") == _EXPECTED
+
+
+_EXPECTED = "You asked: Why is the sky blue?. Having thought about it, I agree.\n0.000603 USD\n"
+
+
+async def _run_example(interpreter: str, name: str) -> str:
+    async with running_server("--sandbox") as server:
+        process = await asyncio.create_subprocess_exec(
+            interpreter,
+            str(EXAMPLES / name),
+            f"{server.url}/chat",
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            stdout, _ = await process.communicate()
+    return stdout.decode()
