@@ -17,6 +17,7 @@ from client.errors import Failure
 from client.request import ChatCall, InvalidRequest, build_chat_call
 from client.stream_log import EventsGone
 from client.streams import Stream, Streams, StreamsFull
+from client.wire import PING
 from server.access_log import note_stream
 from server.config import Config
 from server.errors import invalid_request, refuse
@@ -50,6 +51,8 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         if refusal is not None:
             return await _refuse_as_upstream(stream, refusal)
         reader = await _open_reader(request, stream, 0)
+        if not stream.verdict.done():
+            await reader.response.write(PING)  # the silence has lasted an interval already
     finally:
         stream.detach(place)
     return await _write_events(request, stream, reader)

@@ -99,6 +99,8 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
             exc = _http_failure(exc, request)
         headers = exc.headers if isinstance(exc, ApiError) else None
         return failure_response(exc.failure, headers)
+    except ConnectionError:  # the caller's: upstream's never get here
+        return web.Response(status=499, reason="Client Closed Request")
     except Exception:
         if request.writer.output_size > 0:
             raise
