@@ -163,11 +163,7 @@ class ChatTranslator:
         if self.state is State.DONE:
             return []
         events: list[ChatEvent] = []
-        try:
-            payloads = self._decoder.receive_eof()
-        except EventTooLarge as exc:
-            return self.close(_too_large(exc.max_event_bytes))
-        for payload in payloads:
+        for payload in self._decoder.receive_eof():
             self._take(payload, events)
         return events + self.close(EMPTY_REPLY if self.state is State.WAITING else INTERRUPTED)
 

@@ -113,6 +113,8 @@ def test_unknown_fields_pass_untouched(extra: dict[str, Any]) -> None:
         ({"message": "x", "sort": "a"}, (("sort", "b"),), "query.sort: is in the body too"),
         ({"message": "x"}, (("sort", "a"), ("sort", "b")), "query.sort: is given twice"),
         ({"message": "x"}, (("nonsense", "a"),), "query.nonsense: unknown; known are sort"),
+        ({"message": " "}, (), "message: is blank"),
+        ({"message": "x"}, (("reasoning_max_tokens", "many"),), "query.reasoning_max_tokens: must be a number"),
         ({"message": "x"}, (("stream", "maybe"),), "query.stream: must be true or false"),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from client.sandbox import Call, HangUp, Hold, Reply, Sandbox, open_sandbox
+from client.sandbox import Call, HangUp, Hold, Pause, Reply, Sandbox, open_sandbox
 from tests.chunks import COMMENT, DONE, END, STOP, chunk, event, text
 from tests.process import ServerProcess, running_server
 from tests.sse_reader import parse_events, read_until, text_of
@@ -138,7 +138,7 @@ async def test_a_refusal_before_the_stream_has_its_status_and_is_not_retried(
     assert len(upstream.calls) == 2
 
 
-async def test_failures_before_the_first_event_are_retried_and_none_after(
+async def test_q77_q82_q91_failures_before_the_first_event_are_retried_and_none_after(
     upstream: Sandbox, server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
     slow_down = Reply.error(429, "slow", headers={"Retry-After": "0"})
@@ -158,7 +158,7 @@ async def test_failures_before_the_first_event_are_retried_and_none_after(
     assert len(upstream.calls) == 7
 
 
-async def test_answers_that_break_end_with_one_error(
+async def test_q70_q71_answers_that_break_end_with_one_error(
     upstream: Sandbox, server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
     cases = [
@@ -181,7 +181,7 @@ async def test_answers_that_break_end_with_one_error(
     assert (await health(http, server))["streams"]["active"] == 0
 
 
-async def test_a_silent_upstream_gets_pings_and_then_an_error_event(
+async def test_q97_a_silent_upstream_gets_pings_and_then_an_error_event(
     upstream: Sandbox, server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
     upstream.script(Reply.stream(text("never")).after(Hold(asyncio.Event())))
@@ -191,6 +191,18 @@ async def test_a_silent_upstream_gets_pings_and_then_an_error_event(
     assert b": ping\n\n" in body
     assert [each.name for each in parse_events(body)] == ["error", "done"]
     assert parse_events(body)[0].data["type"] == "upstream_timeout"
+
+
+async def test_q96_comments_alone_end_by_the_limit_for_events_and_pings_go_on_meanwhile(
+    upstream: Sandbox, server: ServerProcess, http: aiohttp.ClientSession
+) -> None:
+    upstream.script(Reply.stream(*[step for _ in range(12) for step in (COMMENT, Pause(0.5))]))
+    async with http.post(f"{server.url}/chat", json=ask()) as response:
+        body = await response.read()
+    events = parse_events(body)
+    assert body.count(b": ping") >= 2
+    assert [each.name for each in events] == ["error", "done"]
+    assert "no event for 3 s" in events[0].data["error"]
 
 
 def reset(response: aiohttp.ClientResponse) -> float:
@@ -213,7 +225,7 @@ async def closed_after_s(call: Call, since_s: float) -> float:
 
 
 @pytest.mark.parametrize("where", ["before the head", "before the first token", "in mid-stream", "stream=false"])
-async def test_leaving_closes_upstream_at_once(
+async def test_q98_leaving_closes_upstream_at_once(
     upstream: Sandbox, server: ServerProcess, http: aiohttp.ClientSession, where: str
 ) -> None:
     silence = Hold(asyncio.Event())
