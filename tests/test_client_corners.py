@@ -10,7 +10,7 @@ import pytest
 from client.answer import Answer
 from client.chunks import chunk_of
 from client.errors import Failure, Refusal
-from client.events import Annotation, Audio, ContentDelta, Done, RefusalDelta, StreamFailed
+from client.events import Annotation, Audio, ChatEvent, ContentDelta, Done, RefusalDelta, StreamFailed
 from client.reasoning import ReasoningMerger
 from client.tool_calls import ToolCallAssembler
 from client.translate import EMPTY_REPLY, ChatTranslator, State
@@ -134,7 +134,7 @@ def test_costs_and_speeds_that_are_unknown() -> None:
 
 def test_lone_surrogates_and_line_separators_stay_on_one_line_of_json() -> None:
     encoder = EventEncoder("s")
-    events = [RefusalDelta("a\ud83d"), Annotation({"t": "\u2028"}), Audio({"x": "ascii"})]
+    events: list[ChatEvent] = [RefusalDelta("a\ud83d"), Annotation({"t": "\u2028"}), Audio({"x": "ascii"})]
     for number, each in enumerate(events, 1):
         head, payload = encoder.encode(each).decode().split("\ndata: ")
         assert head.endswith(f"id: s:{number}")

@@ -49,5 +49,5 @@ def test_an_event_above_the_cap_is_refused_and_forgotten() -> None:
     decoder = SSEDecoder(max_event_bytes=1000)
     assert decoder.receive_data(b"data: " + b"x" * 994 + b"\n") == []
     with pytest.raises(EventTooLarge):
-        decoder.receive_data(b"data: seven\n")
+        decoder.receive_data(b"data: and seven\n")
     assert decoder.receive_eof() == []
