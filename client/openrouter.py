@@ -155,6 +155,8 @@ class OpenRouterClient:
                 ):
                     await _refuse_bad_status(response)
                     return self._json_of(await _read_bounded(response, _MAX_JSON_BODY_BYTES), path)
+            except aiohttp.ServerTimeoutError:  # a TimeoutError too, of the connection
+                raise
             except TimeoutError as exc:
                 raise _timeout(f"did not answer {path} within {_GET_TIMEOUT_S:g} s") from exc
 
