@@ -1,0 +1,296 @@
+"""What can be measured: this project's server, nginx as the floor, LiteLLM, and any gateway that already runs."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.bench.frames import Answer
+from tests.bench.processes import free_port, listener_pid, start, stop, tree, wait_until_serving
+
+ROOT = Path(__file__).parents[2]
+OURS = "openrouter-server"
+REFERENCE = "nginx"
+
+_KEY = "sk-bench-0000"
+_OPENAI_PATH = "/v1/chat/completions"
+_HIDE_UVLOOP = (
+    "import sys; sys.modules['uvloop'] = None; from server.__main__ import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+class NotInstalled(Exception):
+    """What a server needs is missing; the message says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a server is started with.
+
+    Attributes:
+        folder: its own working directory, empty.
+        upstream_port: of the stand-in upstream.
+        certificate: of the upstream when it is asked over TLS.
+        cores: where it runs.
+    """
+
+    folder: Path
+    upstream_port: int
+    certificate: Path | None
+    cores: frozenset[int]
+
+    @property
+    def upstream_url(self) -> str:
+        """Base URL of the upstream."""
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.upstream_port}/v1"
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        format: of its answers: `typed` (this project's events) or `openai`.
+        pids: whose CPU and memory count; none for the upstream itself.
+        start_s: from the start of the process to its first answer.
+    """
+
+    name: str
+    port: int
+    path: str
+    format: str
+    headers: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    running_pid: int | None = None
+    start_s: float | None = None
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are the server."""
+        pid = self.process.pid if self.process else self.running_pid
+        return tree(pid) if pid else []
+
+    def body(self, answer: Answer, extra: Mapping[str, object]) -> str:
+        """A request for an answer; `extra` goes into it where the format knows such fields."""
+        if self.format == "typed":
+            return json.dumps({"message": str(answer), "model": "bench/model", **extra})
+        messages = [{"role": "user", "content": str(answer)}]
+        return json.dumps({"model": "bench-model", "stream": True, "messages": messages})
+
+    def stop(self) -> None:
+        """Ends what was started for it."""
+        if self.process is not None:
+            stop(self.process)
+
+
+Launch = Callable[[Place], Server]
+
+
+def _launch(
+    server: Server, command: list[str], place: Place, ready_path: str, env: Mapping[str, str], timeout_s: float = 30
+) -> Server:
+    log = place.folder / "log.txt"
+    began_s = time.monotonic()
+    server.process = start(command, cores=place.cores, cwd=place.folder, log=log, env=env)
+    try:
+        wait_until_serving(server.process, server.port, ready_path, timeout_s, log)
+    except BaseException:
+        server.stop()
+        raise
+    server.start_s = time.monotonic() - began_s
+    return server
+
+
+def _clean_env(place: Place, **more: str) -> dict[str, str]:
+    """An environment in which no setting of this machine is found."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder), **more}
+
+
+def openrouter_server(python: str, loop: str) -> Launch:
+    """This project's server, with all it does by default: typed events, logs of streams, a log line per request."""
+
+    def launch(place: Place) -> Server:
+        port = free_port()
+        env = _clean_env(
+            place,
+            PYTHONPATH=str(ROOT),
+            OPENROUTER_API_KEY=_KEY,
+            OPENROUTER_BASE_URL=place.upstream_url,
+            HOST="127.0.0.1",
+            PORT=str(port),
+            MAX_STREAMS="10000",
+            SHUTDOWN_TIMEOUT="0",
+        )
+        if place.certificate is not None:
+            env["SSL_CERT_FILE"] = str(place.certificate)
+        command = [python, "-m", "server"] if loop == "uvloop" else [python, "-c", _HIDE_UVLOOP]
+        return _launch(Server(OURS, port, "/chat", "typed"), command, place, "/health", env)
+
+    return launch
+
+
+_NGINX_CONF = """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log crit; {user}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; tcp_nodelay on; keepalive_requests 100000000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream openrouter {{ server 127.0.0.1:{upstream_port}; keepalive 1024; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass {scheme}://openrouter; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffering off; proxy_buffer_size 32k; proxy_buffers 8 32k; proxy_read_timeout 300s;
+      {tls}
+    }}
+  }}
+}}
+"""
+
+
+def find_nginx() -> str:
+    """Path of nginx.
+
+    Raises:
+        NotInstalled: it is not there.
+    """
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise NotInstalled("nginx, the reference, is missing: install the Debian package nginx-light")
+    return found
+
+
+def nginx(place: Place) -> Server:
+    """nginx with one worker and buffering off: it copies bytes and looks at nothing."""
+    port = free_port()
+    tls = ""
+    if place.certificate is not None:
+        tls = f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {place.certificate}; proxy_ssl_name 127.0.0.1;"
+    conf = _NGINX_CONF.format(
+        folder=place.folder,
+        user=f"user {getpass.getuser()};" if os.geteuid() == 0 else "",
+        upstream_port=place.upstream_port,
+        port=port,
+        scheme="https" if place.certificate else "http",
+        tls=tls,
+    )
+    (place.folder / "nginx.conf").write_text(conf)
+    command = [find_nginx(), "-p", str(place.folder), "-c", str(place.folder / "nginx.conf"), "-e", "stderr"]
+    return _launch(Server(REFERENCE, port, _OPENAI_PATH, "openai"), command, place, "/", _clean_env(place))
+
+
+def direct(place: Place) -> Server:
+    """No server at all: what the harness itself adds to a delay."""
+    return Server("direct", place.upstream_port, _OPENAI_PATH, "openai")
+
+
+_LITELLM_CONF = """\
+model_list:
+  - model_name: bench-model
+    litellm_params: {{model: openrouter/bench-model, api_base: "{upstream_url}", api_key: {key}}}
+litellm_settings: {{set_verbose: false, json_logs: false, telemetry: false, request_timeout: 600}}
+general_settings: {{disable_spend_logs: true, disable_error_logs: true}}
+"""
+
+
+def litellm(environment: Path) -> Launch:
+    """LiteLLM's proxy from a virtual environment: one worker, no database, quiet."""
+    program = environment / "bin" / "litellm"
+    if not program.exists():
+        raise NotInstalled(f"{program} is missing: install litellm[proxy] into that virtual environment")
+
+    def launch(place: Place) -> Server:
+        port = free_port()
+        conf = place.folder / "litellm.yaml"
+        conf.write_text(_LITELLM_CONF.format(upstream_url=place.upstream_url, key=_KEY))
+        env = _clean_env(
+            place,
+            LITELLM_LOG="ERROR",
+            LITELLM_MODE="PRODUCTION",
+            LITELLM_LOCAL_MODEL_COST_MAP="True",
+            LITELLM_TELEMETRY="False",
+            LITELLM_MASTER_KEY=_KEY,
+        )
+        command = [str(program), "--config", str(conf), "--host", "127.0.0.1", "--port", str(port)]
+        headers = {"Authorization": f"Bearer {_KEY}"}
+        server = Server("litellm", port, _OPENAI_PATH, "openai", headers)
+        return _launch(server, [*command, "--num_workers", "1"], place, "/health/liveliness", env, timeout_s=180)
+
+    return launch
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A gateway that someone else started, pointed at the upstream of the benchmark (`--upstream-port`)."""
+
+    name: str
+    port: int
+    path: str
+    format: str
+
+    def __call__(self, place: Place) -> Server:
+        """Takes it as it runs: it is neither pinned nor stopped."""
+        return Server(self.name, self.port, self.path, self.format, running_pid=listener_pid(self.port))
+
+
+def parse_peer(text: str) -> Peer:
+    """A peer as `NAME=URL,FORMAT`.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    match = re.fullmatch(r"([\w.-]+)=(http://[^,]+),(typed|openai)", text)
+    if match is None:
+        raise ValueError("must be NAME=http://127.0.0.1:PORT/PATH,typed or the same with openai")
+    url = urlsplit(match[2])
+    if url.hostname not in ("127.0.0.1", "localhost") or url.port is None:
+        raise ValueError("must be on this machine, with a port")
+    return Peer(match[1], url.port, url.path or "/", match[3])
+
+
+def start_upstream(
+    port: int, tls_port: int | None, certificate: Path | None, cores: frozenset[int], folder: Path
+) -> subprocess.Popen[bytes]:
+    """The stand-in upstream as a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.upstream", "--port", str(port)]
+    if tls_port is not None and certificate is not None:
+        command += ["--tls-port", str(tls_port), "--certificate", str(certificate)]
+    log = folder / "upstream.txt"
+    process = start(command, cores=cores, cwd=ROOT, log=log)
+    try:
+        wait_until_serving(process, port, "/stats", 20, log)
+    except BaseException:
+        stop(process)
+        raise
+    return process
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that is its own authority, with its key in the same file; openssl makes it.
+
+    Raises:
+        NotInstalled: openssl is not there.
+    """
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise NotInstalled("openssl is missing: install the Debian package openssl")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    certificate.write_text(certificate.read_text() + key.read_text())
+    return certificate
