@@ -137,7 +137,7 @@ class Pump:
         self._sink.opened(reply.generation_id)
         await self._take_events(reply, limit)
         self._unwatch()
-        if not reply.has_ended:
+        if self.translator.failure is None and not reply.has_ended:
             await _read_rest(reply)
 
     async def _take_events(self, reply: UpstreamReply, limit: asyncio.Timeout) -> None:

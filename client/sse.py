@@ -12,11 +12,16 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(Exception):
-    """An event grew beyond `max_event_bytes`; the decoder holds nothing any more and must not be fed again."""
+    """An event grew beyond `max_event_bytes`; the decoder holds nothing any more and must not be fed again.
+
+    Attributes:
+        events: data of the events that the same read completed before.
+    """
 
     def __init__(self, max_event_bytes: int) -> None:
         super().__init__(f"a server-sent event is larger than {max_event_bytes} bytes")
         self.max_event_bytes = max_event_bytes
+        self.events: list[bytes] = []
 
 
 class SSEDecoder:
@@ -75,8 +80,16 @@ class SSEDecoder:
         return head.removeprefix(_BOM)
 
     def _take_lines(self, lines: list[bytes]) -> list[bytes]:
-        """All but the last of `lines` are whole; the last one is the start of the next line."""
         events: list[bytes] = []
+        try:
+            self._take_lines_into(events, lines)
+        except EventTooLarge as exc:
+            exc.events = events
+            raise
+        return events
+
+    def _take_lines_into(self, events: list[bytes], lines: list[bytes]) -> None:
+        """All but the last of `lines` are whole; the last one is the start of the next line."""
         last = lines.pop()
         if lines and self._line:
             self._line.append(lines[0])
@@ -95,7 +108,6 @@ class SSEDecoder:
             self._line.append(last)
             self._line_bytes += len(last)
             self._check_size()
-        return events
 
     def _take_data(self, value: bytes) -> None:
         self._data.append(value)

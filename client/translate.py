@@ -147,7 +147,10 @@ class ChatTranslator:
         try:
             payloads = self._decoder.receive_data(data)
         except EventTooLarge as exc:
-            return self.close(_too_large(exc.max_event_bytes))
+            return self._take_all(exc.events) + self.close(_too_large(exc.max_event_bytes))
+        return self._take_all(payloads)
+
+    def _take_all(self, payloads: list[bytes]) -> list[ChatEvent]:
         events: list[ChatEvent] = []
         if not payloads:
             return events

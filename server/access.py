@@ -44,7 +44,8 @@ async def add_cors_headers(request: web.Request, response: web.StreamResponse) -
 
 
 def _check_origin(request: web.Request, origin: str) -> None:
-    if origin in request.app[CONFIG].server.cors_origins or urlsplit(origin).netloc == request.host:
+    own = origin.partition("://")[2]
+    if origin in request.app[CONFIG].server.cors_origins or (own and own == request.host):
         return
     raise refuse(
         "forbidden", 403, f"Pages of {origin[:200]} may not call this server; list it in server.cors_origins."
@@ -66,7 +67,7 @@ def _caller(request: web.Request) -> str:
         _check_is_local(request)
         return "local"
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    given = token.strip().encode()
+    given = token.strip().encode("utf-8", "surrogateescape")  # a header may hold any bytes
     known = [hmac.compare_digest(given, each.get_secret_value().encode()) for each in tokens]
     if scheme.lower() != "bearer" or not any(known):
         refusal = refuse("unauthorized", 401, "Send a token of this server as Authorization: Bearer <token>.")
@@ -85,13 +86,21 @@ def _check_is_local(request: web.Request) -> None:
         )
         refusal.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
         raise refusal
-    name = urlsplit(f"//{request.host}").hostname
-    if name != "localhost" and not is_loopback(name):
+    name = _host_name(request.host)
+    if name is None or (name != "localhost" and not is_loopback(name)):
         raise refuse(
             "forbidden",
             403,
             f"The Host {request.host[:200]} is not this machine's; call it as localhost or 127.0.0.1.",
         )
+
+
+def _host_name(host: str) -> str | None:
+    """The name in a `Host` header, without the port; None when there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # a bracket that is not closed
+        return None
 
 
 def is_loopback(host: str | None) -> bool:

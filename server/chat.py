@@ -65,7 +65,7 @@ async def list_chats(request: web.Request) -> web.Response:
     return _json({"data": [_summary(stream) for stream in streams]})
 
 
-@routes.get("/chat/{stream_id}")
+@routes.get("/chat/{stream_id}", allow_head=False)  # a reader of a HEAD would be sent the events too
 async def get_chat(request: web.Request) -> web.StreamResponse:
     """Reads a stream from its beginning, or after the event that `Last-Event-ID` names."""
     stream = _find(request, request.match_info["stream_id"])

@@ -8,6 +8,9 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
+
 
 class TextFormatter(logging.Formatter):
     """For people."""
@@ -38,6 +41,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _hide_bad_request(record: logging.LogRecord) -> bool:
+    """A filter: aiohttp logs what is no HTTP with a trace that quotes it, which may hold a token or a message."""
+    exc = record.exc_info[1] if record.exc_info else None
+    if isinstance(exc, HttpProcessingError | RequestPayloadError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = f"{record.getMessage()}: {type(exc).__name__}", ()
+    return True
+
+
 def configure_logging(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
     """Sends every log line of the process to `stream`."""
     handler = logging.StreamHandler(stream)
@@ -45,3 +58,4 @@ def configure_logging(stream: TextIO = sys.stderr, level: int = logging.INFO) ->
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("aiohttp.server").addFilter(_hide_bad_request)

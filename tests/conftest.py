@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
+from pydantic import SecretStr
+
+from client.config import StreamsConfig, UpstreamConfig
+from client.sandbox import Sandbox, open_sandbox
+from server.config import Config, ServerConfig
+from tests.serving import KEY, Api, serving
 
 
 @pytest.hookimpl(wrapper=True)
@@ -16,3 +23,30 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"skipped although REQUIRE_ALL_TESTS is set: {report.longrepr}"
     return report
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Sandbox]:
+    """The OpenRouter that a test scripts; at the test's end none of its replies may still run."""
+    async with open_sandbox(settle_s=0) as sandbox:
+        yield sandbox
+        async with asyncio.timeout(5):
+            for call in sandbox.requests:
+                await call.closed.wait()
+
+
+@pytest.fixture
+def config(upstream: Sandbox) -> Config:
+    """Settings under which nobody waits for long, and nobody who has gone is waited for."""
+    return Config(
+        upstream=UpstreamConfig(base_url=upstream.base_url, api_key=SecretStr(KEY), max_retries=1),
+        server=ServerConfig(max_body_bytes=2000),
+        streams=StreamsConfig(grace_s=0.0),
+    )
+
+
+@pytest.fixture
+async def api(config: Config) -> AsyncIterator[Api]:
+    """The product, served over a real port inside the test's own loop."""
+    async with serving(config) as running:
+        yield running

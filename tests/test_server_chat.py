@@ -23,9 +23,9 @@ KEY = "sk-or-v1-very-secret-0123456789"
 SECRET_TEXT = "a text that no log may hold"
 FAST = {
     "OPENROUTER_API_KEY": KEY,
-    "PING_INTERVAL": "1",
-    "OPENROUTER_IDLE_TIMEOUT": "2",
-    "API_TIMEOUT": "3",
+    "PING_INTERVAL": "0.4",
+    "OPENROUTER_IDLE_TIMEOUT": "0.8",
+    "API_TIMEOUT": "1.2",
     "SHUTDOWN_TIMEOUT": "0.3",
     "STREAM_GRACE": "5",
     "MAX_BODY_BYTES": "2000",
@@ -105,39 +105,6 @@ async def test_an_answer_streams_as_events_with_its_headers(
     assert call.headers["X-OpenRouter-Title"] == "App"
 
 
-@pytest.mark.parametrize(
-    ("reply", "status", "type_"),
-    [
-        (Reply.error(400, "bad"), 400, "upstream_rejected"),
-        (Reply.error(400, "maximum context length is 5"), 400, "context_length_exceeded"),
-        (Reply.error(401, f"key {KEY} is wrong"), 502, "upstream_auth"),
-        (Reply.error(402, "no money"), 402, "insufficient_credits"),
-        (Reply.error(403, "no", {"reasons": ["x"], "flagged_input": "y"}), 403, "moderation"),
-        (Reply.error(404, "No endpoints found"), 404, "model_not_found"),
-        (Reply.error(429, "daily", {"limit_source": "openrouter_free_tier_daily"}), 429, "rate_limited"),
-        (Reply.raw(b"<html><body>nginx</body></html>"), 502, "upstream_protocol"),
-        (Reply.raw(b"", 302, {"Location": "http://127.0.0.1:9/"}), 502, "upstream_protocol"),
-        (Reply.json({"error": {"code": 400, "message": "x"}}), 400, "upstream_rejected"),
-    ],
-)
-async def test_a_refusal_before_the_stream_has_its_status_and_is_not_retried(
-    upstream: Sandbox, http: aiohttp.ClientSession, reply: Reply, status: int, type_: str
-) -> None:
-    upstream.script_always(reply)
-    async with running_server(env={**FAST, "OPENROUTER_BASE_URL": upstream.base_url}) as server:
-        async with http.post(f"{server.url}/chat", json=ask()) as response:
-            events = parse_events(await response.read())
-            assert response.status == status
-        async with http.post(f"{server.url}/chat?stream=false", json=ask()) as response:
-            whole = await response.json()
-            assert response.status == status
-    assert [each.name for each in events] == ["error", "done"]
-    assert events[1].data["completed"] is False
-    assert_failure(events[0].data, type_, status)
-    assert_failure(whole, type_, status)
-    assert len(upstream.calls) == 2
-
-
 async def test_q77_q82_q91_failures_before_the_first_event_are_retried_and_none_after(
     upstream: Sandbox, server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
@@ -196,13 +163,13 @@ async def test_q97_a_silent_upstream_gets_pings_and_then_an_error_event(
 async def test_q96_comments_alone_end_by_the_limit_for_events_and_pings_go_on_meanwhile(
     upstream: Sandbox, server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
-    upstream.script(Reply.stream(*[step for _ in range(12) for step in (COMMENT, Pause(0.5))]))
+    upstream.script(Reply.stream(*[step for _ in range(24) for step in (COMMENT, Pause(0.25))]))
     async with http.post(f"{server.url}/chat", json=ask()) as response:
         body = await response.read()
     events = parse_events(body)
     assert body.count(b": ping") >= 2
     assert [each.name for each in events] == ["error", "done"]
-    assert "no event for 3 s" in events[0].data["error"]
+    assert "no event for 1.2 s" in events[0].data["error"]
 
 
 def reset(response: aiohttp.ClientResponse) -> float:
@@ -324,72 +291,6 @@ async def test_ids_that_cannot_be_resumed_get_a_clear_answer(
         async with http.request(method, f"{server.url}/chat/unknown") as unknown:
             assert_failure(await unknown.json(), "not_found", 404)
     assert len(upstream.calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "status", "type_", "said"),
-    [
-        (b'{"message": ', {}, 400, "invalid_json", "line 1, column 13"),
-        (b"[]", {}, 400, "invalid_json", "an array"),
-        (b'{"message": NaN}', {}, 400, "invalid_json", "NaN"),
-        (b"[" * 1900, {}, 400, "invalid_json", "nested"),
-        (b'"\xff"', {}, 400, "invalid_json", "UTF-8"),
-        (b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type", "application/json"),
-        (b'{"message": "' + b"x" * 3000 + b'"}', {}, 413, "payload_too_large", "max_body_bytes"),
-        (b"{}", {}, 422, "invalid_request", "message"),
-        (b'{"message": " "}', {}, 422, "invalid_request", "blank"),
-        (b'{"message": "x", "messages": []}', {}, 422, "invalid_request", "messages"),
-        (b'{"message": "x", "grace_s": -1}', {}, 422, "invalid_request", "grace_s"),
-        (b'{"message": "x", "grace_s": "soon"}', {}, 422, "invalid_request", "grace_s"),
-        (b'{"message": "x", "grace_s": 1e9}', {}, 422, "invalid_request", "600"),
-        (
-            b'{"message": "x", "sort": "price", "provider": {"sort": "price"}}',
-            {},
-            422,
-            "invalid_request",
-            "provider.sort",
-        ),
-        (
-            b'{"message": "x", "disable_reasoning": true, "reasoning_effort": "low"}',
-            {},
-            422,
-            "invalid_request",
-            "disable",
-        ),
-        (b"{}", {"Origin": "https://evil.example"}, 403, "forbidden", "cors_origins"),
-        (b"{}", {"Host": "evil.example"}, 403, "forbidden", "Host"),
-    ],
-)
-async def test_bad_requests_are_refused_with_the_way_out(
-    api: ServerProcess,
-    http: aiohttp.ClientSession,
-    body: bytes,
-    headers: dict[str, str],
-    status: int,
-    type_: str,
-    said: str,
-) -> None:
-    async with http.post(
-        f"{api.url}/chat", data=body, headers={"Content-Type": "application/json", **headers}
-    ) as refused:
-        found = await refused.json()
-    assert refused.status == status
-    assert_failure(found, type_, status)
-    assert said in found["error"]
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[ServerProcess]:
-    async with running_server("--sandbox", env={"MAX_BODY_BYTES": "2000"}) as process:
-        yield process
-
-
-async def test_methods_and_paths_that_do_not_exist(api: ServerProcess, http: aiohttp.ClientSession) -> None:
-    async with http.put(f"{api.url}/chat", json={}) as refused:
-        assert_failure(await refused.json(), "method_not_allowed", 405)
-        assert refused.headers["Allow"] == "GET, HEAD, POST"
-    async with http.get(f"{api.url}/nowhere") as missing:
-        assert_failure(await missing.json(), "not_found", 404)
 
 
 async def test_tokens_are_needed_once_there_are_some(http: aiohttp.ClientSession) -> None:
