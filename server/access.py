@@ -98,8 +98,10 @@ def _check_is_local(request: web.Request) -> None:
 def _host_name(host: str) -> str | None:
     """The name in a `Host` header, without the port; None when there is none."""
     try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:  # a bracket that is not closed
+        parts = urlsplit(f"//{host}")
+        _ = parts.port  # raises for `localhost:1.evil.example`, whose name would pass
+        return parts.hostname
+    except ValueError:  # a port that is no number, a bracket that is not closed
         return None
 
 

@@ -293,6 +293,17 @@ async def test_ids_that_cannot_be_resumed_get_a_clear_answer(
     assert len(upstream.calls) == 1
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost:9902.evil.example", "127.0.0.1:1:2", "localhost.evil.example", "[::1", "@"]
+)
+async def test_a_host_that_only_begins_like_this_machine_is_refused(
+    api: ServerProcess, http: aiohttp.ClientSession, host: str
+) -> None:
+    for url in (f"{api.url}/models", f"{api.url}/chat"):
+        async with http.get(url, headers={"Host": host}) as refused:
+            assert_failure(await refused.json(), "forbidden", 403)
+
+
 async def test_tokens_are_needed_once_there_are_some(http: aiohttp.ClientSession) -> None:
     async with running_server("--sandbox", env={"SERVER_TOKENS": "one,two"}) as server:
         for header, status in ((None, 401), ("Bearer three", 401), ("Bearer one", 200), ("Bearer two", 200)):
