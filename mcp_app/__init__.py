@@ -1,1 +1,2 @@
-"""MCP tools over the same client objects."""
+"""MCP: the same streams and the same catalogue as tools for desktop clients. Nothing here opens a socket or reads a
+setting by itself; only `server`, `disconnect` and `stdio` import the MCP SDK, which is slow to load."""

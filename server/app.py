@@ -9,20 +9,22 @@ from aiohttp import web
 
 from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient, create_session
-from client.streams import SHUTTING_DOWN, Streams
+from client.streams import SHUTTING_DOWN, Stream, Streams
+from mcp_app.spending import Spending
 from server import chat, health, models
 from server.access import access_middleware, add_cors_headers
 from server.access_log import access_log_middleware, log_stream
 from server.config import Config
 from server.errors import error_middleware
-from server.keys import CATALOGUE, CONFIG, OPENROUTER, READINESS, STARTED_S, STREAMS
+from server.keys import CATALOGUE, CONFIG, OPENROUTER, READINESS, SPENDING, STARTED_S, STREAMS
+from server.mcp import add_mcp, mcp_refusals_middleware
 from server.readiness import Readiness
 
 
 def create_app(config: Config) -> web.Application:
     """The application for these settings; nothing is opened until it starts."""
     app = web.Application(
-        middlewares=[access_log_middleware, error_middleware, access_middleware],
+        middlewares=[access_log_middleware, error_middleware, mcp_refusals_middleware, access_middleware],
         client_max_size=config.server.max_body_bytes,
     )
     app[CONFIG] = config
@@ -33,6 +35,7 @@ def create_app(config: Config) -> web.Application:
     app.add_routes(chat.routes)
     app.add_routes(health.routes)
     app.add_routes(models.routes)
+    add_mcp(app, config.mcp)
     return app
 
 
@@ -44,7 +47,13 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         openrouter = OpenRouterClient(session, config.upstream)
         app[OPENROUTER] = openrouter
         app[CATALOGUE] = catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
-        app[STREAMS] = streams = Streams(openrouter, config.streams, log_stream)
+        app[SPENDING] = spending = Spending()
+
+        def note_end(stream: Stream) -> None:
+            log_stream(stream)
+            spending.note_end(stream)
+
+        app[STREAMS] = streams = Streams(openrouter, config.streams, note_end)
         app[READINESS].reason = None
         yield
         await streams.aclose()

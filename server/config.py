@@ -40,6 +40,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from client.config import Env, ModelsConfig, Section, StreamsConfig, UpstreamConfig, is_unset
+from mcp_app.config import McpConfig
 
 FOLDER = "openrouter-sse-backend"
 """Name of this program's folder inside the user's configuration folder."""
@@ -109,6 +110,7 @@ class Settings(BaseModel):
     server: ServerConfig = Field(default_factory=ServerConfig)
     models: ModelsConfig = Field(default_factory=ModelsConfig)
     streams: StreamsConfig = Field(default_factory=StreamsConfig)
+    mcp: McpConfig = Field(default_factory=McpConfig)
 
 
 class Config(Settings):

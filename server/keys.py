@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aiohttp import web
 
 from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient
 from client.streams import Stream, Streams
+from mcp_app.spending import Spending
 from server.config import Config
 from server.readiness import Readiness
+
+if TYPE_CHECKING:
+    from server.mcp import McpEndpoint
 
 CONFIG = web.AppKey("CONFIG", Config)
 OPENROUTER = web.AppKey("OPENROUTER", OpenRouterClient)
@@ -16,6 +22,8 @@ CATALOGUE = web.AppKey("CATALOGUE", Catalogue)
 STARTED_S = web.AppKey("STARTED_S", float)
 READINESS = web.AppKey("READINESS", Readiness)
 STREAMS = web.AppKey("STREAMS", Streams)
+SPENDING = web.AppKey("SPENDING", Spending)
+MCP: web.AppKey[McpEndpoint] = web.AppKey("MCP")
 
 CALLER = web.RequestKey("CALLER", str)
 STARTED_STREAM = web.RequestKey("STARTED_STREAM", Stream)

@@ -1,21 +1,148 @@
-"""`openrouter-mcp`: MCP over stdio."""
+"""`openrouter-mcp`: MCP over stdio, and what to paste into a desktop client to have it started.
+
+stdout belongs to the protocol: everything for people goes to stderr. Without a key it serves all the same and says so
+in the tools' results, since a client shows a server that has exited only as "disconnected".
+"""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import gc
+import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from server.commands import add_shared_arguments
+from mcp_app.print_config import CLIENTS, WHERE, NotPossible, http_config, stdio_config
+from server.commands import EX_CONFIG, add_shared_arguments, print_problems, program_version, shared_flags
+from server.config import Config, ConfigError, Flags, load_config
+from server.logs import configure_logging
+
+if TYPE_CHECKING:
+    from mcp_app.state import McpState
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="openrouter-mcp", description="Offers OpenRouter as MCP tools over stdio.")
+    parsed = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    if parsed.command == "print-config":
+        return _print_config(parsed)
+    return _serve(shared_flags(parsed))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="openrouter-mcp",
+        description="Offers OpenRouter's models as MCP tools over stdio; desktop clients start it.",
+        allow_abbrev=False,
+    )
     add_shared_arguments(parser)
-    parser.parse_args(sys.argv[1:] if argv is None else argv)
-    print("openrouter-mcp serves no tools in this version; only --version is answered.", file=sys.stderr)
-    return 69
+    commands = parser.add_subparsers(dest="command", metavar="print-config")
+    printing = commands.add_parser("print-config", help="print what to paste into a desktop client's configuration")
+    printing.add_argument("--client", required=True, choices=CLIENTS)
+    printing.add_argument(
+        "--http", metavar="URL", help="for a server that runs already, such as http://HOST:8000/mcp"
+    )
+    return parser
+
+
+# -- serving ------------------------------------------------------------------------------------------------------
+
+
+def _serve(flags: Flags) -> int:
+    configure_logging(level=logging.WARNING)
+    try:
+        config = load_config(flags, os.environ, Path.cwd())
+    except ConfigError as exc:
+        print_problems(exc.problems)
+        return EX_CONFIG
+    asyncio.run(_run(config))
+    return 0
+
+
+async def _run(config: Config) -> None:
+    gc.disable()  # while the SDK is loaded there is nothing to collect, and a client waits
+    from mcp_app.server import build_mcp
+    from mcp_app.stdio import serve_stdio
+    from server.sandboxed import sandboxed
+
+    async with sandboxed(config) as effective:
+        mcp = build_mcp(lambda: _open_state(effective), version=program_version())
+        gc.enable()
+        gc.freeze()
+        await serve_stdio(mcp)
+
+
+@asynccontextmanager
+async def _open_state(config: Config) -> AsyncIterator[McpState]:
+    """The command's own session, streams and catalogue; what still runs at the end is stopped."""
+    from client.catalogue import Catalogue
+    from client.openrouter import OpenRouterClient, create_session
+    from client.streams import Streams
+    from mcp_app.spending import Spending
+    from mcp_app.state import McpState
+
+    async with create_session(config.upstream) as session:
+        openrouter = OpenRouterClient(session, config.upstream)
+        spending = Spending()
+        streams = Streams(openrouter, config.streams, spending.note_end)
+        catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
+        try:
+            yield McpState(streams, catalogue, openrouter, spending=spending, lacks_key=config.lacks_key)
+        finally:
+            await streams.aclose()
+            await catalogue.aclose()
+
+
+# -- print-config -------------------------------------------------------------------------------------------------
+
+
+def _print_config(parsed: argparse.Namespace) -> int:
+    try:
+        text = _http_text(parsed) if parsed.http else _stdio_text(parsed)
+    except NotPossible as exc:
+        print(exc, file=sys.stderr)
+        return 64
+    print(text)
+    print(f"Put this into {WHERE[parsed.client]}.", file=sys.stderr)
+    return 0
+
+
+def _stdio_text(parsed: argparse.Namespace) -> str:
+    arguments = ["--config", str(Path(parsed.config).absolute())] if parsed.config else []
+    arguments += ["--sandbox"] if parsed.sandbox else []
+    (command, *leading), environment = _own_command()
+    return stdio_config(
+        parsed.client, command, [*leading, *arguments], environment=environment, needs_key=not parsed.sandbox
+    )
+
+
+def _http_text(parsed: argparse.Namespace) -> str:
+    url = urlsplit(parsed.http)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise NotPossible("--http must be the URL of a running server, such as http://127.0.0.1:8000/mcp")
+    needs_token = url.hostname not in ("127.0.0.1", "localhost", "::1")
+    return http_config(parsed.client, parsed.http, needs_token=needs_token)
+
+
+def _own_command() -> tuple[list[str], dict[str, str]]:
+    """How this program is started without any PATH, and what the environment must hold for it.
+
+    The installed script, or else the interpreter and the module; where nothing was installed, with the way to it.
+    """
+    name = "openrouter-mcp.exe" if os.name == "nt" else "openrouter-mcp"
+    for script in (Path(sys.argv[0]), Path(sys.executable).with_name(name)):
+        if script.name == name and script.exists():
+            return [str(script.absolute())], {}
+    root = Path(__file__).absolute().parent.parent
+    is_installed = program_version() != "unknown"
+    environment = {} if is_installed else {"PYTHONPATH": str(root)}
+    return [str(Path(sys.executable).absolute()), "-m", "server.mcp_command"], environment
 
 
 if __name__ == "__main__":

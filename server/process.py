@@ -10,14 +10,15 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp import web
 
 from server.app import create_app
 from server.config import Config
 from server.keys import CONFIG, READINESS, STREAMS
+from server.sandboxed import sandboxed
 
 EX_UNAVAILABLE = 69
 """Exit code when the port cannot be listened on (sysexits.h)."""
@@ -45,7 +46,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config) -> int:
     signals = _Signals()
-    async with _sandboxed(config) as effective:
+    async with sandboxed(config) as effective:
         app = create_app(effective)
         runner = web.AppRunner(
             app,
@@ -105,21 +106,6 @@ class _Signals:
 
     def _take(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
-
-
-@asynccontextmanager
-async def _sandboxed(config: Config) -> AsyncIterator[Config]:
-    """The settings with the sandbox as upstream, when it was asked for."""
-    if not config.sandbox:
-        yield config
-        return
-    from client.sandbox import open_sandbox
-
-    async with open_sandbox(record=0) as sandbox:
-        changes: dict[str, object] = {"base_url": sandbox.base_url, "api_key": None}
-        if not config.upstream.model.startswith("sandbox/"):  # the sandbox knows no others
-            changes["model"] = "sandbox/reasoner"
-        yield config.model_copy(update={"upstream": config.upstream.model_copy(update=changes)})
 
 
 def _start_line(config: Config, runner: web.AppRunner) -> str:

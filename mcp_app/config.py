@@ -1,0 +1,34 @@
+"""The settings of MCP over HTTP."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from client.config import Env, Section
+
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_TAKEN = frozenset({"chat", "health", "models", "ready"})
+
+
+def _check_path(path: str) -> str:
+    if not _PATH.fullmatch(path):
+        raise ValueError("must be a path such as /mcp, without a slash at its end")
+    if path.split("/")[1] in _TAKEN:
+        raise ValueError("must not lie below a route that the server has already")
+    return path
+
+
+class McpConfig(Section):
+    """Whether and where MCP is served over HTTP; `openrouter-mcp` needs none of it."""
+
+    enabled: Annotated[bool, Env("MCP_ENABLED")] = True
+    """Serve MCP over HTTP beside the other routes."""
+    path: Annotated[str, AfterValidator(_check_path), Env("MCP_PATH")] = "/mcp"
+    """Where."""
+    max_sessions: Annotated[int, Field(ge=1), Env("MCP_MAX_SESSIONS")] = 1000
+    """Sessions open at once, for clients of the revisions up to 2025-11-25; more get 503."""
+    session_idle_timeout_s: Annotated[float, Field(gt=0), Env("MCP_SESSION_IDLE_TIMEOUT")] = 1800.0
+    """A session that is not used for so long is closed."""

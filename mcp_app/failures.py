@@ -1,0 +1,64 @@
+"""What a model is told when a tool cannot do what was asked: what happened, and what to do next.
+
+Pure module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from client.errors import Failure
+
+
+class ToolFailure(Exception):
+    """A call that failed; the text is for the model, and holds everything it needs: clients of the npm SDK drop an
+    error whose structured content is not what the tool's schema says."""
+
+
+NO_KEY = (
+    "There is no OpenRouter API key. Tell the user to get one at https://openrouter.ai/settings/keys and to set "
+    "OPENROUTER_API_KEY in the environment of this MCP server (in the `env` of its entry in the client's "
+    "configuration), then to restart it. No call will work before that; search_models does."
+)
+
+_ADVICE: Mapping[str, str] = {
+    "upstream_auth": "Tell the user to check OPENROUTER_API_KEY in this MCP server's configuration; trying again "
+    "will not help.",
+    "insufficient_credits": "Ask the user to add credits at https://openrouter.ai/settings/credits; until then use "
+    "a smaller max_tokens or a free model (search_models with free_only).",
+    "rate_limited": "Wait that long and call again, or use another model.",
+    "too_many_requests": "Wait that long and call again.",
+    "overloaded": "Wait a few seconds and call again.",
+    "shutting_down": "Wait a few seconds and call again.",
+    "context_length_exceeded": "Shorten the messages, lower max_tokens, or use a model with more room "
+    "(search_models with min_context_length).",
+    "moderation": "Rephrase the prompt, or use another model.",
+    "upstream_timeout": "Call again, or use another model.",
+    "upstream_unavailable": "Call again in a few seconds, or use another model.",
+    "stream_interrupted": "Call again; what came is not the whole answer.",
+    "upstream_rejected": "Change what the message names, or use another model.",
+}
+
+
+def failure_of(failure: Failure | Mapping[str, Any], suggestions: list[str] | None = None) -> ToolFailure:
+    """A failure of `client`, with advice; `suggestions` are model ids near the one asked for."""
+    facts = failure if isinstance(failure, Mapping) else _facts(failure)
+    near = suggestions or facts.get("suggestions") or []
+    said = str(facts["error"])
+    sentences = [said if said.endswith((".", "?", "!", "…")) else f"{said}."]
+    if facts.get("retry_after_s") is not None:
+        sentences.append(f"Retry after {facts['retry_after_s']:g} s.")
+    if near and near[0] not in sentences[0]:
+        sentences.append(f"Near ids: {', '.join(near)}.")
+    elif facts["type"] in ("model_not_found", "not_found"):
+        sentences.append("Use search_models to find an id.")
+    advice = _ADVICE.get(facts["type"])
+    if advice is not None:
+        sentences.append(advice)
+    return ToolFailure(" ".join(sentences))
+
+
+def _facts(failure: Failure) -> dict[str, Any]:
+    names = ("error", "type", "retry_after_s", "suggestions")
+    return {name: getattr(failure, name) for name in names}

@@ -1,0 +1,106 @@
+"""The part of MCP over HTTP that needs the SDK; imported at the first request (see `server.mcp`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+
+from mcp_app.config import McpConfig
+from mcp_app.server import build_mcp
+from mcp_app.state import McpState
+from server.asgi import AsgiApp
+
+_BEFORE_US = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+"""Host and Origin are judged by `server.access`, before anything reaches the SDK and with its exact rules."""
+
+
+class McpSessions:
+    """A session manager that runs.
+
+    Attributes:
+        app: takes ASGI requests.
+    """
+
+    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
+        self.app: AsgiApp = manager.handle_request
+        self._manager = manager
+        self._ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._owner = asyncio.create_task(self._own(), name="mcp sessions")
+
+    async def wait_ready(self) -> None:
+        """Returns when requests can be taken; raises what went wrong otherwise."""
+        ready = asyncio.create_task(self._ready.wait())
+        try:
+            await asyncio.wait({ready, self._owner}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if self._owner.done():
+            self._owner.result()
+
+    async def stop(self) -> None:
+        """Ends every session."""
+        self._stopping.set()
+        await self._owner
+        await _end_watchers()
+
+    @contextmanager
+    def as_caller(self, name: str) -> Iterator[AuthenticatedUser]:
+        """Binds what runs inside to a caller: its sessions are nobody else's, and tools can ask who it is."""
+        user = AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[]))
+        reset = auth_context_var.set(user)
+        try:
+            yield user
+        finally:
+            auth_context_var.reset(reset)
+
+    async def _own(self) -> None:
+        """The manager must be entered and left by one task."""
+        async with self._manager.run():
+            self._ready.set()
+            await self._stopping.wait()
+
+
+async def _end_watchers() -> None:
+    """sse_starlette starts a task that polls for the end of uvicorn, which does not serve here, and never ends it."""
+    watchers = {task for task in asyncio.all_tasks() if _name_of(task) == "_shutdown_watcher"}
+    for task in watchers:
+        task.cancel()
+    if watchers:
+        await asyncio.wait(watchers)
+
+
+def _name_of(task: asyncio.Task[Any]) -> str:
+    return getattr(task.get_coro(), "__qualname__", "")
+
+
+def build_server(state: McpState, version: str) -> MCPServer[Any]:
+    """The product's tools over a state that is open already."""
+
+    @asynccontextmanager
+    async def open_state() -> AsyncIterator[McpState]:
+        yield state
+
+    return build_mcp(open_state, version=version)
+
+
+def create_manager(mcp: MCPServer[Any], config: McpConfig, *, max_body_bytes: int) -> StreamableHTTPSessionManager:
+    """The session manager of a server; the Starlette application around it is not needed."""
+    logging.getLogger("mcp").setLevel(logging.WARNING)  # a line for every session says nothing to operators
+    mcp.streamable_http_app(
+        max_request_body_size=max_body_bytes,
+        max_sessions=config.max_sessions,
+        session_idle_timeout=config.session_idle_timeout_s,
+        transport_security=_BEFORE_US,
+    )
+    return mcp.session_manager

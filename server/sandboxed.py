@@ -1,0 +1,23 @@
+"""What `--sandbox` does, for both commands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from server.config import Config
+
+
+@asynccontextmanager
+async def sandboxed(config: Config) -> AsyncIterator[Config]:
+    """The settings with the sandbox as upstream, when it was asked for."""
+    if not config.sandbox:
+        yield config
+        return
+    from client.sandbox import open_sandbox
+
+    async with open_sandbox(record=0) as sandbox:
+        changes: dict[str, object] = {"base_url": sandbox.base_url, "api_key": None}
+        if not config.upstream.model.startswith("sandbox/"):  # the sandbox knows no others
+            changes["model"] = "sandbox/reasoner"
+        yield config.model_copy(update={"upstream": config.upstream.model_copy(update=changes)})
