@@ -186,6 +186,18 @@ class Catalogue:
         endpoints, asked = await self._endpoints(model_id)
         return ModelDetails(model, endpoints, stale or not asked)
 
+    def known(self, model_id: str) -> Model | None:
+        """The model in the last list, or for one that is not there (`x/y:nitro`) that without its `:variant`.
+
+        Asks nobody and never waits; a list that is too old, or missing, is fetched in the background.
+        """
+        self._chat.refresh()
+        held = self._chat.held
+        if held is None:
+            return None
+        listed = held.value.index.by_id
+        return listed.get(model_id) or listed.get(model_id.partition(":")[0])
+
     def suggestions(self, model_id: str) -> list[str]:
         """Ids near one that nobody knows, from the last list; asks nobody."""
         held = self._chat.held

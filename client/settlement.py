@@ -48,11 +48,14 @@ class Settlement:
 
 
 class Settled(Protocol):
-    """What is settled: a stream."""
+    """What is settled: a stream, or what is left of one that an earlier process began."""
 
     id: str
     generation_id: str | None
     settlement: Settlement
+
+    def note_settled(self) -> None:
+        """The look-up has ended, with a cost or without. Not called when it was given up by `Settler.aclose`."""
 
 
 class Settler:
@@ -92,6 +95,10 @@ class Settler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_up(self, stream: Settled, generation_id: str) -> None:
+        await self._ask_until_told(stream, generation_id)
+        stream.note_settled()
+
+    async def _ask_until_told(self, stream: Settled, generation_id: str) -> None:
         for delay_s in self._delays_s:
             await asyncio.sleep(delay_s)
             try:

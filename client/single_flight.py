@@ -76,6 +76,12 @@ class SingleFlight(Generic[T]):
             return old.value, True
         return await self._renewed(old)
 
+    def refresh(self) -> None:
+        """Begins to renew what is too old, for those who cannot wait and read `held`."""
+        now_s = self._clock()
+        if now_s >= self._not_before_s and (self._held is None or now_s - self._held.at_s >= self._ttl_s):
+            self._running()
+
     async def _renewed(self, old: Held[T] | None) -> tuple[T, bool]:
         task = self._running()
         # asyncio.wait leaves the task alone when this caller is cancelled

@@ -19,7 +19,7 @@ from client.errors import Failure
 from client.events import ChatEvent
 from client.openrouter import OpenRouterClient
 from client.pump import Pump
-from client.settlement import Settlement, Settler
+from client.settlement import Settled, Settlement, Settler
 from client.stream_log import StreamLog
 from client.translate import State
 from client.wire import EventEncoder
@@ -61,6 +61,29 @@ class Reader(Protocol):
         """The stream has ended, or wants to be read on."""
 
 
+class Lease(Protocol):
+    """What a caller was granted for one answer; it is told what becomes of it."""
+
+    def opened(self, stream: Stream) -> None:
+        """Upstream accepted the request."""
+
+    def end(self, stream: Stream) -> None:
+        """The answer has ended; its cost is known, or being looked up (`settlement.is_sought`), or neither."""
+
+    def settled(self, stream: Stream) -> None:
+        """The look-up has ended, with a cost or without."""
+
+
+class Admit(Protocol):
+    """Judges a request before anything is sent.
+
+    Raises:
+        Refusal: the caller may not start this answer now.
+    """
+
+    def __call__(self, body: Mapping[str, Any], owner: str) -> Lease | None: ...
+
+
 class Stream:
     """One answer: its log, its readers, and the pump while it runs.
 
@@ -72,6 +95,8 @@ class Stream:
         grace_s: seconds it goes on with no reader.
         is_running: until the last event is in the log.
         stop_reason: our word when it was stopped, else None.
+        is_accepted: whether upstream took the request.
+        is_refused: whether upstream refused it, or could not be asked.
         verdict: resolves when upstream has accepted (None) or refused the request (the failure).
         settlement: what is known of its cost.
     """
@@ -84,6 +109,7 @@ class Stream:
         *,
         owner: str,
         grace_s: float,
+        lease: Lease | None = None,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.owner = owner
@@ -93,11 +119,13 @@ class Stream:
         self.grace_s = grace_s
         self.is_running = True
         self.stop_reason: str | None = None
+        self.is_accepted = False
+        self.is_refused = False
         self.verdict: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-        self.failure: Failure | None = None
         self.generation_id: str | None = None
         self.ended = asyncio.Event()
         self.settlement = Settlement()
+        self.lease = lease
         self._streams = streams
         self._encoder = EventEncoder(self.id)
         self._readers: set[Reader] = set()
@@ -172,11 +200,17 @@ class Stream:
     def opened(self, generation_id: str | None) -> None:
         """Upstream accepted the request."""
         self.generation_id = generation_id
-        if not self.verdict.done():
-            self.verdict.set_result(None)
+        self.is_accepted = True
+        self._judge(None)
+        if self.lease is not None:
+            self.lease.opened(self)
 
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request."""
+        self.is_refused = True
+        self._judge(failure)
+
+    def _judge(self, failure: Failure | None) -> None:
         if not self.verdict.done():
             self.verdict.set_result(failure)
 
@@ -239,7 +273,7 @@ class Stream:
         if self.is_running:
             reason = self.stop_reason or (None if failure is not None else "shutting_down")
             if failure is not None:
-                self.refused(failure)
+                self._judge(failure)
             await self.append(self.pump.translator.close(failure, reason))
 
     def _finish(self) -> None:
@@ -251,12 +285,16 @@ class Stream:
             self.settlement.state(translator.usage)
         if self._grace_timer is not None:
             self._grace_timer.cancel()
-        if not self.verdict.done():
-            self.verdict.set_result(None)
+        self._judge(None)
         for reader in tuple(self._readers):
             reader.wake()
         self.ended.set()
         self._streams.note_end(self)
+
+    def note_settled(self) -> None:
+        """The look-up of its cost has ended."""
+        if self.lease is not None:
+            self.lease.settled(self)
 
 
 class Streams:
@@ -272,12 +310,15 @@ class Streams:
         openrouter: OpenRouterClient,
         config: StreamsConfig,
         on_end: Callable[[Stream], None] = lambda stream: None,
+        *,
+        admit: Admit | None = None,
     ) -> None:
         self.config = config
         self.total_bytes = 0
         self.is_draining = False
         self._openrouter = openrouter
         self._on_end = on_end
+        self._admit = admit
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
         self._finished: dict[str, asyncio.TimerHandle] = {}  # oldest first
@@ -313,13 +354,15 @@ class Streams:
 
         Raises:
             StreamsFull: a limit was reached.
+            Refusal: the owner may not.
         """
         if self.active >= self.config.max_active:
             raise StreamsFull(f"{self.active} answers are running, as many as streams.max_active allows")
         if self.is_over:
             raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
         grace_s = self.config.grace_s if grace_s is None else grace_s
-        stream = Stream(self, self._openrouter, body, owner=owner, grace_s=grace_s)
+        lease = None if self._admit is None else self._admit(body, owner)
+        stream = Stream(self, self._openrouter, body, owner=owner, grace_s=grace_s, lease=lease)
         self._streams[stream.id] = stream
         self._running.add(stream)
         self._idle.clear()
@@ -342,7 +385,13 @@ class Streams:
         if not self._running:
             self._idle.set()
         self._settler.settle(stream)
+        if stream.lease is not None:
+            stream.lease.end(stream)
         self._on_end(stream)
+
+    def settle(self, answer: Settled) -> None:
+        """Looks up the cost of an answer that an earlier process began."""
+        self._settler.settle(answer)
 
     async def wait_idle(self) -> None:
         """Returns when no stream runs."""

@@ -256,9 +256,8 @@ def _start(state: McpState, body: dict[str, Any], owner: str) -> Stream:
         raise ToolFailure(NO_KEY)
     if state.streams.is_draining:
         raise failure_of(SHUTTING_DOWN)
-    start = state.start or state.streams.start
     try:
-        return start(body, owner=owner, grace_s=state.streams.config.max_grace_s)
+        return state.streams.start(body, owner=owner, grace_s=state.streams.config.max_grace_s)
     except Refusal as exc:
         raise failure_of(exc.failure) from exc
     except StreamsFull as exc:

@@ -14,7 +14,7 @@ from client.catalogue import Catalogue
 from client.config import StreamsConfig, UpstreamConfig
 from client.openrouter import OpenRouterClient, create_session
 from client.sandbox import DONE, Reply, Sandbox, Step, chunk
-from client.streams import Streams
+from client.streams import Admit, Streams
 from mcp_app.server import build_mcp
 from mcp_app.spending import Spending
 from mcp_app.state import McpState
@@ -37,13 +37,13 @@ class Progress:
 
 
 @asynccontextmanager
-async def open_state(upstream: Sandbox, **changes: Any) -> AsyncIterator[McpState]:
+async def open_state(upstream: Sandbox, *, admit: Admit | None = None, **changes: Any) -> AsyncIterator[McpState]:
     """What the tools work on, over a scripted upstream."""
     config = UpstreamConfig(base_url=upstream.base_url, model="sandbox/echo", max_retries=0)
     async with create_session(config) as session:
         openrouter = OpenRouterClient(session, config)
         spending = Spending()
-        streams = Streams(openrouter, StreamsConfig(), spending.note_end)
+        streams = Streams(openrouter, StreamsConfig(), spending.note_end, admit=admit)
         catalogue = Catalogue(openrouter)
         yield McpState(streams, catalogue, openrouter, spending=spending, **changes)
         await streams.aclose()

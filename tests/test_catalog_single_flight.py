@@ -134,3 +134,17 @@ async def test_closing_ends_the_fetch() -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert kept.held is None
+
+
+async def test_who_cannot_wait_has_the_value_renewed_in_the_background() -> None:
+    source = Source()
+    kept = source.kept()
+    kept.refresh()
+    await source.ended.wait()
+    kept.refresh()
+    assert (kept.held is None, source.asked) == (False, 1)
+    source.now_s, source.down = 11.0, True
+    kept.refresh()
+    assert await kept.get() == (1, True)
+    kept.refresh()
+    assert source.asked == 2  # not hammered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from mcp.types import CallToolResult, ImageContent, ResourceTemplateReference
 
 from client.errors import Failure, Refusal
 from client.sandbox import COMMENT, DONE, HangUp, Hold, Reply, Sandbox, chunk
-from client.streams import Stream
 from tests.mcp_support import ERAS, Era, Progress, answer, data_of, in_memory, open_state, text_of
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -343,12 +343,13 @@ async def test_a_refusal_of_the_model_is_given_with_advice(upstream: Sandbox) ->
 
 
 async def test_a_caller_whom_the_server_limits_is_told(upstream: Sandbox) -> None:
-    def start(*args: Any, **kwargs: Any) -> Stream:
+    def admit(body: Mapping[str, Any], owner: str) -> None:
+        assert owner == "local"
         raise Refusal(
             Failure(error="Too many.", type="too_many_requests", status=429, retryable=True, retry_after_s=7)
         )
 
-    result = await call(upstream, "llm_chat", {"prompt": "hi"}, start=start)
+    result = await call(upstream, "llm_chat", {"prompt": "hi"}, admit=admit)
     assert result.is_error
     assert "Retry after 7 s" in text_of(result)
 
