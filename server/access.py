@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from server.callers import ANYONE, LOCAL, Caller
 from server.errors import Handler, refuse
 from server.keys import CALLER, CONFIG
 
@@ -30,7 +31,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
         _check_origin(request, origin)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return _preflight(request)
-    request[CALLER] = "anyone" if request.path in OPEN_PATHS else _caller(request)
+    request[CALLER] = ANYONE if request.path in OPEN_PATHS else _caller(request)
     return await handler(request)
 
 
@@ -61,11 +62,11 @@ def _preflight(request: web.Request) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def _caller(request: web.Request) -> str:
+def _caller(request: web.Request) -> Caller:
     tokens = request.app[CONFIG].tokens
     if not tokens:
         _check_is_local(request)
-        return "local"
+        return LOCAL
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     given = token.strip().encode("utf-8", "surrogateescape")  # a header may hold any bytes
     known = [hmac.compare_digest(given, each.get_secret_value().encode()) for each in tokens]
@@ -73,7 +74,7 @@ def _caller(request: web.Request) -> str:
         refusal = refuse("unauthorized", 401, "Send a token of this server as Authorization: Bearer <token>.")
         refusal.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
         raise refusal
-    return f"token-{known.index(True) + 1}"
+    return Caller(f"token-{known.index(True) + 1}")
 
 
 def _check_is_local(request: web.Request) -> None:

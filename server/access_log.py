@@ -31,11 +31,12 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
         return response
     finally:
         if STARTED_STREAM not in request:
+            caller = request.get(CALLER)
             fields = {
                 "method": request.method,
                 "path": request.path,
                 "status": status,
-                "caller": request.get(CALLER),
+                "caller": None if caller is None else caller.name,
                 "duration_ms": round((time.monotonic() - started_s) * 1000, 1),
             }
             logger.info("request", extra={"fields": fields})

@@ -61,7 +61,7 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
 @routes.get("/chat")
 async def list_chats(request: web.Request) -> web.Response:
     """The caller's running and recent streams, newest first."""
-    streams = request.app[STREAMS].list_of(request[CALLER])
+    streams = request.app[STREAMS].list_of(request[CALLER].name)
     return _json({"data": [_summary(stream) for stream in streams]})
 
 
@@ -119,7 +119,7 @@ def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: f
             "upstream_auth", 502, "This server has no OpenRouter API key; set OPENROUTER_API_KEY or use --sandbox."
         )
     try:
-        stream = streams.start(call.body, owner=request[CALLER], grace_s=grace_s)
+        stream = streams.start(call.body, owner=request[CALLER].name, grace_s=grace_s)
     except StreamsFull as exc:
         error = f"The server is at its limit: {exc}. Try again later."
         raise refuse("overloaded", 503, error, retry_after_s=_RETRY_AFTER_S) from exc
@@ -227,7 +227,7 @@ async def _write_events(request: web.Request, stream: Stream, reader: ResponseRe
 
 
 def _find(request: web.Request, stream_id: str) -> Stream:
-    stream = request.app[STREAMS].get(stream_id, request[CALLER])
+    stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
     if stream is None:
         raise refuse("not_found", 404, "There is no such stream; it may have expired (streams.retain_s).")
     return stream

@@ -10,6 +10,7 @@ from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient
 from client.streams import Stream, Streams
 from mcp_app.spending import Spending
+from server.callers import Caller
 from server.config import Config
 from server.readiness import Readiness
 
@@ -25,5 +26,5 @@ STREAMS = web.AppKey("STREAMS", Streams)
 SPENDING = web.AppKey("SPENDING", Spending)
 MCP: web.AppKey[McpEndpoint] = web.AppKey("MCP")
 
-CALLER = web.RequestKey("CALLER", str)
+CALLER = web.RequestKey("CALLER", Caller)
 STARTED_STREAM = web.RequestKey("STARTED_STREAM", Stream)

@@ -56,7 +56,7 @@ class McpEndpoint:
         if self._bridge.closing.is_set():
             raise refuse("shutting_down", 503, "The server is restarting; try again.", retry_after_s=5)
         sessions = await self._started()
-        with sessions.as_caller(request[CALLER]) as user:
+        with sessions.as_caller(request[CALLER].name) as user:
             return await self._bridge.handle(request, sessions.app, user)
 
     async def stop(self) -> None:

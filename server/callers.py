@@ -1,0 +1,65 @@
+"""Callers: who they are, and what they may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any
+
+from server.errors import refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who may call, and within which limits; None is no limit.
+
+    Attributes:
+        name: stands in logs and in what was spent; two callers never share one.
+        token_sha256: SHA-256 of the token, 64 lower-case hexadecimal digits; None for whoever needs none.
+        models: globs of the models that may be asked for; empty: all.
+        requests_per_minute: answers started.
+        max_concurrent: answers that run.
+        budget_usd_per_day: USD, by the UTC day.
+        admin: sees what all callers spend.
+    """
+
+    name: str
+    token_sha256: str | None = None
+    models: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+    max_concurrent: int | None = None
+    budget_usd_per_day: Decimal | None = None
+    admin: bool = False
+
+    def may_use(self, model: str) -> bool:
+        """Whether one of the globs covers a model."""
+        return not self.models or any(fnmatchcase(model, glob) for glob in self.models)
+
+
+LOCAL = Caller("local", admin=True)
+"""Whoever calls from this machine while no token is configured: the one who owns it."""
+ANYONE = Caller("anyone")
+"""Whoever asks for what is open to all."""
+
+
+def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
+    """Holds the request that goes upstream to the caller's models: `model`, and every one of `models`.
+
+    Raises:
+        ApiError: 403, naming the first model that is not allowed and the globs that are.
+    """
+    if not caller.models:
+        return
+    for model in _models_of(body):
+        if not caller.may_use(model):
+            allowed = ", ".join(caller.models)
+            raise refuse("forbidden", 403, f"{caller.name} may not use {model[:200]}; allowed: {allowed}.")
+
+
+def _models_of(body: Mapping[str, Any]) -> Iterable[str]:
+    yield str(body.get("model"))
+    fallbacks = body.get("models")
+    if isinstance(fallbacks, list | tuple):
+        yield from map(str, fallbacks)

@@ -1,0 +1,64 @@
+"""Reads every level of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from server.config.judging import validate
+from server.config.layers import (
+    Flags,
+    Found,
+    Variables,
+    file_layer,
+    find_file,
+    flags_layer,
+    read_dotenv,
+    variables_layer,
+)
+from server.config.problems import ConfigError, ConfigProblem, dotted
+from server.config.secrets import find_secret, read_tokens
+from server.config.sections import Config, Settings
+
+
+def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
+    """Reads every level of settings; called once, at start-up.
+
+    Args:
+        flags: from the command line.
+        environ: the process environment; nothing else is read from the process.
+        cwd: the working directory, where `.env` and `config.toml` are looked for.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
+    problems: list[ConfigProblem] = []
+    environment = Variables(environ, "environment variable")
+    dotenv = Variables(read_dotenv(cwd / ".env", problems), str(cwd / ".env"))
+    file, text = find_file(flags, environment, dotenv, cwd, problems)
+    found = {
+        **file_layer(file, text, problems),
+        **variables_layer(dotenv),
+        **variables_layer(environment),
+        **flags_layer(flags),
+    }
+    if key := find_secret("OPENROUTER_API_KEY", environment, dotenv, cwd, problems):
+        found["upstream", "api_key"] = key
+    listed = find_secret("SERVER_TOKENS", environment, dotenv, cwd, problems)
+    tokens = () if listed is None else read_tokens(listed, problems)
+    settings, invalid = validate(found)
+    problems += invalid
+    if listed is not None:
+        found["tokens",] = listed
+    if flags.sandbox:
+        found["sandbox",] = Found(True, "flag --sandbox")
+    config = Config(
+        **{name: getattr(settings, name) for name in Settings.model_fields},
+        sandbox=flags.sandbox,
+        tokens=tokens,
+        file=file,
+        sources={dotted(path): item.source for path, item in found.items()},
+    )
+    if problems:
+        raise ConfigError(problems, config)
+    return config

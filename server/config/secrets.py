@@ -1,0 +1,73 @@
+"""Secrets: from the environment, from files named there, or from systemd credentials."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from client.config import is_unset
+from server.config.layers import Found, Variables, read_text, reason_of
+from server.config.problems import ConfigProblem
+
+_SECRETS = {"OPENROUTER_API_KEY": "upstream.api_key", "SERVER_TOKENS": "tokens"}
+"""Environment name → the key under which problems and sources name it."""
+
+
+def find_secret(
+    name: str, environment: Variables, dotenv: Variables, cwd: Path, problems: list[ConfigProblem]
+) -> Found | None:
+    """A secret by its environment name; the environment goes before a credential, and that before `.env`."""
+    return (
+        _named_secret(name, environment, cwd, problems)
+        or _credential(name, environment, problems)
+        or _named_secret(name, dotenv, cwd, problems)
+    )
+
+
+def _named_secret(name: str, variables: Variables, cwd: Path, problems: list[ConfigProblem]) -> Found | None:
+    """NAME, else the content of the file in NAME_FILE."""
+    if found := variables.get(name):
+        return found
+    named = variables.get(f"{name}_FILE")
+    if named is None:
+        return None
+    path = cwd / str(named.value)
+    try:
+        text = read_text(path)
+    except OSError as exc:
+        problems.append(ConfigProblem(named.source, f"{path} cannot be read: {reason_of(exc)}", _SECRETS[name]))
+        return None
+    if is_unset(text):
+        problems.append(ConfigProblem(named.source, f"{path} is empty", _SECRETS[name]))
+        return None
+    return Found(text.strip(), f"{named.source} {path}")
+
+
+def _credential(name: str, environment: Variables, problems: list[ConfigProblem]) -> Found | None:
+    """What systemd's LoadCredential= left for us (systemd.exec(5), section Credentials)."""
+    folder = environment.values.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    path = Path(folder) / name.lower()
+    try:
+        text = read_text(path)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        what = f"{path} cannot be read: {reason_of(exc)}"
+        problems.append(ConfigProblem(f"credential {path.name}", what, _SECRETS[name]))
+        return None
+    return None if is_unset(text) else Found(text.strip(), f"credential {path.name}")
+
+
+def read_tokens(found: Found, problems: list[ConfigProblem]) -> tuple[SecretStr, ...]:
+    """The callers' tokens, one per line or in a comma list."""
+    parts = (part.strip() for part in re.split(r"[,\r\n]", str(found.value)))
+    tokens = list(dict.fromkeys(filter(None, parts)))
+    if not tokens:
+        problems.append(ConfigProblem(found.source, "holds no token", "tokens"))
+    if not all(re.fullmatch(r"[!-~]+", token) for token in tokens):
+        problems.append(ConfigProblem(found.source, "must be printable ASCII without spaces", "tokens"))
+    return tuple(map(SecretStr, tokens))

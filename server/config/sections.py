@@ -1,0 +1,138 @@
+"""The sections of `config.toml`, and the `Config` they add up to. Building one reads nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo
+
+from client.config import Env, ModelsConfig, Section, StreamsConfig, UpstreamConfig
+from mcp_app.config import McpConfig
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
+
+
+def _check_host(host: str) -> str:
+    try:
+        ip_address(host)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError("must be an IP address or a host name, without scheme and port") from None
+    return host
+
+
+def _split_commas(value: object) -> object:
+    """TOML gives a list, the environment a comma list."""
+    if isinstance(value, str):
+        return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_origin(origin: str) -> str:
+    """An origin spelled as browsers send it: lower case, no path, no default port (RFC 6454, section 6.2)."""
+    origin = origin.lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must be one exact origin such as https://app.example.org, without path or wildcard")
+    parts = urlsplit(origin)
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("must have a port from 0 to 65535") from None
+    if port is not None and port == _DEFAULT_PORTS.get(parts.scheme):
+        return origin.rpartition(":")[0]
+    return origin
+
+
+Origin = Annotated[str, AfterValidator(_check_origin)]
+
+
+class ServerConfig(Section):
+    """Where to listen and what to accept."""
+
+    host: Annotated[str, AfterValidator(_check_host), Env("HOST")] = "0.0.0.0"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535), Env("PORT")] = 8000
+    """0 takes any free port."""
+    max_body_bytes: Annotated[int, Field(ge=1), Env("MAX_BODY_BYTES")] = 32 * 1024 * 1024
+    """Larger requests get 413."""
+    ping_interval_s: Annotated[float, Field(gt=0), Env("PING_INTERVAL")] = 15.0
+    """A comment line goes to the caller after this much silence."""
+    shutdown_timeout_s: Annotated[float, Field(ge=0), Env("SHUTDOWN_TIMEOUT")] = 30.0
+    """How long running answers may finish after SIGTERM."""
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split_commas), Env("CORS_ORIGINS")] = ()
+    """Browser origins that may call."""
+
+
+class Settings(BaseModel):
+    """The sections of `config.toml`; a new one is one line here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    upstream: UpstreamConfig = Field(default_factory=UpstreamConfig)
+    server: ServerConfig = Field(default_factory=ServerConfig)
+    models: ModelsConfig = Field(default_factory=ModelsConfig)
+    streams: StreamsConfig = Field(default_factory=StreamsConfig)
+    mcp: McpConfig = Field(default_factory=McpConfig)
+
+
+class Config(Settings):
+    """Everything the program was told. `Config()` is the defaults and reads nothing."""
+
+    sandbox: bool = False
+    """Serve from the stand-in OpenRouter inside this process."""
+    tokens: tuple[SecretStr, ...] = ()
+    """Callers' tokens; empty: callers on this machine only."""
+    file: Path | None = None
+    """The `config.toml` in use."""
+    sources: Mapping[str, str] = Field(default_factory=dict)
+    """Dotted key → where its value came from; a key at its default is missing. Holds no values."""
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether upstream cannot be asked anything because there is no key."""
+        return not self.sandbox and self.upstream.api_key is None and self.upstream.needs_key
+
+
+def setting_fields() -> dict[tuple[str, str], FieldInfo]:
+    """Every key that `config.toml` and the environment can set, and the secret ones, by section and name."""
+    return {
+        (section, key): field for section, type_ in sections().items() for key, field in type_.model_fields.items()
+    }
+
+
+def environment_name(field: FieldInfo) -> str | None:
+    """The environment variable that sets a field."""
+    return next((mark.name for mark in field.metadata if isinstance(mark, Env)), None)
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether a field's value must never be shown."""
+    return SecretStr in types_of(field)
+
+
+def sections() -> dict[str, type[Section]]:
+    """The sections and their names in the file."""
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+
+
+def types_of(field: FieldInfo) -> set[object]:
+    """The types in a field's annotation, through `X | None` and `Annotated[X, …]`."""
+    found: set[object] = set()
+    todo: list[object] = [field.annotation]
+    while todo:
+        annotation = todo.pop()
+        found.add(annotation)
+        todo += [argument for argument in get_args(annotation) if not isinstance(argument, Env)]
+    return found
