@@ -8,6 +8,7 @@ a page anywhere could reach the server through a name of its own (DNS rebinding)
 from __future__ import annotations
 
 import hmac
+import socket
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -78,7 +79,7 @@ def _caller(request: web.Request) -> Caller:
 
 
 def _check_is_local(request: web.Request) -> None:
-    if not is_loopback(request.remote):
+    if not (is_loopback(request.remote) or _is_by_unix_socket(request)):
         refusal = refuse(
             "unauthorized",
             401,
@@ -94,6 +95,12 @@ def _check_is_local(request: web.Request) -> None:
             403,
             f"The Host {request.host[:200]} is not this machine's; call it as localhost or 127.0.0.1.",
         )
+
+
+def _is_by_unix_socket(request: web.Request) -> bool:
+    """Whether the caller came by a UNIX socket, which only this machine can reach; its address says nothing."""
+    sock = None if request.transport is None else request.transport.get_extra_info("socket")
+    return sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
 
 
 def _host_name(host: str) -> str | None:

@@ -2,13 +2,18 @@
 
 On SIGTERM or SIGINT nothing new is started, running answers may finish for `server.shutdown_timeout_s`, and what is
 left then is told to its readers. A second signal skips the wait.
+
+Under systemd it reports what it does and serves on the sockets that it is passed; who connects to those while it ends
+is left to the next process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,8 +21,12 @@ from contextlib import suppress
 from aiohttp import web
 
 from server.app import create_app
+from server.commands import EX_CONFIG
 from server.config import Config
 from server.keys import CONFIG, READINESS, STREAMS
+from server.notify import Notifier
+from server.passed_sockets import UnusableSocket, take_passed_sockets
+from server.reporting import reporting, status_line
 from server.sandboxed import sandboxed
 
 EX_UNAVAILABLE = 69
@@ -26,6 +35,8 @@ EX_UNAVAILABLE = 69
 _BACKLOG = 4096
 _FLUSH_S = 2.0
 """How long readers may take for the last events once everything has ended."""
+_SPARE_S = 30.0
+"""What closing takes at the very most, on top of `server.shutdown_timeout_s`."""
 
 
 def run_server(config: Config) -> int:
@@ -46,6 +57,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config) -> int:
     signals = _Signals()
+    notifier = Notifier(os.environ)
+    try:
+        passed = take_passed_sockets(os.environ)
+    except UnusableSocket as exc:
+        _say(str(exc))
+        return EX_CONFIG
     async with sandboxed(config) as effective:
         app = create_app(effective)
         runner = web.AppRunner(
@@ -56,30 +73,52 @@ async def _serve(config: Config) -> int:
         )
         await runner.setup()
         try:
-            site = web.TCPSite(runner, effective.server.host, effective.server.port, backlog=_BACKLOG)
-            try:
-                await site.start()
-            except OSError as exc:
-                _say(
-                    f"Cannot listen on {site.name}: {exc.strerror}. Choose another server.port, or stop what uses it."
-                )
+            if not await _listen(runner, effective, passed):
                 return EX_UNAVAILABLE
-            _say(_start_line(effective, runner))
+            _say(_start_line(effective, runner, is_passed=bool(passed)))
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process
-            await signals.first.wait()
-            await _drain(app, signals)
+            async with reporting(app, notifier):
+                await signals.first.wait()
+                if passed:
+                    await _stop_accepting(runner)
+                await _drain(app, signals, notifier)
         finally:
             await runner.cleanup()
     return 0
 
 
-async def _drain(app: web.Application, signals: _Signals) -> None:
+async def _listen(runner: web.AppRunner, config: Config, passed: list[socket.socket]) -> bool:
+    """Listens on what was passed, else where the settings say; False, with a message, when that is not possible."""
+    sites: list[web.BaseSite] = [web.SockSite(runner, sock, backlog=_BACKLOG) for sock in passed]
+    for site in sites or [web.TCPSite(runner, config.server.host, config.server.port, backlog=_BACKLOG)]:
+        try:
+            await site.start()
+        except OSError as exc:
+            _say(f"Cannot listen on {site.name}: {exc.strerror}. Choose another server.port, or stop what uses it.")
+            return False
+    return True
+
+
+async def _stop_accepting(runner: web.AppRunner) -> None:
+    """Leaves new connections to the next process, which gets the same socket, and lets idle ones go."""
+    for site in tuple(runner.sites):
+        await site.stop()
+    if runner.server is not None:
+        runner.server.pre_shutdown()
+
+
+async def _drain(app: web.Application, signals: _Signals, notifier: Notifier) -> None:
     streams = app[STREAMS]
     streams.is_draining = True
     app[READINESS].reason = "the server is shutting down"
+    timeout_s = app[CONFIG].server.shutdown_timeout_s
+    notifier.send(
+        STOPPING=1,
+        STATUS=status_line(app),
+        EXTEND_TIMEOUT_USEC=int((timeout_s + _SPARE_S) * 1e6),  # the unit does not know our settings
+    )
     if streams.active:
-        timeout_s = app[CONFIG].server.shutdown_timeout_s
         _say(f"Waiting up to {timeout_s:g} s for {streams.active} answers; a second signal ends them at once.")
         await _first_of(streams.wait_idle(), signals.second.wait(), timeout_s=timeout_s)
 
@@ -108,12 +147,19 @@ class _Signals:
         (self.second if self.first.is_set() else self.first).set()
 
 
-def _start_line(config: Config, runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    shown = f"[{host}]" if ":" in host else host
+def _start_line(config: Config, runner: web.AppRunner, *, is_passed: bool) -> str:
+    where = " and ".join(map(_url, runner.addresses)) + (" (passed by systemd)" if is_passed else "")
     upstream = "the sandbox (no key, no cost)" if config.sandbox else config.upstream.base_url
     callers = "callers with a token" if config.tokens else "callers on this machine only"
-    return f"Serving http://{shown}:{port} for {callers}; upstream: {upstream}; config file: {config.file or 'none'}"
+    return f"Serving {where} for {callers}; upstream: {upstream}; config file: {config.file or 'none'}"
+
+
+def _url(address: tuple[str, int] | str | bytes) -> str:
+    """Where one can call; a UNIX socket's address is its path."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"unix:{os.fsdecode(address)}"
 
 
 def _say(line: str) -> None:

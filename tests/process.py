@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 _PRIVATE = re.compile(
-    r"OPENROUTER_|SERVER_TOKENS|HOST$|PORT$|HTTP_REFERER|X_TITLE|MODEL_NAME|STREAM_|MAX_|NOTIFY_|LISTEN_"
+    r"OPENROUTER_|SERVER_TOKENS|HOST$|PORT$|HTTP_REFERER|X_TITLE|MODEL_NAME|STREAM_|MAX_|NOTIFY_|LISTEN_|WATCHDOG_"
 )
 _HIDE_UVLOOP = (
     "import sys; sys.modules['uvloop'] = None; from server.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -25,7 +27,7 @@ class ServerProcess:
     """A running `openrouter-server`.
 
     Attributes:
-        url: where it serves, without a slash at the end.
+        url: where it serves, without a slash at the end; empty when it serves UNIX sockets only.
         start_line: what it said when it began to serve.
         output: everything it has printed since, standard error included.
     """
@@ -47,10 +49,10 @@ class ServerProcess:
         assert self.process.stderr is not None
         async with asyncio.timeout(20):
             line = (await self.process.stderr.readline()).decode()
-        match = re.search(r"http://[^ ]*:(\d+)", line)
+        match = re.search(r"http://[^ ]*:(\d+)|unix:", line)
         assert match is not None, line
         self.start_line = line
-        self.url = f"http://127.0.0.1:{match[1]}"
+        self.url = f"http://127.0.0.1:{match[1]}" if match[1] else ""
         self._reading = asyncio.create_task(self._read_on())
 
     async def _read_on(self) -> None:
@@ -79,11 +81,17 @@ class ServerProcess:
 
 @asynccontextmanager
 async def running_server(
-    *flags: str, env: Mapping[str, str] | None = None, uvloop: bool = True, port: int = 0
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    uvloop: bool = True,
+    port: int = 0,
+    passed: Sequence[socket.socket] = (),
 ) -> AsyncIterator[ServerProcess]:
     """Starts the server in an empty folder with a clean environment; kills it at the end if it still runs."""
     with tempfile.TemporaryDirectory() as folder:
-        process = await start_server(*flags, "--port", str(port), cwd=folder, env=env, uvloop=uvloop)
+        process = await start_server(
+            *flags, "--port", str(port), cwd=folder, env=env, uvloop=uvloop, passed=[sock.fileno() for sock in passed]
+        )
         server = ServerProcess(process)
         try:
             await server.wait_start()
@@ -95,17 +103,34 @@ async def running_server(
 
 
 async def start_server(
-    *flags: str, cwd: str, env: Mapping[str, str] | None = None, uvloop: bool = True
+    *flags: str,
+    cwd: str,
+    env: Mapping[str, str] | None = None,
+    uvloop: bool = True,
+    passed: Sequence[int] = (),
+    stderr: int = asyncio.subprocess.PIPE,
 ) -> asyncio.subprocess.Process:
-    """The bare process."""
+    """The bare process; `passed` are open files that it is given as systemd gives sockets."""
     clean = {name: value for name, value in os.environ.items() if not _PRIVATE.match(name)}
-    command = ["-m", "server"] if uvloop else ["-c", _HIDE_UVLOOP]
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        *flags,
-        cwd=cwd,
-        env={**clean, "PYTHONPATH": str(ROOT), **(env or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    command = [sys.executable, *(["-m", "server"] if uvloop else ["-c", _HIDE_UVLOOP]), *flags]
+    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in passed]  # out of the way of 3, 4, …
+    try:
+        return await asyncio.create_subprocess_exec(
+            *_passing(copies, command),
+            cwd=cwd,
+            env={**clean, "PYTHONPATH": str(ROOT), **(env or {})},
+            pass_fds=copies,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+        )
+    finally:
+        for fd in copies:
+            os.close(fd)
+
+
+def _passing(fds: Sequence[int], command: Sequence[str]) -> Sequence[str]:
+    """A command that moves the files to 3, 4, … and becomes the given one, which sees its own process id."""
+    if not fds:
+        return command
+    moves = " ".join(f"{3 + index}<&{fd} {fd}<&-" for index, fd in enumerate(fds))
+    return ["bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS={len(fds)} exec "$@" {moves}', "bash", *command]

@@ -1,0 +1,150 @@
+"""What systemd is told, read from its end of the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from client.sandbox import Hold, Reply, Sandbox
+from server.notify import Notifier
+from tests.chunks import END, STOP, text
+from tests.notify_socket import NotifySocket
+from tests.process import running_server, start_server
+
+
+async def test_a_message_is_one_datagram_of_lines(tmp_path: Path) -> None:
+    for path in (str(tmp_path / "notify"), ""):
+        with NotifySocket.opened(path) as systemd:
+            Notifier({"NOTIFY_SOCKET": systemd.address}).send(READY=1, STATUS="two\nlines")
+            assert await systemd.receive() == {"READY": "1", "STATUS": "two lines"}
+
+
+async def test_reloading_comes_with_the_time_on_the_monotonic_clock() -> None:
+    with NotifySocket.opened() as systemd:
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        Notifier({"NOTIFY_SOCKET": systemd.address}).send_reloading()
+        message = await systemd.receive()
+    assert message["RELOADING"] == "1"
+    assert before <= int(message["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify", "@nobody-listens-here", "x" * 200, "nul\0in it"])
+def test_nobody_to_listen_is_no_trouble(address: str) -> None:
+    Notifier({"NOTIFY_SOCKET": address}).send(READY=1)
+    Notifier({}).send(READY=1)
+
+
+def test_a_full_queue_is_not_waited_for() -> None:
+    with NotifySocket.opened() as systemd:
+        notifier = Notifier({"NOTIFY_SOCKET": systemd.address})
+        for _ in range(2000):  # many more than a queue takes
+            notifier.send(WATCHDOG=1)
+        systemd.drain()
+    assert 0 < len(systemd.messages) < 2000
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog_s"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-5"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_is_served_when_it_watches_this_process(
+    environ: dict[str, str], watchdog_s: float | None
+) -> None:
+    assert Notifier(environ).watchdog_s == watchdog_s
+
+
+async def test_a_service_says_when_it_is_ready_what_it_does_and_when_it_stops(upstream: Sandbox) -> None:
+    hold = Hold()
+    upstream.script(Reply.stream(text("a"), hold, text("b"), STOP, END))
+    with NotifySocket.opened() as systemd:
+        env = {
+            "NOTIFY_SOCKET": systemd.address,
+            "WATCHDOG_USEC": "200000",
+            "OPENROUTER_BASE_URL": upstream.base_url,
+            "SHUTDOWN_TIMEOUT": "120",
+        }
+        async with running_server(env=env) as service, aiohttp.ClientSession() as http:
+            first = await systemd.receive_until("READY")
+            assert "0 answers running" in first["STATUS"]
+            response = await http.post(f"{service.url}/chat", json={"message": "x"})
+            assert "1 readers" in (await systemd.receive_until("STATUS", "1 answers running"))["STATUS"]
+            service.process.terminate()
+            stopping = await systemd.receive_until("STOPPING")
+            assert "shutting down; 1 answers running" in stopping["STATUS"]
+            assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 120e6
+            hold.until.set()
+            assert b'"completed":true' in await response.read()
+            assert await service.wait_exit() == 0
+        systemd.drain()
+    assert [message for message in systemd.messages if "READY" in message] == [first]
+    assert sum("WATCHDOG" in message for message in systemd.messages) > 1
+    assert any("0.0010 USD" in message.get("STATUS", "") for message in systemd.messages)
+
+
+async def test_without_a_watchdog_nothing_is_said_to_one() -> None:
+    with NotifySocket.opened() as systemd:
+        async with running_server("--sandbox", env={"NOTIFY_SOCKET": systemd.address}) as service:
+            await systemd.receive_until("READY")
+            assert await service.stop() == 0
+        systemd.drain()
+    assert not any("WATCHDOG" in message for message in systemd.messages)
+
+
+async def test_a_blocked_loop_stops_the_watchdog_until_it_goes_on() -> None:
+    """The loop is blocked for real: by writing log lines into a pipe that nobody reads."""
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    with (
+        NotifySocket.opened() as systemd,
+        socket.create_server(("127.0.0.1", 0)) as door,
+        closing(os.fdopen(read_end, "rb", buffering=0)) as log,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        env = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "200000"}
+        process = await start_server("--sandbox", cwd=folder, env=env, passed=[door.fileno()], stderr=write_end)
+        os.close(write_end)
+        try:
+            await systemd.receive_until("WATCHDOG")
+            await _fill_the_log(door.getsockname()[1])
+            systemd.drain()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):  # five times what the watchdog allows
+                    await systemd.receive()
+            reading = asyncio.create_task(asyncio.to_thread(log.readall))
+            await systemd.receive_until("WATCHDOG")
+            process.terminate()
+            assert await process.wait() == 0
+            assert b"/nowhere" in (await reading or b"")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def _fill_the_log(port: int) -> None:
+    """Asks for what is not there until the answer does not come, since its log line cannot be written."""
+    async with aiohttp.ClientSession() as http:
+        for _ in range(1000):
+            try:
+                async with asyncio.timeout(2), http.get(f"http://127.0.0.1:{port}/nowhere") as response:
+                    assert response.status == 404
+            except TimeoutError:
+                return
+    raise AssertionError("the log takes everything")
