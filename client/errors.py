@@ -16,32 +16,68 @@ from typing import Any
 
 import msgspec
 
+FAILURE_TYPES = (
+    "invalid_json",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "payload_too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "too_many_requests",
+    "overloaded",
+    "shutting_down",
+    "upstream_rejected",
+    "upstream_auth",
+    "insufficient_credits",
+    "moderation",
+    "model_not_found",
+    "context_length_exceeded",
+    "rate_limited",
+    "upstream_unavailable",
+    "upstream_timeout",
+    "upstream_protocol",
+    "stream_interrupted",
+    "internal",
+)
+"""Every `Failure.type` there is."""
+
 
 class Detail(msgspec.Struct, frozen=True):
-    """One thing wrong with a request: where, and what."""
+    """One thing wrong with a request: where, and what.
+
+    Attributes:
+        where: path of the field, in dots: `provider.sort`, `messages.2.role`; `query.limit` for a query parameter.
+        what: what is wrong with it.
+    """
 
     where: str
-    """Path of the field, in dots: `provider.sort`, `messages.2.role`; `query.limit` for a query parameter."""
     what: str
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The error shape of the contract, for JSON bodies and for the `error` event alike."""
+    """What went wrong, and the way out: the one error shape, for JSON bodies and for the `error` event alike.
+
+    Attributes:
+        error: what happened and what to do, for a person.
+        type: a stable word; programs branch on it.
+        status: HTTP status that belongs to it, also where the stream had begun with 200.
+        retryable: true when the same request may succeed later without any change.
+        retry_after_s: seconds to wait before that.
+        details: every field that is wrong, and what is wrong with it (`invalid_request`).
+        upstream: what OpenRouter said: `code`, `provider`, `metadata`.
+        suggestions: model ids near the one asked for (`model_not_found`, `not_found` of a model).
+    """
 
     error: str
-    """What happened and what to do, for a person."""
     type: str
-    """A stable word; programs branch on it."""
     status: int
-    """HTTP status that belongs to it, also where the stream had begun with 200."""
     retryable: bool
-    """True when the same request may succeed later without any change."""
     retry_after_s: float | None = None
     details: list[Detail] = []
     upstream: dict[str, Any] = {}
-    """What OpenRouter said: `code`, `provider`, `metadata`."""
     suggestions: list[str] = []
-    """Model ids near the one asked for (`model_not_found`, `not_found` of a model)."""
 
 
 # omit_defaults would drop a required field only if it had a default: the first four are always present.

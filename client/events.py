@@ -41,7 +41,14 @@ class RefusalDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a tool call; `id` and `name` are set on its first piece only."""
+    """A piece of a tool call.
+
+    Attributes:
+        index: which of the answer's calls it belongs to.
+        id: on the first piece only.
+        name: the function's; on the first piece only.
+        arguments: a piece of their JSON.
+    """
 
     index: int
     id: str | None
@@ -50,7 +57,12 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """A whole tool call; `complete` is false when its JSON was cut off and it must not be run."""
+    """A whole tool call.
+
+    Attributes:
+        arguments: their JSON, as text.
+        complete: false when that JSON was cut off; the call must not be run then.
+    """
 
     index: int
     id: str

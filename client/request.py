@@ -22,7 +22,7 @@ from pydantic import (
 
 from client.errors import Detail
 
-Number = StrictInt | StrictFloat
+NotNegative = Annotated[StrictInt, Field(ge=0)] | Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
 Names = StrictStr | list[StrictStr]
 
 
@@ -46,12 +46,10 @@ class ChatRequest(BaseModel):
     messages: list[dict[str, Any]] | None = Field(None, description="OpenRouter messages, instead of `message`.")
     model: StrictStr | None = Field(None, min_length=1, description="A model id; the server's default without.")
     stream: StrictBool | None = Field(None, description="false: one JSON reply instead of events.")
-    grace_s: Annotated[Number, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="Seconds that the answer goes on with no reader."
-    )
+    grace_s: NotNegative | None = Field(None, description="Seconds that the answer goes on with no reader.")
     sort: StrictStr | dict[str, Any] | None = Field(None, description="`provider.sort`")
     providers: Names | None = Field(None, description="`provider.order`, as list or comma list")
-    max_price: Annotated[Number, Field(ge=0, allow_inf_nan=False)] | dict[str, Any] | None = Field(
+    max_price: NotNegative | dict[str, Any] | None = Field(
         None, description="`provider.max_price`; a number sets prompt and completion, USD per million tokens"
     )
     fallbacks: Names | None = Field(None, description="`models` after the first, as list or comma list")

@@ -18,7 +18,8 @@ from server.callers import ANYONE, LOCAL, Caller
 from server.errors import Handler, refuse
 from server.keys import CALLER, CONFIG
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/ready", "/docs"})
+"""`/docs` is the bare page: it asks for a token itself before it can show the document."""
 
 _PREFLIGHT_MAX_AGE_S = "600"
 _EXPOSED = "Location, Retry-After, X-Generation-Id, X-Stream-Id"

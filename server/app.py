@@ -11,12 +11,12 @@ from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient, create_session
 from client.streams import SHUTTING_DOWN, Stream, Streams
 from mcp_app.spending import Spending
-from server import chat, health, models
+from server import api_docs, chat, health, models
 from server.access import access_middleware, add_cors_headers
 from server.access_log import access_log_middleware, log_stream
 from server.config import Config
 from server.errors import error_middleware
-from server.keys import CATALOGUE, CONFIG, OPENROUTER, READINESS, SPENDING, STARTED_S, STREAMS
+from server.keys import API_DOCUMENTS, CATALOGUE, CONFIG, OPENROUTER, READINESS, SPENDING, STARTED_S, STREAMS
 from server.mcp import add_mcp, mcp_refusals_middleware
 from server.readiness import Readiness
 
@@ -29,9 +29,11 @@ def create_app(config: Config) -> web.Application:
     )
     app[CONFIG] = config
     app[READINESS] = Readiness()
+    app[API_DOCUMENTS] = api_docs.ApiDocuments()
     app.cleanup_ctx.append(_open_upstream)
     app.on_shutdown.append(_stop_streams)
     app.on_response_prepare.append(add_cors_headers)
+    app.add_routes(api_docs.routes)
     app.add_routes(chat.routes)
     app.add_routes(health.routes)
     app.add_routes(models.routes)

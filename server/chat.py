@@ -24,6 +24,7 @@ from server.errors import invalid_request, refuse
 from server.json_body import read_json_object
 from server.keys import CALLER, CONFIG, STREAMS
 from server.readers import CollectingReader, PlaceHolder, ResponseReader
+from server.replies import StreamSummary
 
 routes = web.RouteTableDef()
 
@@ -282,7 +283,7 @@ def _result_of(answer: Answer, stream: Stream) -> dict[str, Any]:
     return result
 
 
-def _summary(stream: Stream) -> dict[str, Any]:
+def _summary(stream: Stream) -> StreamSummary:
     done_reason = stream.finish_reason
     return {
         "stream_id": stream.id,

@@ -9,6 +9,7 @@ from aiohttp import web
 from server.commands import program_version
 from server.errors import refuse
 from server.keys import CATALOGUE, CONFIG, READINESS, STARTED_S, STREAMS
+from server.replies import Health, Ready
 
 routes = web.RouteTableDef()
 
@@ -17,21 +18,20 @@ routes = web.RouteTableDef()
 async def get_health(request: web.Request) -> web.Response:
     """The process is alive; with a few counts."""
     streams, catalogue = request.app[STREAMS], request.app[CATALOGUE]
-    return web.json_response(
-        {
-            "status": "ok",
-            "version": program_version(),
-            "uptime_s": round(time.monotonic() - request.app[STARTED_S], 3),
-            "sandbox": request.app[CONFIG].sandbox,
-            "streams": {
-                "active": streams.active,
-                "readers": streams.readers,
-                "kept": streams.kept,
-                "log_bytes": streams.total_bytes,
-            },
-            "catalogue": {"models": catalogue.size, "age_s": catalogue.age_s},
-        }
-    )
+    health: Health = {
+        "status": "ok",
+        "version": program_version(),
+        "uptime_s": round(time.monotonic() - request.app[STARTED_S], 3),
+        "sandbox": request.app[CONFIG].sandbox,
+        "streams": {
+            "active": streams.active,
+            "readers": streams.readers,
+            "kept": streams.kept,
+            "log_bytes": streams.total_bytes,
+        },
+        "catalogue": {"models": catalogue.size, "age_s": catalogue.age_s},
+    }
+    return web.json_response(health)
 
 
 @routes.get("/ready")
@@ -44,4 +44,5 @@ async def get_ready(request: web.Request) -> web.Response:
         raise refuse(
             "shutting_down" if request.app[STREAMS].is_draining else "overloaded", 503, f"Not ready: {reason}."
         )
-    return web.json_response({"status": "ready"})
+    ready: Ready = {"status": "ready"}
+    return web.json_response(ready)

@@ -25,7 +25,7 @@ async def read_json_object(request: web.Request) -> dict[str, Any]:
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge as exc:
-        raise refuse("payload_too_large", 413, f"{exc.text} (server.max_body_bytes).") from exc
+        raise refuse("payload_too_large", 413, f"{(exc.text or '').rstrip('.')} (server.max_body_bytes).") from exc
     except web.RequestPayloadError as exc:
         raise refuse("invalid_json", 400, "The body broke off, or is not coded as Content-Encoding says.") from exc
     found = _decode(body)

@@ -15,6 +15,7 @@ from server.config import Config
 from server.readiness import Readiness
 
 if TYPE_CHECKING:
+    from server.api_docs import ApiDocuments
     from server.mcp import McpEndpoint
 
 CONFIG = web.AppKey("CONFIG", Config)
@@ -25,6 +26,8 @@ READINESS = web.AppKey("READINESS", Readiness)
 STREAMS = web.AppKey("STREAMS", Streams)
 SPENDING = web.AppKey("SPENDING", Spending)
 MCP: web.AppKey[McpEndpoint] = web.AppKey("MCP")
+
+API_DOCUMENTS: web.AppKey[ApiDocuments] = web.AppKey("API_DOCUMENTS")
 
 CALLER = web.RequestKey("CALLER", Caller)
 STARTED_STREAM = web.RequestKey("STARTED_STREAM", Stream)

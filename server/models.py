@@ -12,6 +12,7 @@ from aiohttp import ETag, web
 from client.catalogue import encode_json, etag_of
 from client.errors import Detail
 from client.model_query import QueryError, parse_model_query, unknown_parameters
+from server.conditional import tagged, unchanged
 from server.errors import invalid_request
 from server.keys import CATALOGUE
 
@@ -21,8 +22,8 @@ async def list_models(request: web.Request) -> web.Response:
     _refuse_parameters(request)
     listing = await request.app[CATALOGUE].listing()
     snapshot = listing.snapshot
-    etag = _marked(snapshot.etag, listing.stale)
-    return _unchanged(request, etag) or _json(
+    etag = _tag(snapshot.etag, listing.stale)
+    return unchanged(request, etag) or _json(
         encode_json(
             {
                 "data": msgspec.Raw(snapshot.data_json),
@@ -41,8 +42,8 @@ async def search_models(request: web.Request) -> web.Response:
         found = await request.app[CATALOGUE].search(parse_model_query(request.query.items()))
     data = encode_json(found.models)
     paging = {"total": found.total, "limit": found.limit, "offset": found.offset}
-    etag = _marked(etag_of(data + encode_json(paging)), found.stale)
-    return _unchanged(request, etag) or _json(
+    etag = _tag(etag_of(data + encode_json(paging)), found.stale)
+    return unchanged(request, etag) or _json(
         encode_json(
             {"data": msgspec.Raw(data), **paging, "fetched_at": found.fetched_at, "stale": found.stale},
         ),
@@ -56,8 +57,8 @@ async def list_families(request: web.Request) -> web.Response:
     listing = await request.app[CATALOGUE].listing()
     families = [{"family": family, "count": count} for family, count in listing.snapshot.index.families]
     content = encode_json({"data": families})
-    etag = etag_of(content)
-    return _unchanged(request, etag) or _json(content, etag)
+    etag = _tag(etag_of(content))
+    return unchanged(request, etag) or _json(content, etag)
 
 
 async def get_model(request: web.Request) -> web.Response:
@@ -71,8 +72,8 @@ async def get_model(request: web.Request) -> web.Response:
     if details.stale:
         content["stale"] = True
     encoded = encode_json(content)
-    etag = etag_of(encoded)
-    return _unchanged(request, etag) or _json(encoded, etag)
+    etag = _tag(etag_of(encoded))
+    return unchanged(request, etag) or _json(encoded, etag)
 
 
 routes = [
@@ -101,28 +102,13 @@ def _refuse_parameters(request: web.Request) -> None:
     )
 
 
-def _marked(etag: str, stale: bool) -> str:
-    """A tag that differs for a stale list: a caller who is told "unchanged" must not miss that it is."""
-    return f"{etag}-stale" if stale else etag
+def _tag(etag: str, stale: bool = False) -> ETag:
+    """Differs for a stale list: a caller who is told "unchanged" must not miss that it is.
+
+    Weak, since `fetched_at` may differ while the models are the same.
+    """
+    return ETag(f"{etag}-stale" if stale else etag, is_weak=True)
 
 
-def _unchanged(request: web.Request, etag: str) -> web.Response | None:
-    """A 304 when the caller has it already: `If-None-Match` compares weakly (RFC 9110, 13.1.2)."""
-    wanted = request.if_none_match or ()
-    if not any(tag.value in ("*", etag) for tag in wanted):
-        return None
-    response = web.Response(status=304)
-    _validators(response, etag)
-    return response
-
-
-def _json(body: bytes, etag: str) -> web.Response:
-    response = web.Response(body=body, content_type="application/json")
-    _validators(response, etag)
-    return response
-
-
-def _validators(response: web.Response, etag: str) -> None:
-    # weak: `fetched_at` may differ while the models are the same
-    response.etag = ETag(etag, is_weak=True)
-    response.headers["Cache-Control"] = "no-cache"
+def _json(body: bytes, etag: ETag) -> web.Response:
+    return tagged(body, "application/json", etag)
