@@ -95,8 +95,6 @@ class Stream:
         grace_s: seconds it goes on with no reader.
         is_running: until the last event is in the log.
         stop_reason: our word when it was stopped, else None.
-        is_accepted: whether upstream took the request.
-        is_refused: whether upstream refused it, or could not be asked.
         verdict: resolves when upstream has accepted (None) or refused the request (the failure).
         settlement: what is known of its cost.
     """
@@ -119,8 +117,6 @@ class Stream:
         self.grace_s = grace_s
         self.is_running = True
         self.stop_reason: str | None = None
-        self.is_accepted = False
-        self.is_refused = False
         self.verdict: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
         self.generation_id: str | None = None
         self.ended = asyncio.Event()
@@ -200,17 +196,13 @@ class Stream:
     def opened(self, generation_id: str | None) -> None:
         """Upstream accepted the request."""
         self.generation_id = generation_id
-        self.is_accepted = True
-        self._judge(None)
+        if not self.verdict.done():
+            self.verdict.set_result(None)
         if self.lease is not None:
             self.lease.opened(self)
 
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request."""
-        self.is_refused = True
-        self._judge(failure)
-
-    def _judge(self, failure: Failure | None) -> None:
         if not self.verdict.done():
             self.verdict.set_result(failure)
 
@@ -273,7 +265,7 @@ class Stream:
         if self.is_running:
             reason = self.stop_reason or (None if failure is not None else "shutting_down")
             if failure is not None:
-                self._judge(failure)
+                self.refused(failure)
             await self.append(self.pump.translator.close(failure, reason))
 
     def _finish(self) -> None:
@@ -285,7 +277,8 @@ class Stream:
             self.settlement.state(translator.usage)
         if self._grace_timer is not None:
             self._grace_timer.cancel()
-        self._judge(None)
+        if not self.verdict.done():
+            self.verdict.set_result(None)
         for reader in tuple(self._readers):
             reader.wake()
         self.ended.set()

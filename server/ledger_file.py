@@ -1,0 +1,232 @@
+"""The SQLite file under the ledger: opening, writing a batch, reading, and moving a damaged file aside.
+
+It belongs to one process at a time, which holds its lock as long as it runs: two servers that added to one file would
+take each other's running answers for left-overs. With the write-ahead log and `synchronous=NORMAL`, what was
+committed survives the process, however it ends; a power cut may take the last seconds, never the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import aiosqlite
+
+_LOCK_WAIT_S = 1.0
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+
+_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS usage (
+        day TEXT NOT NULL,                  -- UTC, ISO 8601
+        caller TEXT NOT NULL,
+        model TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL,
+        cost_nano INTEGER NOT NULL,         -- nano-USD, estimates included
+        settled_nano INTEGER NOT NULL,      -- of it what upstream has stated
+        unsettled INTEGER NOT NULL,         -- requests whose cost is an estimate
+        PRIMARY KEY (day, caller, model)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS open_answer ( -- whose cost may still become known
+        stream_id TEXT PRIMARY KEY,
+        day TEXT NOT NULL,
+        caller TEXT NOT NULL,
+        model TEXT NOT NULL,
+        estimate_nano INTEGER NOT NULL,
+        generation_id TEXT,
+        is_counted INTEGER NOT NULL         -- 1 when usage holds the estimate already
+    ) WITHOUT ROWID
+    """,
+)
+
+
+class UsageKey(NamedTuple):
+    """What a row is about: a day (UTC, ISO 8601), a caller's name, a model id."""
+
+    day: str
+    caller: str
+    model: str
+
+
+@dataclass(slots=True)
+class UsageCounts:
+    """The figures of a row, or what is to be added to one; see the schema."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_nano: int = 0
+    settled_nano: int = 0
+    unsettled: int = 0
+
+    def add(self, more: UsageCounts) -> None:
+        """Adds every figure."""
+        self.requests += more.requests
+        self.prompt_tokens += more.prompt_tokens
+        self.completion_tokens += more.completion_tokens
+        self.cost_nano += more.cost_nano
+        self.settled_nano += more.settled_nano
+        self.unsettled += more.unsettled
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """An answer whose cost may still become known.
+
+    Attributes:
+        estimate_nano: what counts until then.
+        generation_id: under which upstream may tell; None: it cannot.
+        is_counted: whether the estimate is in the figures already.
+    """
+
+    stream_id: str
+    key: UsageKey
+    estimate_nano: int
+    generation_id: str | None
+    is_counted: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is to be written in one transaction; an `opened` of None takes the answer out."""
+
+    counts: dict[UsageKey, UsageCounts] = field(default_factory=dict)
+    opened: dict[str, OpenAnswer | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.counts or self.opened)
+
+    def add(self, key: UsageKey, more: UsageCounts) -> None:
+        """Adds to the figures of a row."""
+        self.counts.setdefault(key, UsageCounts()).add(more)
+
+
+_ADD = """
+INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, caller, model) DO UPDATE SET
+    requests = requests + excluded.requests,
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    cost_nano = cost_nano + excluded.cost_nano,
+    settled_nano = settled_nano + excluded.settled_nano,
+    unsettled = unsettled + excluded.unsettled
+"""
+_READ = """
+SELECT day, caller, model, requests, prompt_tokens, completion_tokens, cost_nano, settled_nano, unsettled
+FROM usage WHERE day BETWEEN ? AND ? AND (? IS NULL OR caller = ?)
+"""
+_OPEN = "INSERT OR REPLACE INTO open_answer VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+class UsageFile:
+    """The open file. Everything may raise `sqlite3.Error`; see `open_usage_file` for the rest."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._db = connection
+
+    async def write(self, batch: Batch) -> None:
+        """Adds a batch: all of it or nothing."""
+        opened = [answer for answer in batch.opened.values() if answer is not None]
+        closed = [(stream_id,) for stream_id, answer in batch.opened.items() if answer is None]
+        rows = [(*key, *astuple(counts)) for key, counts in batch.counts.items()]
+        await self._db.execute("BEGIN IMMEDIATE")
+        try:
+            await self._db.executemany(_ADD, rows)
+            await self._db.executemany(_OPEN, map(_open_row, opened))
+            await self._db.executemany("DELETE FROM open_answer WHERE stream_id = ?", closed)
+            await self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                await self._db.execute("ROLLBACK")
+            raise
+
+    async def read(self, first: str, last: str, caller: str | None) -> dict[UsageKey, UsageCounts]:
+        """The rows of these days, of one caller or of all."""
+        rows = await self._db.execute_fetchall(_READ, (first, last, caller, caller))
+        return {UsageKey(*row[:3]): UsageCounts(*row[3:]) for row in rows}
+
+    async def spent_since(self, day: str) -> Iterable[tuple[str, str, int]]:
+        """Day, caller and what it cost, nano-USD, from that day on."""
+        query = "SELECT day, caller, SUM(cost_nano) FROM usage WHERE day >= ? GROUP BY day, caller"
+        return [(row[0], row[1], row[2]) for row in await self._db.execute_fetchall(query, (day,))]
+
+    async def open_answers(self) -> list[OpenAnswer]:
+        """Those that an earlier process left."""
+        query = "SELECT stream_id, day, caller, model, estimate_nano, generation_id, is_counted FROM open_answer"
+        return [
+            OpenAnswer(row[0], UsageKey(*row[1:4]), row[4], row[5], bool(row[6]))
+            for row in await self._db.execute_fetchall(query)
+        ]
+
+    async def aclose(self) -> None:
+        """Closes it; its lock is free then."""
+        await self._db.close()
+
+
+async def open_usage_file(path: Path) -> UsageFile:
+    """Opens the file, and makes it and its folder where they are missing.
+
+    Raises:
+        sqlite3.Error: it is locked, damaged (`is_damaged`), of another shape, or cannot be written.
+        OSError: there can be no such folder or file.
+    """
+    _make_ready(path)
+    db = await aiosqlite.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None)
+    try:
+        await db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        await db.execute("PRAGMA journal_mode = WAL")
+        await db.execute("PRAGMA synchronous = NORMAL")
+        checked = list(await db.execute_fetchall("PRAGMA quick_check(1)"))
+        if checked[0][0] != "ok":
+            raise _damaged(str(checked[0][0]))
+        await db.execute("BEGIN IMMEDIATE")  # takes the lock, and finds out whether it may write
+        for statement in _SCHEMA:
+            await db.execute(statement)
+        await db.execute("COMMIT")
+    except BaseException:
+        await db.close()
+        raise
+    return UsageFile(db)
+
+
+def _make_ready(path: Path) -> None:
+    """Makes the folder and the file, for its owner only; says what the system says where SQLite knows no reason."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def is_damaged(error: Exception) -> bool:
+    """Whether the file is no database any more."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _DAMAGED
+
+
+def move_aside(path: Path) -> Path:
+    """Renames a damaged file, and what belongs to it, so that a new one can be made; returns its new name."""
+    time = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    aside = path.with_name(f"{path.name}.corrupt-{time}")
+    path.replace(aside)
+    for ending in _SIDE_FILES:
+        side = path.with_name(path.name + ending)
+        if side.exists():
+            side.replace(aside.with_name(aside.name + ending))
+    return aside
+
+
+def _damaged(what: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _open_row(answer: OpenAnswer) -> tuple[str | int | None, ...]:
+    return (answer.stream_id, *answer.key, answer.estimate_nano, answer.generation_id, int(answer.is_counted))
