@@ -50,6 +50,44 @@ class Chunk(msgspec.Struct, gc=False):
 _decode_typed = msgspec.json.Decoder(Chunk).decode
 
 
+class _PlainDelta(msgspec.Struct, gc=False):
+    content: str
+    reasoning: None = None
+    reasoning_details: None = None
+    tool_calls: None = None
+    refusal: None = None
+    annotations: None = None
+    images: None = None
+    audio: None = None
+    reasoning_content: None = None
+
+
+class _PlainChoice(msgspec.Struct, gc=False):
+    delta: _PlainDelta
+    finish_reason: None = None
+    native_finish_reason: None = None
+    error: None = None
+
+
+class _PlainChunk(msgspec.Struct, gc=False):
+    """A chunk that only adds text to the answer, as nearly all do; nothing else that is used is there or not null."""
+
+    choices: tuple[_PlainChoice]
+    usage: None = None
+    error: None = None
+
+
+_decode_plain = msgspec.json.Decoder(_PlainChunk).decode
+
+
+def plain_content(payload: bytes) -> str | None:
+    """The text of a chunk that holds nothing else that is used; None for any other."""
+    try:
+        return _decode_plain(payload).choices[0].delta.content
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 def decode_chunk(payload: bytes) -> Chunk | None:
     """The chunk in an event's data; None when it is no JSON object.
 

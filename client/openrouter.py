@@ -11,7 +11,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,10 +47,16 @@ def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
 
 
 class UpstreamReply:
-    """A reply to a chat request, its body still to be read."""
+    """A reply to a chat request, its body still to be read.
+
+    Attributes:
+        read: what has come since the last call, waiting for it; empty at the end. What aiohttp raises when the
+            connection breaks becomes ours where `open_chat` ends.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self.read = response.content.readany
         self.is_event_stream = response.content_type == "text/event-stream"
         self.content_type = response.content_type
         self.generation_id = response.headers.get("X-Generation-Id")
@@ -60,26 +66,20 @@ class UpstreamReply:
         """True when the body was read to its end."""
         return self._response.content.at_eof()
 
-    async def read(self) -> bytes:
-        """What has come since the last call, waiting for it; empty at the end.
-
-        Raises:
-            UpstreamConnectionError: the connection broke.
-        """
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as exc:
-            raise _connection_error(exc) from exc
+    async def read_rest(self, timeout_s: float) -> None:
+        """Reads on to the end of the body: a connection that is let go before is closed, not used again."""
+        with suppress(aiohttp.ClientError, OSError):
+            async with asyncio.timeout(timeout_s):
+                while await self.read():
+                    pass
 
     async def read_all(self, max_bytes: int) -> bytes:
         """The whole body.
 
         Raises:
-            UpstreamConnectionError: the connection broke.
             UpstreamProtocolError: the body is larger than `max_bytes`.
         """
-        with _mapped_errors():
-            return await _read_bounded(self._response, max_bytes)
+        return await _read_bounded(self._response, max_bytes)
 
 
 class OpenRouterClient:
@@ -114,7 +114,7 @@ class OpenRouterClient:
         The socket is closed when the block ends before the body does.
 
         Raises:
-            UpstreamConnectionError: no connection.
+            UpstreamConnectionError: no connection, or it broke while the block read.
             UpstreamStatusError: a status of 400 and more.
             UpstreamProtocolError: a redirect.
         """
@@ -128,8 +128,9 @@ class OpenRouterClient:
                 timeout=self._timeout,
             )
         try:
-            await _refuse_bad_status(response)
-            yield UpstreamReply(response)
+            with _mapped_errors():
+                await _refuse_bad_status(response)
+                yield UpstreamReply(response)
         finally:
             if response.content.at_eof() and response.content.exception() is None:
                 response.release()

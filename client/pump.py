@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 from client.errors import (
@@ -69,7 +68,6 @@ class Pump:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self.translator = self._new_translator()
-        self._last_read_s = 0.0
         self._waits_for_room = False
         self._has_handed_on = False
         self._expired: Failure | None = None
@@ -116,7 +114,6 @@ class Pump:
 
     async def _attempt(self) -> None:
         self._expired = None
-        self._last_read_s = self._loop.time()
         try:
             async with asyncio.timeout(None) as limit:
                 self._watch(limit)
@@ -138,24 +135,26 @@ class Pump:
         await self._take_events(reply, limit)
         self._unwatch()
         if self.translator.failure is None and not reply.has_ended:
-            await _read_rest(reply)
+            await reply.read_rest(_REUSE_S)
 
     async def _take_events(self, reply: UpstreamReply, limit: asyncio.Timeout) -> None:
-        translator, sink, loop = self.translator, self._sink, self._loop
+        translator, sink, read = self.translator, self._sink, reply.read
         lingering = False
         while translator.state is not State.DONE:
             if sink.is_full:
                 await self._wait_room()
-            data = await reply.read()
-            self._last_read_s = loop.time()
+            data = await read()
             events = translator.receive_data(data) if data else translator.receive_eof()
-            if events:
-                if not self._has_handed_on and not translator.has_begun:
+            if not events:
+                continue
+            if not self._has_handed_on:
+                if not translator.has_begun:
                     self._retry_if_failed(events)
-                await self._hand_on(events)
-                if translator.is_lingering and not lingering:
-                    lingering = True
-                    self._watch(limit)
+                self._has_handed_on = True
+            await sink.append(events)
+            if translator.state is not State.STREAMING and translator.is_lingering and not lingering:
+                lingering = True
+                self._watch(limit)
 
     async def _take_whole(self, reply: UpstreamReply) -> None:
         """A reply that is no event stream: a whole completion, an error under status 200, or a stranger."""
@@ -189,7 +188,7 @@ class Pump:
             await self._sink.wait_room()
         finally:
             self._waits_for_room = False
-            self._last_read_s = self.translator.last_event_s = self._loop.time()
+            self.translator.last_read_s = self.translator.last_event_s = self._loop.time()
 
     # -- time limits --------------------------------------------------------------------------------------------
 
@@ -213,20 +212,12 @@ class Pump:
 
     def _deadline(self) -> tuple[float, Failure]:
         if self.translator.is_lingering:
-            return self._last_read_s + _LINGER_S, INTERRUPTED
-        idle_s = self._last_read_s + self._config.idle_timeout_s
+            return self.translator.last_read_s + _LINGER_S, INTERRUPTED
+        idle_s = self.translator.last_read_s + self._config.idle_timeout_s
         event_s = self.translator.last_event_s + self._config.timeout_s
         if idle_s <= event_s:
             return idle_s, _timed_out("has been silent for", self._config.idle_timeout_s, "idle_timeout_s")
         return event_s, _timed_out("has sent no event for", self._config.timeout_s, "timeout_s")
-
-
-async def _read_rest(reply: UpstreamReply) -> None:
-    """Reads on to the end of the body: a connection that is let go before is closed, not used again."""
-    with suppress(OpenRouterError, TimeoutError):
-        async with asyncio.timeout(_REUSE_S):
-            while await reply.read():
-                pass
 
 
 def _timed_out(what: str, seconds: float, setting: str) -> Failure:

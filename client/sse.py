@@ -9,6 +9,11 @@ past: chat completions carry none.
 from __future__ import annotations
 
 _BOM = b"\xef\xbb\xbf"
+_DATA = b"data: "
+_END = b"\n\n"
+_JOINED_BYTES = 65_536
+"""Most of an unfinished line that is joined with the next read; a longer one is kept in pieces, or every read of a
+large event would copy all of it."""
 
 
 class EventTooLarge(Exception):
@@ -50,6 +55,12 @@ class SSEDecoder:
             data = self._strip_bom(data)
         if not data:
             return []
+        if self._line and not self._data and self._line_bytes < _JOINED_BYTES:
+            self._line.append(data)
+            data = b"".join(self._line)
+            self._line, self._line_bytes = [], 0
+        if not self._line and not self._data and b"\r" not in data and len(data) <= self._max_event_bytes:
+            return self._take_blocks(data)
         if b"\r" in data:
             lines = data.splitlines()  # on bytes: LF, CR, CRLF only
             self._after_cr = data[-1:] == b"\r"
@@ -78,6 +89,31 @@ class SSEDecoder:
             return b""
         self._at_start = False
         return head.removeprefix(_BOM)
+
+    def _take_blocks(self, data: bytes) -> list[bytes]:
+        """The common case: lines end at LF, and no event is under way. One cut an event, not one a line."""
+        end = data.rfind(_END)
+        if end < 0:
+            self._take_lines_into([], data.split(b"\n"))
+            return []
+        events: list[bytes] = []
+        if data.startswith(_DATA):
+            events = data[len(_DATA) : end].split(_END + _DATA)
+        if 2 * len(events) != data.count(b"\n", 0, end + 2):  # comments, or events of several lines
+            events = self._take_odd_blocks(data[:end].split(_END))
+        if rest := data[end + 2 :]:
+            self._take_lines_into(events, rest.split(b"\n"))
+        return events
+
+    def _take_odd_blocks(self, blocks: list[bytes]) -> list[bytes]:
+        """Whole events, each without its empty line."""
+        events: list[bytes] = []
+        for block in blocks:
+            if block.startswith(_DATA) and b"\n" not in block:
+                events.append(block[len(_DATA) :])
+            else:
+                self._take_lines_into(events, [*block.split(b"\n"), b"", b""])
+        return events
 
     def _take_lines(self, lines: list[bytes]) -> list[bytes]:
         events: list[bytes] = []

@@ -1,14 +1,18 @@
 """The append-only log of one answer's events, as the bytes that readers get.
 
 Events are numbered from 1. One writer appends, any number of readers read after the number they have, each at its own
-pace. This module is the only one that knows where a log lives: in memory, for now.
+pace. This module is the only one that knows where a log lives: in memory, for now. Of the events it knows that each
+ends with an empty line, and holds no other: so it need not keep the place of every one, only of some.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+
+_END = b"\n\n"
+_MARK_BYTES = 4096
+"""How far apart the marks are, about: a search for one event looks at so many bytes."""
 
 
 class EventsGone(Exception):
@@ -16,41 +20,40 @@ class EventsGone(Exception):
 
 
 class StreamLog:
-    """A log in memory: the bytes of all events, and where each ends.
+    """A log in memory: the bytes of all events, and marks that say where some of them end.
 
     Attributes:
         last: number of the newest event; 0 while there is none.
+        size_bytes: bytes of the events that are kept.
         closed: true once the last event was appended.
     """
 
     def __init__(self) -> None:
         self.last = 0
+        self.size_bytes = 0
         self.closed = False
         self._data = bytearray()
-        self._ends = array("Q")  # offset behind each kept event, counted from the log's very beginning
+        self._numbers = array("Q")  # of marked events, rising
+        self._ends = array("Q")  # offset behind each of them, counted from the log's very beginning
+        self._marked_bytes = 0  # the last of these
         self._dropped_bytes = 0
         self._dropped = 0
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the events that are kept."""
-        return len(self._data)
 
     @property
     def first(self) -> int:
         """Number of the oldest event kept."""
         return self._dropped + 1
 
-    def append(self, events: Sequence[bytes]) -> bytes:
-        """Adds events and returns them as one piece."""
-        piece = events[0] if len(events) == 1 else b"".join(events)
-        end = self._dropped_bytes + len(self._data)
-        self._data += piece
-        for event in events:
-            end += len(event)
+    def append(self, events: bytes, count: int) -> None:
+        """Adds `count` events."""
+        self._data += events
+        self.last += count
+        self.size_bytes += len(events)
+        end = self._dropped_bytes + self.size_bytes
+        if end - self._marked_bytes >= _MARK_BYTES:
+            self._numbers.append(self.last)
             self._ends.append(end)
-        self.last += len(events)
-        return piece
+            self._marked_bytes = end
 
     async def read_after(self, number: int, max_bytes: int) -> tuple[bytes, int]:
         """Whole events after `number`, about `max_bytes` of them but at least one, and the number of the last.
@@ -64,22 +67,28 @@ class StreamLog:
             raise EventsGone
         if number >= self.last:
             return b"", self.last
-        at = number - self._dropped
-        start = self._ends[at - 1] if at else self._dropped_bytes
-        stop = max(at + 1, bisect_right(self._ends, start + max_bytes, at))
-        piece = self._data[start - self._dropped_bytes : self._ends[stop - 1] - self._dropped_bytes]
-        return bytes(piece), self._dropped + stop
+        start = self._offset_behind(number)
+        end, last = self._dropped_bytes + self.size_bytes, self.last
+        if end - start > max_bytes:
+            mark = max(bisect_right(self._ends, start + max_bytes) - 1, bisect_right(self._ends, start))
+            if mark < len(self._ends):
+                end, last = self._ends[mark], self._numbers[mark]
+        return bytes(self._data[start - self._dropped_bytes : end - self._dropped_bytes]), last
 
     def drop_through(self, number: int) -> int:
         """Forgets the events up to `number`; returns the bytes freed."""
-        count = min(number, self.last) - self._dropped
-        if count <= 0:
+        number = min(number, self.last)
+        if number <= self._dropped:
             return 0
-        freed = self._ends[count - 1] - self._dropped_bytes
+        offset = self._offset_behind(number)
+        freed = offset - self._dropped_bytes
+        marks = bisect_right(self._ends, offset)
         del self._data[:freed]
-        del self._ends[:count]
-        self._dropped += count
-        self._dropped_bytes += freed
+        del self._numbers[:marks]
+        del self._ends[:marks]
+        self._dropped = number
+        self._dropped_bytes = offset
+        self.size_bytes -= freed
         return freed
 
     def close(self) -> None:
@@ -90,3 +99,18 @@ class StreamLog:
     def expire(self) -> int:
         """Forgets everything; returns the bytes freed."""
         return self.drop_through(self.last)
+
+    def _offset_behind(self, number: int) -> int:
+        """Where an event that is kept, or was the last one dropped, ends: from the nearest mark before it on."""
+        if number == self.last:
+            return self._dropped_bytes + self.size_bytes
+        mark = bisect_left(self._numbers, number)
+        if mark < len(self._numbers) and self._numbers[mark] == number:
+            return self._ends[mark]
+        counted, offset = (
+            (self._numbers[mark - 1], self._ends[mark - 1]) if mark else (self._dropped, self._dropped_bytes)
+        )
+        at = offset - self._dropped_bytes
+        for _ in range(number - counted):
+            at = self._data.index(_END, at) + len(_END)
+        return at + self._dropped_bytes

@@ -91,6 +91,7 @@ class Stream:
         id: unguessable; part of every event id.
         owner: name of the caller that started it.
         log: its events.
+        appended_s: the loop's time at the read whose events came last.
         created_s: epoch seconds.
         grace_s: seconds it goes on with no reader.
         is_running: until the last event is in the log.
@@ -124,7 +125,8 @@ class Stream:
         self.lease = lease
         self._streams = streams
         self._encoder = EventEncoder(self.id)
-        self._readers: set[Reader] = set()
+        self.appended_s = 0.0
+        self._readers: tuple[Reader, ...] = ()  # replaced, never changed: it may be while events are passed on
         self._grace_timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Event | None = None
         self._stop_failure: Failure | None = None
@@ -157,14 +159,14 @@ class Stream:
 
     def attach(self, reader: Reader) -> None:
         """Adds a reader; it gets every event from its position on."""
-        self._readers.add(reader)
+        self._readers += (reader,)
         if self._grace_timer is not None:
             self._grace_timer.cancel()
             self._grace_timer = None
 
     def detach(self, reader: Reader) -> None:
         """Removes a reader; when it was the last one, the grace time begins."""
-        self._readers.discard(reader)
+        self._readers = tuple(other for other in self._readers if other is not reader)
         self.note_progress()
         if self._readers:
             return
@@ -208,19 +210,24 @@ class Stream:
 
     async def append(self, events: list[ChatEvent]) -> None:
         """Numbers, keeps and passes on the events of one read."""
-        encode = self._encoder.encode
-        data = self.log.append([encode(event) for event in events])
+        data = self._encoder.encode(events)
+        log, translator = self.log, self.pump.translator
+        log.append(data, len(events))
         self._streams.total_bytes += len(data)
-        last = self.log.last
-        for reader in tuple(self._readers):
+        self.appended_s = translator.last_read_s
+        last = log.last
+        for reader in self._readers:
             await reader.push(data, last)
-        if self.pump.translator.state is State.DONE:
+        if translator.state is State.DONE:
             self._finish()
 
     @property
     def is_full(self) -> bool:
         """True when no more may be kept now."""
-        return self.log.size_bytes >= self._streams.config.max_log_bytes or self._streams.is_over
+        streams = self._streams
+        if self.log.size_bytes >= streams.config.max_log_bytes:
+            return True
+        return streams.total_bytes >= streams.config.max_total_bytes and streams.is_over
 
     async def wait_room(self) -> None:
         """Waits until readers have read what can then be dropped."""
@@ -279,7 +286,7 @@ class Stream:
             self._grace_timer.cancel()
         if not self.verdict.done():
             self.verdict.set_result(None)
-        for reader in tuple(self._readers):
+        for reader in self._readers:
             reader.wake()
         self.ended.set()
         self._streams.note_end(self)

@@ -17,7 +17,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, decode_json
+from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, decode_json, plain_content
 from client.errors import Failure
 from client.events import (
     Annotation,
@@ -100,7 +100,8 @@ class ChatTranslator:
         generation_id, model, provider: as upstream's chunks name them; None until then.
         usage: upstream's last usage object; None until then.
         first_token_s: clock reading at the first reasoning, content or tool call; None until then.
-        last_event_s: clock reading at upstream's last event, comments not counted; at first, at the beginning.
+        last_read_s: clock reading at the last read, whatever it held; at first, at the beginning.
+        last_event_s: the same for upstream's last event, comments not counted.
         finish_reason: that of `Done`; None until then.
         failure: that of `StreamFailed`; None without one.
         skipped: events whose data was no JSON object and not `[DONE]`.
@@ -123,7 +124,7 @@ class ChatTranslator:
         self.finish_reason: str | None = None
         self.failure: Failure | None = None
         self.skipped = 0
-        self.last_event_s = self.started_s = clock()
+        self.last_event_s = self.last_read_s = self.started_s = clock()
         self._clock = clock
         self._decoder = SSEDecoder(max_event_bytes)
         self._calls = ToolCallAssembler()
@@ -132,6 +133,7 @@ class ChatTranslator:
         self._finish_reason: str | None = None
         self._native_finish_reason: str | None = None
         self._usage_reported = False
+        self._expects_plain = False  # the last chunk was nothing but content, so the next one may well be
 
     @property
     def is_lingering(self) -> bool:
@@ -142,6 +144,7 @@ class ChatTranslator:
 
     def receive_data(self, data: bytes) -> list[ChatEvent]:
         """The events that one read of the event stream amounts to."""
+        self.last_read_s = self._clock()
         if self.state is State.DONE:
             return []
         try:
@@ -154,12 +157,23 @@ class ChatTranslator:
         events: list[ChatEvent] = []
         if not payloads:
             return events
-        self.last_event_s = self._clock()
+        self.last_event_s = self.last_read_s
         for payload in payloads:
+            if self._expects_plain:
+                content = plain_content(payload)
+                if content is not None:
+                    if content:
+                        events.append(ContentDelta(content))
+                    continue
             self._take(payload, events)
             if self.first_token_s is None and events:
                 self._note_first_token(events)
+            self._expects_plain = self._was_plain(events)
         return events
+
+    def _was_plain(self, events: list[ChatEvent]) -> bool:
+        """Whether the chunk just taken was content, with nothing outstanding of the ones before."""
+        return self.state is State.STREAMING and bool(events) and type(events[-1]) is ContentDelta and not self._held
 
     def receive_eof(self) -> list[ChatEvent]:
         """The events that the end of the connection amounts to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -63,16 +64,22 @@ class EventEncoder:
         self._reasoning = b"event: reasoning\n" + head + b'data: {"text":%b}\n\n'
         self._other = b"event: %b\n" + head + b"data: %b\n\n"
 
-    def encode(self, event: ChatEvent) -> bytes:
-        """The bytes of the next event."""
-        self.count += 1
-        kind = type(event)
-        if kind is ContentDelta:
-            return self._content % (self.count, encode_text(event.text))  # type: ignore[union-attr]
-        if kind is ReasoningDelta:
-            return self._reasoning % (self.count, encode_text(event.text))  # type: ignore[union-attr]
-        name, data = _payload(event, self._stream_id)
-        return self._other % (name.encode(), self.count, encode_json(data))
+    def encode(self, events: Sequence[ChatEvent]) -> bytes:
+        """The bytes of the next events."""
+        number, content = self.count, self._content
+        pieces: list[bytes] = []
+        for event in events:
+            number += 1
+            kind = type(event)
+            if kind is ContentDelta:
+                pieces.append(content % (number, encode_text(event.text)))  # type: ignore[union-attr]
+            elif kind is ReasoningDelta:
+                pieces.append(self._reasoning % (number, encode_text(event.text)))  # type: ignore[union-attr]
+            else:
+                name, data = _payload(event, self._stream_id)
+                pieces.append(self._other % (name.encode(), number, encode_json(data)))
+        self.count = number
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def encode_text(text: str) -> bytes:

@@ -59,7 +59,6 @@ class ResponseReader:
             return
         self.position = last
         self.sent_bytes += len(data)
-        self._written_s = self._loop.time()
 
     def wake(self) -> None:
         """Gives the turn to the handler."""
@@ -91,14 +90,19 @@ class ResponseReader:
         self._written_s = self._loop.time()
         self._stream.note_progress()
 
+    @property
+    def _silent_since_s(self) -> float:
+        """While it keeps up, what the stream appended was written at once."""
+        return max(self._written_s, self._stream.appended_s)
+
     async def _wait(self, ping_interval_s: float) -> None:
         """Until woken; a comment goes out whenever nothing else did for `ping_interval_s`."""
         while not self._woken.is_set():
             try:
-                async with asyncio.timeout_at(self._written_s + ping_interval_s):
+                async with asyncio.timeout_at(self._silent_since_s + ping_interval_s):
                     await self._woken.wait()
             except TimeoutError:
-                if self._loop.time() >= self._written_s + ping_interval_s:
+                if self._loop.time() >= self._silent_since_s + ping_interval_s:
                     self._written_s = self._loop.time()
                     await self.response.write(PING)
 

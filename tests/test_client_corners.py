@@ -136,19 +136,19 @@ def test_lone_surrogates_and_line_separators_stay_on_one_line_of_json() -> None:
     encoder = EventEncoder("s")
     events: list[ChatEvent] = [RefusalDelta("a\ud83d"), Annotation({"t": "\u2028"}), Audio({"x": "ascii"})]
     for number, each in enumerate(events, 1):
-        head, payload = encoder.encode(each).decode().split("\ndata: ")
+        head, payload = encoder.encode([each]).decode().split("\ndata: ")
         assert head.endswith(f"id: s:{number}")
         assert len(payload.splitlines()) == 2
         json.loads(payload)
-    pair = EventEncoder("s").encode(RefusalDelta("\ud83d")) + EventEncoder("s").encode(RefusalDelta("\ude00"))
+    pair = EventEncoder("s").encode([RefusalDelta("\ud83d")]) + EventEncoder("s").encode([RefusalDelta("\ude00")])
     assert pair.isascii()
-    assert b"\\ud83d" in EventEncoder("s").encode(ContentDelta("\ud83d"))
+    assert b"\\ud83d" in EventEncoder("s").encode([ContentDelta("\ud83d")])
 
 
 def test_an_answer_knows_its_images_and_joins_audio() -> None:
     encoder, answer = EventEncoder("s"), Answer()
     for piece in ({"id": "a", "expires_at": None}, {"data": "x"}):
-        answer.feed(encoder.encode(Audio(piece)))
+        answer.feed(encoder.encode([Audio(piece)]))
     answer.feed(b"")
     assert answer.images == []
     assert answer.to_result()["audio"] == {"id": "a", "data": "x"}
@@ -156,6 +156,6 @@ def test_an_answer_knows_its_images_and_joins_audio() -> None:
 
 def test_failures_leave_out_what_they_do_not_know() -> None:
     shown = json.loads(
-        EventEncoder("s").encode(StreamFailed(Failure("e", "t", 1, False))).decode().split("data: ")[1]
+        EventEncoder("s").encode([StreamFailed(Failure("e", "t", 1, False))]).decode().split("data: ")[1]
     )
     assert shown == {"error": "e", "type": "t", "status": 1, "retryable": False}

@@ -45,7 +45,7 @@ def read(stream: bytes) -> dict[str, Any]:
     """The result of a stream, through our own wire format, with its error."""
     encoder = EventEncoder("s")
     answer = Answer()
-    answer.feed(b"".join(encoder.encode(each) for each in events_of(stream)))
+    answer.feed(encoder.encode(events_of(stream)))
     assert answer.done is not None
     return {**answer.to_result(), "error": answer.error, "completed": answer.done["completed"], "done": answer.done}
 
