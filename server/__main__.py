@@ -7,13 +7,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from server.commands import EX_CONFIG, check_config, missing_key_message, parse_server_args, print_problems
+from server.commands import (
+    EX_CONFIG,
+    check_config,
+    missing_key_message,
+    parse_server_args,
+    print_new_token,
+    print_problems,
+)
 from server.config import ConfigError, load_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     args = parse_server_args(sys.argv[1:] if argv is None else argv)
+    if args.new_token is not None:
+        return print_new_token(args.new_token)
     if args.check_config:
         return check_config(args.flags, os.environ, Path.cwd())
     try:

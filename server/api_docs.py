@@ -20,7 +20,7 @@ from client.wire import EVENT_NAMES
 from server.commands import program_version
 from server.conditional import tagged, unchanged
 from server.errors import refuse
-from server.keys import API_DOCUMENTS, CONFIG
+from server.keys import API_DOCUMENTS, SETTINGS
 
 routes = web.RouteTableDef()
 
@@ -92,7 +92,7 @@ def described_routes(app: web.Application) -> set[tuple[str, str]]:
 def _build_openapi(app: web.Application) -> bytes:
     from server.openapi.document import build_document
 
-    mcp = app[CONFIG].mcp
+    mcp = app[SETTINGS].current.mcp
     return encode_json(
         build_document(
             version=program_version(),

@@ -14,20 +14,22 @@ from mcp_app.spending import Spending
 from server import api_docs, chat, health, models
 from server.access import access_middleware, add_cors_headers
 from server.access_log import access_log_middleware, log_stream
-from server.config import Config
+from server.config import Config, LiveConfig
 from server.errors import error_middleware
-from server.keys import API_DOCUMENTS, CATALOGUE, CONFIG, OPENROUTER, READINESS, SPENDING, STARTED_S, STREAMS
+from server.keys import API_DOCUMENTS, CATALOGUE, OPENROUTER, READINESS, SETTINGS, SPENDING, STARTED_S, STREAMS
 from server.mcp import add_mcp, mcp_refusals_middleware
 from server.readiness import Readiness
 
 
-def create_app(config: Config) -> web.Application:
+def create_app(settings: Config | LiveConfig) -> web.Application:
     """The application for these settings; nothing is opened until it starts."""
+    settings = settings if isinstance(settings, LiveConfig) else LiveConfig(settings)
+    config = settings.current
     app = web.Application(
         middlewares=[access_log_middleware, error_middleware, mcp_refusals_middleware, access_middleware],
         client_max_size=config.server.max_body_bytes,
     )
-    app[CONFIG] = config
+    app[SETTINGS] = settings
     app[READINESS] = Readiness()
     app[API_DOCUMENTS] = api_docs.ApiDocuments()
     app.cleanup_ctx.append(_open_upstream)
@@ -43,7 +45,7 @@ def create_app(config: Config) -> web.Application:
 
 async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
     """One session for everything that asks upstream."""
-    config = app[CONFIG]
+    config = app[SETTINGS].current
     app[STARTED_S] = time.monotonic()
     async with create_session(config.upstream) as session:
         openrouter = OpenRouterClient(session, config.upstream)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
-from server.errors import refuse
+from client.errors import Failure, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Caller:
     """
 
     name: str
-    token_sha256: str | None = None
+    token_sha256: str | None = field(default=None, repr=False)
     models: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     max_concurrent: int | None = None
@@ -48,14 +48,15 @@ def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
     """Holds the request that goes upstream to the caller's models: `model`, and every one of `models`.
 
     Raises:
-        ApiError: 403, naming the first model that is not allowed and the globs that are.
+        Refusal: 403, naming the first model that is not allowed and the globs that are.
     """
     if not caller.models:
         return
     for model in _models_of(body):
         if not caller.may_use(model):
             allowed = ", ".join(caller.models)
-            raise refuse("forbidden", 403, f"{caller.name} may not use {model[:200]}; allowed: {allowed}.")
+            error = f"{caller.name} may not use {model[:200]}; allowed: {allowed}."
+            raise Refusal(Failure(error=error, type="forbidden", status=403, retryable=False))
 
 
 def _models_of(body: Mapping[str, Any]) -> Iterable[str]:

@@ -22,7 +22,7 @@ from server.access_log import note_stream
 from server.config import Config
 from server.errors import invalid_request, refuse
 from server.json_body import read_json_object
-from server.keys import CALLER, CONFIG, STREAMS
+from server.keys import CALLER, SETTINGS, STREAMS
 from server.readers import CollectingReader, PlaceHolder, ResponseReader
 from server.replies import StreamSummary
 
@@ -40,7 +40,7 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
     last_event_id = request.headers.get("Last-Event-ID")
     if last_event_id:
         return await _resume(request, last_event_id)
-    config, streams = request.app[CONFIG], request.app[STREAMS]
+    config, streams = request.app[SETTINGS].current, request.app[STREAMS]
     call = await _read_call(request, config)
     if not call.stream:
         return await _answer_whole(request, _start(request, streams, call, grace_s=0.0))
@@ -115,7 +115,7 @@ async def _read_call(request: web.Request, config: Config) -> ChatCall:
 def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: float | None) -> Stream:
     if streams.is_draining:
         raise refuse("shutting_down", 503, "The server is restarting; try again.", retry_after_s=_RETRY_AFTER_S)
-    if request.app[CONFIG].lacks_key:
+    if request.app[SETTINGS].current.lacks_key:
         raise refuse(
             "upstream_auth", 502, "This server has no OpenRouter API key; set OPENROUTER_API_KEY or use --sandbox."
         )
@@ -209,7 +209,7 @@ async def _read(request: web.Request, stream: Stream, position: int) -> web.Stre
 
 async def _open_reader(request: web.Request, stream: Stream, position: int) -> ResponseReader:
     """Sends the head of the response and attaches its reader."""
-    interval_s = request.app[CONFIG].server.ping_interval_s
+    interval_s = request.app[SETTINGS].current.server.ping_interval_s
     response = EventSourceResponse(headers=_stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
     await response.prepare(request)
     response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
@@ -220,7 +220,7 @@ async def _open_reader(request: web.Request, stream: Stream, position: int) -> R
 
 async def _write_events(request: web.Request, stream: Stream, reader: ResponseReader) -> web.StreamResponse:
     try:
-        await reader.run(request.app[CONFIG].server.ping_interval_s)
+        await reader.run(request.app[SETTINGS].current.server.ping_interval_s)
         await reader.response.write_eof()
     finally:
         stream.detach(reader)

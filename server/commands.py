@@ -6,15 +6,20 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from server.config import Config, ConfigError, ConfigProblem, Flags, load_config, setting_fields
+from server.callers import Caller
+from server.config import Config, ConfigError, ConfigProblem, Flags, check_name, load_config, setting_fields
+from server.tokens import caller_toml, hash_token, new_token
 
 DISTRIBUTION = "openrouter-sse-backend"
+EX_USAGE = 64
+"""Exit code for a command line that makes no sense (sysexits.h)."""
 EX_CONFIG = 78
 """Exit code for unusable settings (sysexits.h); `os.EX_CONFIG` is missing on Windows."""
 
@@ -26,6 +31,8 @@ class ServerArgs:
     flags: Flags
     check_config: bool = False
     """Print the settings and exit."""
+    new_token: str | None = None
+    """Print a token for a caller of this name and exit."""
 
 
 def program_version() -> str:
@@ -71,9 +78,13 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
         action="store_true",
         help=f"print every setting and where it came from; exit with 0, or {EX_CONFIG} and every problem",
     )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of serving")
+    making = commands.add_parser("new-token", help="print a token for a caller, and what belongs into config.toml")
+    making.add_argument("name", metavar="NAME", help="what the caller is called in logs and in what was spent")
     parsed = parser.parse_args(argv)
     flags = Flags(config=parsed.config, host=parsed.host, port=parsed.port, sandbox=parsed.sandbox)
-    return ServerArgs(flags, parsed.check_config)
+    name = parsed.name if parsed.command == "new-token" else None
+    return ServerArgs(flags, parsed.check_config, new_token=name)
 
 
 def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> int:
@@ -92,6 +103,20 @@ def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> int:
         print(message, file=sys.stderr)
         return EX_CONFIG
     return EX_CONFIG if problems else 0
+
+
+def print_new_token(name: str) -> int:
+    """Prints a token, for the only time, and the `[[callers]]` that lets it in; returns the exit code."""
+    try:
+        name = check_name(name.strip())
+    except ValueError as exc:
+        print(f"NAME {exc}.", file=sys.stderr)
+        return EX_USAGE
+    token = new_token()
+    print(f"The token, shown only now; the caller sends it as Authorization: Bearer <token>:\n\n{token}\n")
+    print("For config.toml, which keeps its SHA-256 only (SIGHUP makes a running server read it):\n")
+    print(caller_toml(name, hash_token(token)))
+    return 0
 
 
 def print_config(config: Config, problems: Sequence[ConfigProblem] = ()) -> None:
@@ -115,14 +140,26 @@ def print_problems(problems: Sequence[ConfigProblem]) -> None:
 
 def _effective(config: Config) -> dict[str, object]:
     settings = {f"{section}.{key}": getattr(getattr(config, section), key) for section, key in setting_fields()}
-    return {**settings, "tokens": config.tokens, "sandbox": config.sandbox}
+    callers = {f"callers[{number}]": caller for number, caller in enumerate(config.callers)}
+    return {**settings, **(callers or {"callers": ()}), "sandbox": config.sandbox}
 
 
 def _shown(value: object) -> str:
     """A value as TOML would spell it."""
-    if isinstance(value, SecretStr) or (isinstance(value, tuple) and any(isinstance(v, SecretStr) for v in value)):
+    if isinstance(value, SecretStr):
         return "********"
+    if isinstance(value, Caller):
+        return _shown_caller(value)
+    if isinstance(value, bool | int | float | Decimal):
+        return str(value).lower()
     return json.dumps("" if value is None else value, ensure_ascii=False)
+
+
+def _shown_caller(caller: Caller) -> str:
+    """An inline table of the name and the limits there are; what is known of the token stays out."""
+    defaults = {field.name: field.default for field in fields(caller) if field.name != "token_sha256"}
+    told = {name: value for name, default in defaults.items() if (value := getattr(caller, name)) != default}
+    return "{" + ", ".join(f"{name} = {_shown(value)}" for name, value in told.items()) + "}"
 
 
 def missing_key_message(config: Config) -> str | None:

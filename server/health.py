@@ -8,7 +8,7 @@ from aiohttp import web
 
 from server.commands import program_version
 from server.errors import refuse
-from server.keys import CATALOGUE, CONFIG, READINESS, STARTED_S, STREAMS
+from server.keys import CATALOGUE, READINESS, SETTINGS, STARTED_S, STREAMS
 from server.replies import Health, Ready
 
 routes = web.RouteTableDef()
@@ -22,7 +22,7 @@ async def get_health(request: web.Request) -> web.Response:
         "status": "ok",
         "version": program_version(),
         "uptime_s": round(time.monotonic() - request.app[STARTED_S], 3),
-        "sandbox": request.app[CONFIG].sandbox,
+        "sandbox": request.app[SETTINGS].current.sandbox,
         "streams": {
             "active": streams.active,
             "readers": streams.readers,
@@ -38,7 +38,7 @@ async def get_health(request: web.Request) -> web.Response:
 async def get_ready(request: web.Request) -> web.Response:
     """200 when work is taken; 503 with the reason otherwise."""
     reason = request.app[READINESS].reason
-    if reason is None and request.app[CONFIG].lacks_key:
+    if reason is None and request.app[SETTINGS].current.lacks_key:
         reason = "there is no OpenRouter API key"
     if reason is not None:
         raise refuse(

@@ -11,14 +11,14 @@ from client.openrouter import OpenRouterClient
 from client.streams import Stream, Streams
 from mcp_app.spending import Spending
 from server.callers import Caller
-from server.config import Config
+from server.config import LiveConfig
 from server.readiness import Readiness
 
 if TYPE_CHECKING:
     from server.api_docs import ApiDocuments
     from server.mcp import McpEndpoint
 
-CONFIG = web.AppKey("CONFIG", Config)
+SETTINGS = web.AppKey("SETTINGS", LiveConfig)
 OPENROUTER = web.AppKey("OPENROUTER", OpenRouterClient)
 CATALOGUE = web.AppKey("CATALOGUE", Catalogue)
 STARTED_S = web.AppKey("STARTED_S", float)

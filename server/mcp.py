@@ -20,7 +20,7 @@ from mcp_app.state import McpState
 from server.asgi import AsgiBridge
 from server.commands import program_version
 from server.errors import ApiError, Handler, failure_response, refuse
-from server.keys import CALLER, CATALOGUE, CONFIG, MCP, OPENROUTER, SPENDING, STREAMS
+from server.keys import CALLER, CATALOGUE, MCP, OPENROUTER, SETTINGS, SPENDING, STREAMS
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -142,7 +142,7 @@ async def _stop_endpoint(app: web.Application) -> None:
 def _create_manager(app: web.Application) -> StreamableHTTPSessionManager:
     from server.mcp_sessions import build_server, create_manager
 
-    config = app[CONFIG]
+    config = app[SETTINGS].current
     state = McpState(
         streams=app[STREAMS],
         catalogue=app[CATALOGUE],
@@ -163,5 +163,5 @@ async def _add_cors_headers(request: web.Request, response: web.StreamResponse) 
 
 
 def _is_mcp(request: web.Request) -> bool:
-    config: McpConfig = request.app[CONFIG].mcp
+    config: McpConfig = request.app[SETTINGS].current.mcp
     return config.enabled and request.path == config.path

@@ -23,7 +23,7 @@ from aiohttp import web
 from server.app import create_app
 from server.commands import EX_CONFIG
 from server.config import Config
-from server.keys import CONFIG, READINESS, STREAMS
+from server.keys import READINESS, SETTINGS, STREAMS
 from server.notify import Notifier
 from server.passed_sockets import UnusableSocket, take_passed_sockets
 from server.reporting import reporting, status_line
@@ -112,7 +112,7 @@ async def _drain(app: web.Application, signals: _Signals, notifier: Notifier) ->
     streams = app[STREAMS]
     streams.is_draining = True
     app[READINESS].reason = "the server is shutting down"
-    timeout_s = app[CONFIG].server.shutdown_timeout_s
+    timeout_s = app[SETTINGS].current.server.shutdown_timeout_s
     notifier.send(
         STOPPING=1,
         STATUS=status_line(app),
@@ -150,7 +150,7 @@ class _Signals:
 def _start_line(config: Config, runner: web.AppRunner, *, is_passed: bool) -> str:
     where = " and ".join(map(_url, runner.addresses)) + (" (passed by systemd)" if is_passed else "")
     upstream = "the sandbox (no key, no cost)" if config.sandbox else config.upstream.base_url
-    callers = "callers with a token" if config.tokens else "callers on this machine only"
+    callers = "callers with a token" if config.callers else "callers on this machine only"
     return f"Serving {where} for {callers}; upstream: {upstream}; config file: {config.file or 'none'}"
 
 

@@ -46,9 +46,9 @@ from mcp.types import (
 from pydantic import BaseModel, Field
 
 from server.access import access_middleware
-from server.config import Config
+from server.config import Config, LiveConfig
 from server.errors import error_middleware
-from server.keys import CONFIG, MCP
+from server.keys import MCP, SETTINGS
 from server.mcp import McpEndpoint, mcp_refusals_middleware
 
 warnings.simplefilter("ignore")  # the suite asks for what the newest revision has deprecated
@@ -494,7 +494,7 @@ def create_manager() -> StreamableHTTPSessionManager:
 def create_app() -> web.Application:
     """The product's endpoint and rules, with other tools behind them."""
     app = web.Application(middlewares=[error_middleware, mcp_refusals_middleware, access_middleware])
-    app[CONFIG] = Config()
+    app[SETTINGS] = LiveConfig(Config())
     endpoint = McpEndpoint(create_manager)
     app[MCP] = endpoint
     app.router.add_route("*", "/mcp", endpoint.handle)

@@ -13,8 +13,10 @@ from aiohttp import web
 
 from client.streams import Streams
 from server.app import create_app
+from server.callers import Caller
 from server.config import Config
 from server.keys import STREAMS
+from server.tokens import hash_token
 from tests.sse_reader import Event, parse_events
 
 KEY = "sk-or-v1-a-key-that-nobody-may-see"
@@ -72,6 +74,12 @@ def changed(config: Config, section: str, **values: Any) -> Config:
     """The settings with some values of one section replaced."""
     changed_section = getattr(config, section).model_copy(update=values)
     return config.model_copy(update={section: changed_section})
+
+
+def with_tokens(config: Config, *tokens: str) -> Config:
+    """The settings with a caller for each token: `token-1`, `token-2` and so on."""
+    callers = tuple(Caller(f"token-{number}", hash_token(token)) for number, token in enumerate(tokens, 1))
+    return config.model_copy(update={"callers": callers})
 
 
 @asynccontextmanager

@@ -14,7 +14,6 @@ from typing import Any
 import aiohttp
 import pytest
 from jsonschema_rs import Draft202012Validator
-from pydantic import SecretStr
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from client.errors import FAILURE_TYPES
@@ -29,7 +28,7 @@ from server.openapi.document import OPERATIONS
 from server.openapi.events import _STRUCTS
 from tests.api_document import ApiDocument
 from tests.chunks import END, STOP, text
-from tests.serving import Api, changed, question, serving
+from tests.serving import Api, changed, question, serving, with_tokens
 from tests.sse_reader import parse_events
 
 ROOT = Path(__file__).parent.parent
@@ -274,7 +273,7 @@ async def test_probes_and_documents_are_answered_as_described(api: Api, document
 
 
 async def test_with_tokens_only_the_probes_and_the_bare_page_are_open(config: Config) -> None:
-    async with serving(config.model_copy(update={"tokens": (SecretStr("let-me-in"),)})) as api:
+    async with serving(with_tokens(config, "let-me-in")) as api:
         document = await document_of(api, Authorization="Bearer let-me-in")
         for method, template in sorted(document.operations):
             path = re.sub(r"\{\w+\}", "content", template)

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from playwright.async_api import Page, expect
-from pydantic import SecretStr
 
 from client.wire import EVENT_NAMES
 from server.api_docs import described_routes
 from server.config import Config
 from tests.browser import open_browser
-from tests.serving import Api, serving
+from tests.serving import Api, serving, with_tokens
 
 
 class Seen:
@@ -84,7 +83,7 @@ async def test_the_page_may_run_nothing_but_its_own(api: Api) -> None:
 
 async def test_where_tokens_are_set_the_page_asks_for_one(config: Config) -> None:
     async with (
-        serving(config.model_copy(update={"tokens": (SecretStr("let-me-in"),)})) as api,
+        serving(with_tokens(config, "let-me-in")) as api,
         opened(f"{api.url}/docs") as (page, _),
     ):
         await page.get_by_label("Send a token of this server").fill("wrong")

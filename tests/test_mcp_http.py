@@ -17,14 +17,13 @@ import pytest
 from aiohttp import web
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from pydantic import SecretStr
 
 from client.sandbox import Hold, Reply, Sandbox, chunk
 from server.app import create_app
 from server.config import Config
 from tests.mcp_support import ERAS, Era, Progress, answer, data_of, text_of
 from tests.process import ROOT, running_server
-from tests.serving import Api, changed, serving
+from tests.serving import Api, changed, serving, with_tokens
 
 CLOSED_WITHIN_S = 1.0
 """Bound of what takes a few milliseconds on an idle machine."""
@@ -262,7 +261,7 @@ async def test_a_foreign_origin_or_host_is_refused_in_the_protocols_words(
 @pytest.fixture
 def guarded(config: Config) -> Config:
     """Settings with two callers."""
-    return config.model_copy(update={"tokens": (SecretStr("token-of-ann"), SecretStr("token-of-bob"))})
+    return with_tokens(config, "token-of-ann", "token-of-bob")
 
 
 async def test_without_a_token_a_client_is_told_what_it_needs(guarded: Config) -> None:

@@ -6,13 +6,12 @@ import asyncio
 
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
 from client.sandbox import Reply, Sandbox
 from server.access import is_loopback
 from server.config import Config
 from tests.chunks import END, STOP, text
-from tests.serving import Api, changed, serving
+from tests.serving import Api, changed, serving, with_tokens
 from tests.test_server_errors import assert_refused
 
 PAGE = "https://app.example"
@@ -115,8 +114,7 @@ async def test_a_listed_page_may_call_and_read_streams_and_errors(upstream: Sand
     ],
 )
 async def test_with_tokens_everybody_needs_one(config: Config, given: str | None) -> None:
-    with_tokens = config.model_copy(update={"tokens": (SecretStr("one"), SecretStr("two"))})
-    async with serving(with_tokens) as api:
+    async with serving(with_tokens(config, "one", "two")) as api:
         headers = {} if given is None else {"Authorization": given}
         response, found = await api.request("GET", "/chat", **headers)
         assert response.status == 401
@@ -131,8 +129,7 @@ async def test_a_token_lets_in_under_any_host_and_sees_only_its_own_streams(
     upstream: Sandbox, config: Config
 ) -> None:
     upstream.script(Reply.stream(text("x"), STOP, END))
-    with_tokens = config.model_copy(update={"tokens": (SecretStr("one"), SecretStr("two"))})
-    async with serving(with_tokens) as api:
+    async with serving(with_tokens(config, "one", "two")) as api:
         one, two = {"Authorization": "bearer one"}, {"Authorization": "Bearer two"}
         started, _ = await api.request(
             "POST", "/chat", b'{"message": "x"}', Content_Type="application/json", Host="ai.example", **one
@@ -148,8 +145,7 @@ async def test_a_token_lets_in_under_any_host_and_sees_only_its_own_streams(
 
 
 async def test_a_token_of_any_bytes_is_refused_like_any_other(config: Config) -> None:
-    with_tokens = config.model_copy(update={"tokens": (SecretStr("one"),)})
-    async with serving(with_tokens) as api, asyncio.timeout(5):
+    async with serving(with_tokens(config, "one")) as api, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         writer.write(b"GET /chat HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
         assert b" 401 " in await reader.readline()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_blank_or_unfilled_variable_counts_as_unset(tmp_path: Path, text: str)
     assert config.server.port == 2
     assert config.server.cors_origins == ()
     assert config.upstream.api_key is None
-    assert config.tokens == ()
+    assert config.callers == ()
 
 
 def test_a_blank_or_unfilled_text_in_the_file_counts_as_unset(tmp_path: Path) -> None:
@@ -194,7 +195,10 @@ def test_tokens_come_as_a_comma_list_or_one_per_line(tmp_path: Path) -> None:
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
 
     def tokens() -> list[str]:
-        return [token.get_secret_value() for token in load_config(Flags(), environ, tmp_path).tokens]
+        callers = load_config(Flags(), environ, tmp_path).callers
+        assert [caller.name for caller in callers] == [f"token-{number + 1}" for number in range(len(callers))]
+        known = {hashlib.sha256(token.encode()).hexdigest(): token for token in "abcdefg"}
+        return [known[caller.token_sha256 or ""] for caller in callers]
 
     assert tokens() == ["a", "b"]
     environ["SERVER_TOKENS_FILE"] = str(tmp_path / "tokens")
@@ -206,7 +210,9 @@ def test_tokens_come_as_a_comma_list_or_one_per_line(tmp_path: Path) -> None:
 def test_no_secret_is_in_the_text_of_the_config(tmp_path: Path) -> None:
     environ = {"OPENROUTER_API_KEY": "hush-key", "SERVER_TOKENS": "hush-token"}
     config = load_config(Flags(), environ, tmp_path)
-    assert "hush" not in f"{config!r} {config} {config.model_dump_json()}"
+    texts = f"{config!r} {config} {config.model_dump_json()}"
+    assert "hush" not in texts
+    assert hashlib.sha256(b"hush-token").hexdigest() not in repr(config)
 
 
 def test_the_config_cannot_be_changed() -> None:

@@ -65,13 +65,13 @@ def test_check_config_prints_every_setting_with_its_source(
     assert "hush" not in out
     lines = out.splitlines()
     keys = [f"{section}.{key}" for section, key in setting_fields()]
-    assert [line.split(" = ")[0] for line in lines[1:]] == [*keys, "tokens", "sandbox"]
+    assert [line.split(" = ")[0] for line in lines[1:]] == [*keys, "callers[0]", "callers[1]", "sandbox"]
     file = tmp_path / "config.toml"
     for line in (
         f"# config file: {file}",
         f'upstream.x_title = "ü"  # {file}',
         "upstream.api_key = ********  # environment variable OPENROUTER_API_KEY",
-        "tokens = ********  # environment variable SERVER_TOKENS",
+        'callers[1] = {name = "token-2"}  # environment variable SERVER_TOKENS',
         f"upstream.timeout_s = 5.0  # {tmp_path / '.env'} API_TIMEOUT",
         f'server.cors_origins = ["https://a"]  # {file}',
         'server.host = "::1"  # environment variable HOST',

@@ -11,7 +11,9 @@ Secrets come from the environment, from files named there, or from systemd crede
 
 from __future__ import annotations
 
+from server.config.caller_tables import check_name
 from server.config.layers import Flags
+from server.config.live import LiveConfig
 from server.config.loading import load_config
 from server.config.problems import ConfigError, ConfigProblem, expected
 from server.config.sections import Config, ServerConfig, Settings, environment_name, is_secret, setting_fields
@@ -21,8 +23,10 @@ __all__ = [
     "ConfigError",
     "ConfigProblem",
     "Flags",
+    "LiveConfig",
     "ServerConfig",
     "Settings",
+    "check_name",
     "environment_name",
     "expected",
     "is_secret",

@@ -60,9 +60,11 @@ def _problem(error: ErrorDetails, found: Layer) -> ConfigProblem:
 
 
 def _unknown_key(key: str, item: Found, value: object) -> ConfigProblem:
-    if isinstance(value, str | list) and _SECRET_NAME.search(key):
+    is_table = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
+    if isinstance(value, str | list) and not is_table and _SECRET_NAME.search(key):
         return misplaced_secret(key, item)
-    if isinstance(value, dict):
-        return ConfigProblem(item.source, "unknown section", key, None, nearest_key(key, list(Settings.model_fields)))
+    if is_table:
+        known_tables = [*Settings.model_fields, "callers"]
+        return ConfigProblem(item.source, "unknown section", key, None, nearest_key(key, known_tables))
     known = [dotted(known_path) for known_path, field in setting_fields().items() if not is_secret(field)]
     return ConfigProblem(item.source, "unknown key", key, shown(value), nearest_key(key, known))

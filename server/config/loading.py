@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from server.config.caller_tables import find_callers
 from server.config.judging import validate
 from server.config.layers import (
     Flags,
@@ -17,12 +18,12 @@ from server.config.layers import (
     variables_layer,
 )
 from server.config.problems import ConfigError, ConfigProblem, dotted
-from server.config.secrets import find_secret, read_tokens
+from server.config.secrets import find_secret
 from server.config.sections import Config, Settings
 
 
 def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
-    """Reads every level of settings; called once, at start-up.
+    """Reads every level of settings; called at start-up and at every reload.
 
     Args:
         flags: from the command line.
@@ -45,19 +46,20 @@ def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
     if key := find_secret("OPENROUTER_API_KEY", environment, dotenv, cwd, problems):
         found["upstream", "api_key"] = key
     listed = find_secret("SERVER_TOKENS", environment, dotenv, cwd, problems)
-    tokens = () if listed is None else read_tokens(listed, problems)
+    callers = find_callers(found.pop(("callers",), None), listed, problems)
     settings, invalid = validate(found)
     problems += invalid
-    if listed is not None:
-        found["tokens",] = listed
     if flags.sandbox:
         found["sandbox",] = Found(True, "flag --sandbox")
     config = Config(
         **{name: getattr(settings, name) for name in Settings.model_fields},
         sandbox=flags.sandbox,
-        tokens=tokens,
+        callers=tuple(caller for caller, _ in callers),
         file=file,
-        sources={dotted(path): item.source for path, item in found.items()},
+        sources={
+            **{dotted(path): item.source for path, item in found.items()},
+            **{f"callers[{n}]": source for n, (_, source) in enumerate(callers)},
+        },
     )
     if problems:
         raise ConfigError(problems, config)

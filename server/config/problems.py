@@ -73,9 +73,11 @@ _UNITS = {"_s": "seconds", "_bytes": "bytes"}
 
 
 def _noun(field: FieldInfo) -> str:
-    if get_origin(field.annotation) is tuple:
-        return "a list of texts"
     types = types_of(field)
+    if any(get_origin(type_) is tuple for type_ in types):
+        return "a list of texts"
+    if bool in types:
+        return "true or false"
     if int in types:
         return "a whole number"
     return "a number" if float in types else "a text"

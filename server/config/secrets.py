@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-
-from pydantic import SecretStr
 
 from client.config import is_unset
 from server.config.layers import Found, Variables, read_text, reason_of
@@ -60,14 +57,3 @@ def _credential(name: str, environment: Variables, problems: list[ConfigProblem]
         problems.append(ConfigProblem(f"credential {path.name}", what, _SECRETS[name]))
         return None
     return None if is_unset(text) else Found(text.strip(), f"credential {path.name}")
-
-
-def read_tokens(found: Found, problems: list[ConfigProblem]) -> tuple[SecretStr, ...]:
-    """The callers' tokens, one per line or in a comma list."""
-    parts = (part.strip() for part in re.split(r"[,\r\n]", str(found.value)))
-    tokens = list(dict.fromkeys(filter(None, parts)))
-    if not tokens:
-        problems.append(ConfigProblem(found.source, "holds no token", "tokens"))
-    if not all(re.fullmatch(r"[!-~]+", token) for token in tokens):
-        problems.append(ConfigProblem(found.source, "must be printable ASCII without spaces", "tokens"))
-    return tuple(map(SecretStr, tokens))

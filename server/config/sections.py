@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from client.config import Env, ModelsConfig, Section, StreamsConfig, UpstreamConfig
 from mcp_app.config import McpConfig
+from server.callers import LOCAL, Caller
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -88,12 +89,16 @@ class Config(Settings):
 
     sandbox: bool = False
     """Serve from the stand-in OpenRouter inside this process."""
-    tokens: tuple[SecretStr, ...] = ()
-    """Callers' tokens; empty: callers on this machine only."""
+    callers: tuple[Caller, ...] = ()
+    """Who may call; empty: callers on this machine only."""
     file: Path | None = None
     """The `config.toml` in use."""
     sources: Mapping[str, str] = Field(default_factory=dict)
     """Dotted key → where its value came from; a key at its default is missing. Holds no values."""
+
+    def caller_named(self, name: str) -> Caller | None:
+        """Who has a name; None when nobody has it any more."""
+        return next((caller for caller in self.callers or (LOCAL,) if caller.name == name), None)
 
     @property
     def lacks_key(self) -> bool:
