@@ -69,7 +69,13 @@ class Office:
 
 def ask(tokens: int = 1000, **more: Any) -> dict[str, Any]:
     """A request that may cost a USD per 1,000 tokens."""
-    return {"model": "acme/m", "messages": [{"role": "user", "content": "?"}], "max_tokens": tokens, **more}
+    return {
+        "model": "acme/m",
+        "messages": [{"role": "user", "content": "?"}],
+        "max_tokens": tokens,
+        "stream": True,
+        **more,
+    }
 
 
 def refusal(office: Office, body: dict[str, Any], owner: str = "ann") -> tuple[str, int, float | None, str]:
