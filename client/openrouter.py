@@ -108,8 +108,10 @@ class OpenRouterClient:
         return urlsplit(self.base_url).netloc
 
     @asynccontextmanager
-    async def open_chat(self, body: Mapping[str, Any]) -> AsyncIterator[UpstreamReply]:
-        """Sends a chat request; the reply's head has come when the block begins.
+    async def open_chat(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[UpstreamReply]:
+        """Sends a chat request, `headers` beside the usual ones; the reply's head has come when the block begins.
 
         The socket is closed when the block ends before the body does.
 
@@ -123,7 +125,7 @@ class OpenRouterClient:
             response = await self._session.post(
                 self._url("/chat/completions"),
                 data=data,
-                headers=self._chat_headers,
+                headers={**self._chat_headers, **headers} if headers else self._chat_headers,
                 allow_redirects=False,
                 timeout=self._timeout,
             )

@@ -58,13 +58,25 @@ class Pump:
     Attributes:
         translator: that of the current attempt; it knows generation, model, usage and times.
         retries: attempts after the first.
+        retried: types of the failures after which it was tried again.
+
+    Args:
+        headers: sent with every attempt.
     """
 
-    def __init__(self, openrouter: OpenRouterClient, body: Mapping[str, Any], sink: Sink) -> None:
+    def __init__(
+        self,
+        openrouter: OpenRouterClient,
+        body: Mapping[str, Any],
+        sink: Sink,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.retries = 0
+        self.retried: list[str] = []
         self._openrouter = openrouter
         self._config = openrouter.config
         self._body = body
+        self._headers = headers
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         self.translator = self._new_translator()
@@ -84,10 +96,16 @@ class Pump:
                 if delay_s is None:
                     await self._give_up(error)
                     return
+                self.retried.append(error.failure.type)
                 logger.info("upstream %s; trying again in %.1f s", error.failure.type, delay_s)
             self.retries += 1
             await asyncio.sleep(delay_s)
             self.translator = self._new_translator()
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether upstream was silent for longer than the settings allow."""
+        return self._expired is not None and self._expired is not INTERRUPTED
 
     def _new_translator(self) -> ChatTranslator:
         return ChatTranslator(self._loop.time, max_event_bytes=self._config.max_event_bytes)
@@ -117,7 +135,7 @@ class Pump:
         try:
             async with asyncio.timeout(None) as limit:
                 self._watch(limit)
-                async with self._openrouter.open_chat(self._body) as reply:
+                async with self._openrouter.open_chat(self._body, self._headers) as reply:
                     await self._take_reply(reply, limit)
         except TimeoutError:
             if self._expired is None:

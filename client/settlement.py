@@ -11,6 +11,7 @@ import logging
 from typing import Any, Protocol
 
 from client.errors import OpenRouterError
+from client.figures import StreamFigures
 from client.openrouter import OpenRouterClient
 from client.usage import total_cost_of
 
@@ -61,8 +62,15 @@ class Settled(Protocol):
 class Settler:
     """Looks up what was not told."""
 
-    def __init__(self, openrouter: OpenRouterClient, delays_s: tuple[float, ...] = _DELAYS_S) -> None:
+    def __init__(
+        self,
+        openrouter: OpenRouterClient,
+        delays_s: tuple[float, ...] = _DELAYS_S,
+        *,
+        figures: StreamFigures | None = None,
+    ) -> None:
         self._openrouter = openrouter
+        self._figures = StreamFigures() if figures is None else figures
         self._delays_s = delays_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_once = asyncio.Semaphore(_AT_ONCE)
@@ -96,6 +104,7 @@ class Settler:
 
     async def _look_up(self, stream: Settled, generation_id: str) -> None:
         await self._ask_until_told(stream, generation_id)
+        self._figures.note_settled(stream.settlement)
         stream.note_settled()
 
     async def _ask_until_told(self, stream: Settled, generation_id: str) -> None:

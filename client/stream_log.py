@@ -40,6 +40,11 @@ class StreamLog:
         self._dropped = 0
 
     @property
+    def written_bytes(self) -> int:
+        """Bytes of all events that were ever appended."""
+        return self._dropped_bytes + self.size_bytes
+
+    @property
     def first(self) -> int:
         """Number of the oldest event kept."""
         return self._dropped + 1

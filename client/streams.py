@@ -17,10 +17,12 @@ from typing import Any, Protocol
 from client.config import StreamsConfig
 from client.errors import Failure
 from client.events import ChatEvent
+from client.figures import StreamFigures
 from client.openrouter import OpenRouterClient
 from client.pump import Pump
 from client.settlement import Settled, Settlement, Settler
 from client.stream_log import StreamLog
+from client.tracing import Span, StartSpan, TraceContext
 from client.translate import State
 from client.wire import EventEncoder
 
@@ -109,6 +111,8 @@ class Stream:
         owner: str,
         grace_s: float,
         lease: Lease | None = None,
+        span: Span | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.owner = owner
@@ -123,6 +127,7 @@ class Stream:
         self.ended = asyncio.Event()
         self.settlement = Settlement()
         self.lease = lease
+        self.span = span
         self._streams = streams
         self._encoder = EventEncoder(self.id)
         self.appended_s = 0.0
@@ -132,7 +137,8 @@ class Stream:
         self._stop_failure: Failure | None = None
         self._has_begun = False
         self._is_dropped = False
-        self.pump = Pump(openrouter, body, self)
+        self._gaps_s = streams.figures.gaps_s
+        self.pump = Pump(openrouter, body, self, headers)
         self._task = asyncio.create_task(self._run(), name=f"stream {self.id}")
 
     @property
@@ -214,11 +220,15 @@ class Stream:
         log, translator = self.log, self.pump.translator
         log.append(data, len(events))
         self._streams.total_bytes += len(data)
+        has_ended = translator.state is State.DONE
+        gap_s = translator.last_event_s - self.appended_s
+        if self.appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
+            self._gaps_s.observe(gap_s)
         self.appended_s = translator.last_read_s
         last = log.last
         for reader in self._readers:
             await reader.push(data, last)
-        if translator.state is State.DONE:
+        if has_ended:
             self._finish()
 
     @property
@@ -303,6 +313,7 @@ class Streams:
     Attributes:
         total_bytes: size of all logs.
         is_draining: true when nothing new is started any more.
+        figures: what the answers did so far.
     """
 
     def __init__(
@@ -312,6 +323,7 @@ class Streams:
         on_end: Callable[[Stream], None] = lambda stream: None,
         *,
         admit: Admit | None = None,
+        start_span: StartSpan | None = None,
     ) -> None:
         self.config = config
         self.total_bytes = 0
@@ -319,12 +331,14 @@ class Streams:
         self._openrouter = openrouter
         self._on_end = on_end
         self._admit = admit
+        self._start_span = start_span
+        self.figures = StreamFigures()
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
         self._finished: dict[str, asyncio.TimerHandle] = {}  # oldest first
         self._idle = asyncio.Event()
         self._idle.set()
-        self._settler = Settler(openrouter)
+        self._settler = Settler(openrouter, figures=self.figures)
 
     @property
     def active(self) -> int:
@@ -342,6 +356,21 @@ class Streams:
         return len(self._streams)
 
     @property
+    def events(self) -> int:
+        """Events of all streams, those that are gone included."""
+        return self.figures.events + sum(stream.log.last for stream in self._running)
+
+    @property
+    def event_bytes(self) -> int:
+        """Bytes of those events; each counts once, however many read it."""
+        return self.figures.event_bytes + sum(stream.log.written_bytes for stream in self._running)
+
+    @property
+    def pending_settlements(self) -> int:
+        """Costs that are being looked up."""
+        return self._settler.pending
+
+    @property
     def is_over(self) -> bool:
         """True when all logs together have reached their limit, and no finished one is left to drop."""
         if self.total_bytes < self.config.max_total_bytes:
@@ -349,8 +378,17 @@ class Streams:
         self._evict()
         return self.total_bytes >= self.config.max_total_bytes
 
-    def start(self, body: Mapping[str, Any], *, owner: str, grace_s: float | None = None) -> Stream:
+    def start(
+        self,
+        body: Mapping[str, Any],
+        *,
+        owner: str,
+        grace_s: float | None = None,
+        trace: TraceContext | None = None,
+    ) -> Stream:
         """Sends a request upstream and returns its stream at once.
+
+        `trace` says where the caller's request stands in a trace; it goes on to upstream.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -362,7 +400,17 @@ class Streams:
             raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
         grace_s = self.config.grace_s if grace_s is None else grace_s
         lease = None if self._admit is None else self._admit(body, owner)
-        stream = Stream(self, self._openrouter, body, owner=owner, grace_s=grace_s, lease=lease)
+        span = None if self._start_span is None else self._start_span(body, trace)
+        stream = Stream(
+            self,
+            self._openrouter,
+            body,
+            owner=owner,
+            grace_s=grace_s,
+            lease=lease,
+            span=span,
+            headers=_headers_of(span, trace),
+        )
         self._streams[stream.id] = stream
         self._running.add(stream)
         self._idle.clear()
@@ -385,6 +433,9 @@ class Streams:
         if not self._running:
             self._idle.set()
         self._settler.settle(stream)
+        self.figures.note_end(stream)
+        if stream.span is not None:
+            stream.span.end(stream)
         if stream.lease is not None:
             stream.lease.end(stream)
         self._on_end(stream)
@@ -423,3 +474,9 @@ class Streams:
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             stream.drop()
+
+
+def _headers_of(span: Span | None, trace: TraceContext | None) -> Mapping[str, str] | None:
+    if span is not None:
+        return span.headers
+    return None if trace is None else trace.headers

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from client.streams import Stream
 from server.errors import Handler
-from server.keys import CALLER, STARTED_STREAM
+from server.keys import CALLER, REQUEST_FIGURES, STARTED_STREAM
 
 logger = logging.getLogger("access")
 
@@ -22,7 +22,7 @@ def note_stream(request: web.Request, stream: Stream) -> None:
 
 @web.middleware
 async def access_log_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Logs what did not start a stream."""
+    """Counts every request, and logs those that did not start a stream."""
     started_s = time.monotonic()
     status = 499  # the caller left before there was an answer
     try:
@@ -30,6 +30,8 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
         status = response.status
         return response
     finally:
+        duration_s = time.monotonic() - started_s
+        request.app[REQUEST_FIGURES].note(request, status, duration_s)
         if STARTED_STREAM not in request:
             caller = request.get(CALLER)
             fields = {
@@ -37,7 +39,7 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
                 "path": request.path,
                 "status": status,
                 "caller": None if caller is None else caller.name,
-                "duration_ms": round((time.monotonic() - started_s) * 1000, 1),
+                "duration_ms": round(duration_s * 1000, 1),
             }
             logger.info("request", extra={"fields": fields})
 

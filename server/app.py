@@ -18,6 +18,7 @@ from server.config import Config, LiveConfig
 from server.errors import error_middleware
 from server.keys import API_DOCUMENTS, CATALOGUE, OPENROUTER, READINESS, SETTINGS, SPENDING, STARTED_S, STREAMS
 from server.mcp import add_mcp, mcp_refusals_middleware
+from server.metrics import add_metrics
 from server.readiness import Readiness
 
 
@@ -39,6 +40,7 @@ def create_app(settings: Config | LiveConfig) -> web.Application:
     app.add_routes(chat.routes)
     app.add_routes(health.routes)
     app.add_routes(models.routes)
+    add_metrics(app)
     add_mcp(app, config.mcp)
     return app
 

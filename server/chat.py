@@ -198,6 +198,8 @@ async def _read(request: web.Request, stream: Stream, position: int) -> web.Stre
         return web.Response(status=204)
     if position + 1 < stream.log.first:
         raise _gone(stream)
+    if position:
+        request.app[STREAMS].figures.resumes += 1
     place = PlaceHolder()
     stream.attach(place)
     try:

@@ -12,11 +12,14 @@ from client.streams import Stream, Streams
 from mcp_app.spending import Spending
 from server.callers import Caller
 from server.config import LiveConfig
+from server.loop_lag import LoopLag
 from server.readiness import Readiness
+from server.request_figures import RequestFigures
 
 if TYPE_CHECKING:
     from server.api_docs import ApiDocuments
     from server.mcp import McpEndpoint
+    from server.metrics import LazyExposition
 
 SETTINGS = web.AppKey("SETTINGS", LiveConfig)
 OPENROUTER = web.AppKey("OPENROUTER", OpenRouterClient)
@@ -25,6 +28,9 @@ STARTED_S = web.AppKey("STARTED_S", float)
 READINESS = web.AppKey("READINESS", Readiness)
 STREAMS = web.AppKey("STREAMS", Streams)
 SPENDING = web.AppKey("SPENDING", Spending)
+REQUEST_FIGURES = web.AppKey("REQUEST_FIGURES", RequestFigures)
+LOOP_LAG = web.AppKey("LOOP_LAG", LoopLag)
+EXPOSITION: web.AppKey[LazyExposition] = web.AppKey("EXPOSITION")
 MCP: web.AppKey[McpEndpoint] = web.AppKey("MCP")
 
 API_DOCUMENTS: web.AppKey[ApiDocuments] = web.AppKey("API_DOCUMENTS")

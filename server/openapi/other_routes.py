@@ -159,6 +159,25 @@ PROBES = (
     ),
 )
 
+FIGURES = Operation(
+    "get",
+    "/metrics",
+    "getMetrics",
+    "Running it",
+    "Figures for Prometheus",
+    {
+        "200": response(
+            "Prometheus' text format, or OpenMetrics for those who ask for it.",
+            {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/openmetrics-text": {"schema": {"type": "string"}},
+            },
+            headers=headers("Cache-Control"),
+        )
+    },
+    description="`docs/metrics.md` in the source lists every figure.",
+)
+
 
 def _document(description: str, media_type: str, schema: Schema, **more: Any) -> dict[str, Response]:
     found = response(description, {media_type: {"schema": schema}}, headers=_CACHED)
@@ -205,4 +224,4 @@ DOCUMENTS = (
     ),
 )
 
-OPERATIONS = (*MODELS, *PROBES, *DOCUMENTS)
+OPERATIONS = (*MODELS, *PROBES, FIGURES, *DOCUMENTS)
