@@ -1,27 +1,32 @@
 """Who may call.
 
-No token configured: callers on this machine only. Tokens configured: every caller needs one. Browsers are held to the
-origins in the settings whether they have a token or not, and without tokens the `Host` must name this machine, or
-a page anywhere could reach the server through a name of its own (DNS rebinding).
+No token configured: callers on this machine only, and none whose request came through a proxy, since that may come
+from anywhere. Tokens configured: every caller needs one. Browsers are held to the origins in the settings whether
+they have a token or not, and without tokens the `Host` must name this machine, or a page anywhere could reach the
+server through a name of its own (DNS rebinding).
 """
 
 from __future__ import annotations
 
 import hmac
-import socket
-from ipaddress import ip_address
+import math
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from server.callers import ANYONE, LOCAL, Caller
-from server.errors import Handler, refuse
-from server.keys import CALLER, SETTINGS
+from server.errors import ApiError, Handler, refuse
+from server.forwarded import is_loopback, source_of
+from server.keys import ATTEMPTS, CALLER, SETTINGS
 from server.tokens import hash_token
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs"})
 """`/docs` is the bare page: it asks for a token itself before it can show the document."""
 
+_WAY_OUT = (
+    "set SERVER_TOKENS on the server, or [[callers]] in its config.toml, "
+    "and send a token as Authorization: Bearer <token>."
+)
 _PREFLIGHT_MAX_AGE_S = "600"
 _EXPOSED = "Location, Retry-After, X-Generation-Id, X-Stream-Id"
 
@@ -48,12 +53,20 @@ async def add_cors_headers(request: web.Request, response: web.StreamResponse) -
 
 
 def _check_origin(request: web.Request, origin: str) -> None:
-    own = origin.partition("://")[2]
-    if origin in request.app[SETTINGS].current.server.cors_origins or (own and own == request.host):
+    config = request.app[SETTINGS].current.server
+    if origin in config.cors_origins or _is_own_origin(request, origin, config.trusted_proxies):
         return
     raise refuse(
         "forbidden", 403, f"Pages of {origin[:200]} may not call this server; list it in server.cors_origins."
     )
+
+
+def _is_own_origin(request: web.Request, origin: str, trusted_proxies: tuple[str, ...]) -> bool:
+    """Whether a page of this server itself asks; the scheme counts where a trusted proxy names it."""
+    scheme, _, host = origin.partition("://")
+    if not host or host != request.host:
+        return False
+    return source_of(request, trusted_proxies).scheme in (None, scheme)
 
 
 def _preflight(request: web.Request) -> web.Response:
@@ -72,11 +85,25 @@ def _caller(request: web.Request) -> Caller:
         return LOCAL
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     caller = _owner_of(token.strip(), callers)
-    if scheme.lower() != "bearer" or caller is None:
-        refusal = refuse("unauthorized", 401, "Send a token of this server as Authorization: Bearer <token>.")
-        refusal.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-        raise refusal
-    return caller
+    if token and caller is not None and scheme.lower() == "bearer":
+        return caller
+    if token:
+        _count_wrong_token(request)
+    raise _unauthorized("Send a token of this server as Authorization: Bearer <token>.")
+
+
+def _count_wrong_token(request: web.Request) -> None:
+    source = source_of(request, request.app[SETTINGS].current.server.trusted_proxies)
+    wait_s = request.app[ATTEMPTS].note(source.address)
+    if wait_s is not None:
+        error = "Too many wrong tokens came from this address; a right one is always taken."
+        raise refuse("too_many_requests", 429, error, retry_after_s=math.ceil(wait_s))
+
+
+def _unauthorized(error: str) -> ApiError:
+    refusal = refuse("unauthorized", 401, error)
+    refusal.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    return refusal
 
 
 def _owner_of(token: str, callers: tuple[Caller, ...]) -> Caller | None:
@@ -90,15 +117,10 @@ def _owner_of(token: str, callers: tuple[Caller, ...]) -> Caller | None:
 
 
 def _check_is_local(request: web.Request) -> None:
-    if not (is_loopback(request.remote) or _is_by_unix_socket(request)):
-        refusal = refuse(
-            "unauthorized",
-            401,
-            "Without tokens only callers on the server's own machine may call; set SERVER_TOKENS on the server and "
-            "send one as Authorization: Bearer <token>.",
-        )
-        refusal.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-        raise refusal
+    source = source_of(request, request.app[SETTINGS].current.server.trusted_proxies)
+    if not source.is_this_machine:
+        through = f" and this request came through a proxy ({source.proxy_mark})" if source.proxy_mark else ""
+        raise _unauthorized(f"Without tokens only callers on the server's own machine may call{through}; {_WAY_OUT}")
     name = _host_name(request.host)
     if name is None or (name != "localhost" and not is_loopback(name)):
         raise refuse(
@@ -106,12 +128,6 @@ def _check_is_local(request: web.Request) -> None:
             403,
             f"The Host {request.host[:200]} is not this machine's; call it as localhost or 127.0.0.1.",
         )
-
-
-def _is_by_unix_socket(request: web.Request) -> bool:
-    """Whether the caller came by a UNIX socket, which only this machine can reach; its address says nothing."""
-    sock = None if request.transport is None else request.transport.get_extra_info("socket")
-    return sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
 
 
 def _host_name(host: str) -> str | None:
@@ -122,15 +138,3 @@ def _host_name(host: str) -> str | None:
         return parts.hostname
     except ValueError:  # a port that is no number, a bracket that is not closed
         return None
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether an address is this machine's own; None (a UNIX socket) is."""
-    if host is None:
-        return True
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

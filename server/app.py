@@ -14,9 +14,20 @@ from mcp_app.spending import Spending
 from server import api_docs, chat, health, models
 from server.access import access_middleware, add_cors_headers
 from server.access_log import access_log_middleware, log_stream
+from server.attempts import FailedAttempts
 from server.config import Config, LiveConfig
 from server.errors import error_middleware
-from server.keys import API_DOCUMENTS, CATALOGUE, OPENROUTER, READINESS, SETTINGS, SPENDING, STARTED_S, STREAMS
+from server.keys import (
+    API_DOCUMENTS,
+    ATTEMPTS,
+    CATALOGUE,
+    OPENROUTER,
+    READINESS,
+    SETTINGS,
+    SPENDING,
+    STARTED_S,
+    STREAMS,
+)
 from server.mcp import add_mcp, mcp_refusals_middleware
 from server.metrics import add_metrics
 from server.readiness import Readiness
@@ -31,6 +42,7 @@ def create_app(settings: Config | LiveConfig) -> web.Application:
         client_max_size=config.server.max_body_bytes,
     )
     app[SETTINGS] = settings
+    app[ATTEMPTS] = FailedAttempts()
     app[READINESS] = Readiness()
     app[API_DOCUMENTS] = api_docs.ApiDocuments()
     app.cleanup_ctx.append(_open_upstream)

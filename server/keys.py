@@ -10,6 +10,7 @@ from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient
 from client.streams import Stream, Streams
 from mcp_app.spending import Spending
+from server.attempts import FailedAttempts
 from server.callers import Caller
 from server.config import LiveConfig
 from server.loop_lag import LoopLag
@@ -25,6 +26,7 @@ SETTINGS = web.AppKey("SETTINGS", LiveConfig)
 OPENROUTER = web.AppKey("OPENROUTER", OpenRouterClient)
 CATALOGUE = web.AppKey("CATALOGUE", Catalogue)
 STARTED_S = web.AppKey("STARTED_S", float)
+ATTEMPTS = web.AppKey("ATTEMPTS", FailedAttempts)
 READINESS = web.AppKey("READINESS", Readiness)
 STREAMS = web.AppKey("STREAMS", Streams)
 SPENDING = web.AppKey("SPENDING", Spending)

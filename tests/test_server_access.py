@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from client.sandbox import Reply, Sandbox
-from server.access import is_loopback
 from server.config import Config
+from server.forwarded import is_loopback
 from tests.chunks import END, STOP, text
 from tests.serving import Api, changed, serving, with_tokens
 from tests.test_server_errors import assert_refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, get_args
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from client.config import Env, ModelsConfig, Section, StreamsConfig, UpstreamCon
 from mcp_app.config import McpConfig
 from server.callers import LOCAL, Caller
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
@@ -52,7 +53,22 @@ def _check_origin(origin: str) -> str:
     return origin
 
 
+def _check_network(network: str) -> str:
+    try:
+        return str(ip_network(network))
+    except ValueError as exc:
+        raise ValueError(f"must be an IP address or a network such as 10.0.0.0/8: {exc}") from None
+
+
+def _check_log_level(level: str) -> str:
+    level = level.lower()
+    if level not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
 Origin = Annotated[str, AfterValidator(_check_origin)]
+Network = Annotated[str, AfterValidator(_check_network)]
 
 
 class ServerConfig(Section):
@@ -70,6 +86,10 @@ class ServerConfig(Section):
     """How long running answers may finish after SIGTERM."""
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split_commas), Env("CORS_ORIGINS")] = ()
     """Browser origins that may call."""
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_split_commas), Env("TRUSTED_PROXIES")] = ()
+    """Proxies whose forwarded headers are believed."""
+    log_level: Annotated[str, AfterValidator(_check_log_level), Env("LOG_LEVEL")] = "info"
+    """The least important lines that are logged."""
 
 
 class Settings(BaseModel):
