@@ -121,6 +121,11 @@ class UpstreamConfig(Section):
         host = urlsplit(self.base_url).hostname or ""
         return host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
+    @property
+    def lacks_key(self) -> bool:
+        """Whether a key is needed and there is none."""
+        return self.api_key is None and self.needs_key
+
 
 class ModelsConfig(Section):
     """How long the catalogue is kept."""

@@ -5,6 +5,7 @@ Pure module.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,15 @@ from client.errors import Failure
 
 class ToolFailure(Exception):
     """A call that failed; the text is for the model, and holds everything it needs: clients of the npm SDK drop an
-    error whose structured content is not what the tool's schema says."""
+    error whose structured content is not what the tool's schema says.
+
+    Attributes:
+        is_not_found: whether what was asked for does not exist.
+    """
+
+    def __init__(self, text: str, *, is_not_found: bool = False) -> None:
+        super().__init__(text)
+        self.is_not_found = is_not_found
 
 
 NO_KEY = (
@@ -27,10 +36,10 @@ _ADVICE: Mapping[str, str] = {
     "will not help.",
     "insufficient_credits": "Ask the user to add credits at https://openrouter.ai/settings/credits; until then use "
     "a smaller max_tokens or a free model (search_models with free_only).",
-    "rate_limited": "Wait that long and call again, or use another model.",
-    "too_many_requests": "Wait that long and call again.",
-    "overloaded": "Wait a few seconds and call again.",
-    "shutting_down": "Wait a few seconds and call again.",
+    "rate_limited": "Call again after a while, or use another model.",
+    "too_many_requests": "Call again after a while.",
+    "overloaded": "Call again in a few seconds.",
+    "shutting_down": "Call again in a few seconds.",
     "context_length_exceeded": "Shorten the messages, lower max_tokens, or use a model with more room "
     "(search_models with min_context_length).",
     "moderation": "Rephrase the prompt, or use another model.",
@@ -38,25 +47,32 @@ _ADVICE: Mapping[str, str] = {
     "upstream_unavailable": "Call again in a few seconds, or use another model.",
     "stream_interrupted": "Call again; what came is not the whole answer.",
     "upstream_rejected": "Change what the message names, or use another model.",
+    "upstream_protocol": "Use another model; if that does not help, tell the user to check the upstream's address.",
+    "internal": "Call again; if that does not help, tell the user to look into the log of this MCP server.",
 }
+_NOT_FOUND = frozenset({"model_not_found", "not_found"})
+_HTTP_HINT = re.compile(r"; (see GET /models|GET /models lists what there is)")
+"""What callers of the HTTP API are told; a model has search_models."""
 
 
 def failure_of(failure: Failure | Mapping[str, Any], suggestions: list[str] | None = None) -> ToolFailure:
     """A failure of `client`, with advice; `suggestions` are model ids near the one asked for."""
     facts = failure if isinstance(failure, Mapping) else _facts(failure)
+    said = _HTTP_HINT.sub("", str(facts["error"]))
     near = suggestions or facts.get("suggestions") or []
-    said = str(facts["error"])
+    unsaid = [model_id for model_id in near if model_id not in said]
     sentences = [said if said.endswith((".", "?", "!", "…")) else f"{said}."]
     if facts.get("retry_after_s") is not None:
         sentences.append(f"Retry after {facts['retry_after_s']:g} s.")
-    if near and near[0] not in sentences[0]:
-        sentences.append(f"Near ids: {', '.join(near)}.")
-    elif facts["type"] in ("model_not_found", "not_found"):
+    is_not_found = facts["type"] in _NOT_FOUND
+    if unsaid:
+        sentences.append(f"Near ids: {', '.join(unsaid)}.")
+    elif is_not_found and not near:
         sentences.append("Use search_models to find an id.")
     advice = _ADVICE.get(facts["type"])
     if advice is not None:
         sentences.append(advice)
-    return ToolFailure(" ".join(sentences))
+    return ToolFailure(" ".join(sentences), is_not_found=is_not_found)
 
 
 def _facts(failure: Failure) -> dict[str, Any]:

@@ -79,7 +79,8 @@ async def reporting_progress(stream: Stream, reader: AnswerReader, report: Repor
 async def _report(stream: Stream, reader: AnswerReader, report: Report) -> None:
     """Reports until cancelled: at once, then what is new at most four times a second, and a heartbeat.
 
-    Each report waits for the client's socket, so this runs beside the reading and never holds it up.
+    The numbers begin above 0, which was reported before the answer was begun. Each report waits for the client's
+    socket, so this runs beside the reading and never holds it up.
     """
     loop = asyncio.get_running_loop()
     started_s, progress, reported_s, position = loop.time(), 0.0, 0.0, -1

@@ -9,43 +9,34 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from client.answer import Answer
 from client.settlement import Settlement
+from mcp_app.output import Picture, ToolOutput
 
 MAX_TEXT_BYTES: Final = 60_000
 """Of an answer in one result; the rest is read with `offset`."""
-_MAX_REASONING_CHARS: Final = 20_000
+_MAX_REASONING_BYTES: Final = 20_000
 _MAX_IMAGE_CHARS: Final = 600_000
 """Base64 of all images in one result."""
+_MAX_ITEMS: Final = 50
+"""Citations and tool calls in one result."""
+_SHOWN_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+"""Hosts pass images on to models, whose APIs refuse a whole conversation for one of another type."""
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 
+_SPENT_ON_THINKING = (
+    "The answer is empty: the whole token budget went into thinking. Call again with a larger max_tokens (or none), "
+    "or with a lower reasoning_effort."
+)
+_ONLY_THOUGHT = (
+    "The model thought, but answered nothing. Read its thoughts with llm_chat_result and include_reasoning, or call "
+    "again with a lower reasoning_effort or another model."
+)
+
 Status = Literal["completed", "running", "stopped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image that is small enough to be shown."""
-
-    data: str
-    """Base64."""
-    mime_type: str
-
-
-@dataclass
-class ToolOutput:
-    """What a tool gives back.
-
-    Attributes:
-        texts: blocks for the model, the answer first.
-        data: the same for programs.
-    """
-
-    texts: list[str]
-    data: dict[str, Any]
-    pictures: list[Picture] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +70,9 @@ def output_of(answer: Answer, facts: AnswerFacts, *, include_reasoning: bool = F
         "finish_reason": whole["finish_reason"],
         "usage": _usage(whole["usage"] or facts.settlement.usage),
         "cost_usd": _cost(answer, facts),
-        "reasoning": (whole["reasoning"] or "")[:_MAX_REASONING_CHARS] if include_reasoning else None,
+        "reasoning": _cut(whole["reasoning"] or "", _MAX_REASONING_BYTES) if include_reasoning else None,
         "citations": _citations(whole["annotations"]),
-        "tool_calls": whole["tool_calls"],
+        "tool_calls": whole["tool_calls"][:_MAX_ITEMS],
         "images": images,
         "next_offset": next_offset,
         "note": _note(status, whole, facts, next_offset),
@@ -92,10 +83,14 @@ def output_of(answer: Answer, facts: AnswerFacts, *, include_reasoning: bool = F
 
 def cut_text(text: str, offset: int) -> tuple[str, int | None]:
     """The text from a character on, as much as fits one result, and where the next part begins."""
-    rest = text[offset : offset + MAX_TEXT_BYTES]
-    part = rest.encode("utf-8", "surrogatepass")[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+    part = _cut(text[offset : offset + MAX_TEXT_BYTES], MAX_TEXT_BYTES)
     end = offset + len(part)
     return part, end if end < len(text) else None
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """The beginning, without a broken character at its end."""
+    return text.encode("utf-8", "surrogatepass")[:max_bytes].decode("utf-8", "ignore")
 
 
 def _status(answer: Answer, facts: AnswerFacts) -> Status:
@@ -128,7 +123,7 @@ def _citations(annotations: list[Any]) -> list[dict[str, str]]:
         cited = annotation.get("url_citation") if isinstance(annotation, dict) else None
         if isinstance(cited, dict) and isinstance(cited.get("url"), str):
             found.append({"url": cited["url"], "title": str(cited.get("title") or cited["url"])})
-    return found
+    return found[:_MAX_ITEMS]
 
 
 def _images(images: list[Any], facts: AnswerFacts) -> tuple[list[Picture], list[dict[str, Any]]]:
@@ -136,18 +131,23 @@ def _images(images: list[Any], facts: AnswerFacts) -> tuple[list[Picture], list[
     pictures: list[Picture] = []
     described: list[dict[str, Any]] = []
     room = _MAX_IMAGE_CHARS
-    for image in images:
+    for image in images[:_MAX_ITEMS]:
         url = _image_url(image)
         match = _DATA_URL.match(url)
         if match is None:
             described.append({"url": url[:2000]})
             continue
         data, mime_type = url[match.end() :], match[1].lower()
-        shown = len(data) <= room and _is_base64(data)
-        if shown:
+        facts_of_image: dict[str, Any] = {"mime_type": mime_type, "bytes": len(data) * 3 // 4, "shown": False}
+        if len(data) > room:
+            facts_of_image["why"] = "too large"
+        elif mime_type not in _SHOWN_TYPES or not _is_base64(data):
+            facts_of_image["why"] = "not a kind that hosts show"
+        else:
             room -= len(data)
+            facts_of_image["shown"] = True
             pictures.append(Picture(data, mime_type))
-        described.append({"mime_type": mime_type, "bytes": len(data) * 3 // 4, "shown": shown} | _link(shown, facts))
+        described.append(facts_of_image | _link(facts_of_image["shown"], facts))
     return pictures, described
 
 
@@ -195,14 +195,11 @@ def _completion_notes(whole: dict[str, Any]) -> list[str]:
     if whole["finish_reason"] == "content_filter":
         return ["The provider's filter cut the answer. Rephrase the prompt, or use another model."]
     if whole["finish_reason"] == "length":
-        if is_empty:
-            return [
-                "The answer is empty: the whole token budget went into thinking. Call again with a larger max_tokens "
-                "(or none), or with a lower reasoning_effort."
-            ]
-        return ["Cut off by max_tokens. Call again with a larger one, or ask to go on."]
+        return [_SPENT_ON_THINKING if is_empty else "Cut off by max_tokens. Call again with a larger one."]
     if is_empty:
-        return ["The model returned nothing. Call again, or use another model."]
+        return [
+            _ONLY_THOUGHT if whole["reasoning"] else "The model returned nothing. Call again, or use another model."
+        ]
     return []
 
 
@@ -230,18 +227,25 @@ def _image_text(image: dict[str, Any]) -> str:
         return f"Image: {image['url']}"
     size = f"{image['bytes'] / 1_000_000:.1f} MB"
     where = f"; read it with GET {image['read_it_at']} on this server" if "read_it_at" in image else ""
-    return f"Image ({image['mime_type']}, {size}): too large to be shown here{where}."
+    return f"Image ({image['mime_type']}, {size}) that is not shown here: {image['why']}{where}."
 
 
 def _footer(data: dict[str, Any]) -> str:
+    """The facts of the answer, for hosts that show nothing but text."""
     via = f" via {data['provider']}" if data.get("provider") else ""
-    usage, cost = data.get("usage", {}), data.get("cost_usd")
-    tokens = f"{usage.get('prompt_tokens', '?')} + {usage.get('completion_tokens', '?')} tokens" if usage else None
+    usage, cost = data.get("usage"), data.get("cost_usd")
     pieces = (
         f"{data['model']}{via}",
-        data.get("finish_reason"),
-        tokens,
-        None if cost is None else f"{cost:.6f} USD",
+        f"finish_reason {data['finish_reason']}" if data.get("finish_reason") else None,
+        _tokens_text(usage) if usage else None,
+        None if cost is None else f"cost {cost:.6f} USD",
         f"stream_id {data['stream_id']}",
     )
     return f"[{', '.join(piece for piece in pieces if piece)}]"
+
+
+def _tokens_text(usage: dict[str, Any]) -> str:
+    thinking = f" ({usage['reasoning_tokens']} of them thinking)" if usage.get("reasoning_tokens") else ""
+    total = f", {usage['total_tokens']} total" if "total_tokens" in usage else ""
+    asked, answered = usage.get("prompt_tokens", "?"), usage.get("completion_tokens", "?")
+    return f"tokens: {asked} prompt + {answered} completion{thinking}{total}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-from client.settlement import Settlement
-from client.streams import Stream
+if TYPE_CHECKING:
+    from client.settlement import Settlement
+    from client.streams import Stream
 
 _MOST_OPEN = 1000
 

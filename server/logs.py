@@ -8,9 +8,6 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web import RequestPayloadError
-
 
 class TextFormatter(logging.Formatter):
     """For people."""
@@ -43,6 +40,9 @@ class JsonFormatter(logging.Formatter):
 
 def _hide_bad_request(record: logging.LogRecord) -> bool:
     """A filter: aiohttp logs what is no HTTP with a trace that quotes it, which may hold a token or a message."""
+    from aiohttp.http_exceptions import HttpProcessingError  # here, since openrouter-mcp must start without aiohttp
+    from aiohttp.web import RequestPayloadError
+
     exc = record.exc_info[1] if record.exc_info else None
     if isinstance(exc, HttpProcessingError | RequestPayloadError):
         record.exc_info = None

@@ -148,7 +148,6 @@ def _create_manager(app: web.Application) -> StreamableHTTPSessionManager:
         catalogue=app[CATALOGUE],
         openrouter=app[OPENROUTER],
         spending=app[SPENDING],
-        lacks_key=config.lacks_key,
         serves_http=True,
     )
     server = build_server(state, program_version())

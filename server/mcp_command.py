@@ -1,7 +1,8 @@
 """`openrouter-mcp`: MCP over stdio, and what to paste into a desktop client to have it started.
 
-stdout belongs to the protocol: everything for people goes to stderr. Without a key it serves all the same and says so
-in the tools' results, since a client shows a server that has exited only as "disconnected".
+stdout belongs to the protocol: everything for people goes to stderr. Without a key, or with settings that cannot be
+used, it serves all the same and says so in the tools' results: a client shows a server that has exited only as
+"disconnected". Clients also choose the working directory, whose `config.toml` and `.env` may be foreign.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mcp_app.failures import ToolFailure
 from mcp_app.print_config import CLIENTS, WHERE, NotPossible, http_config, stdio_config
-from server.commands import EX_CONFIG, add_shared_arguments, print_problems, program_version, shared_flags
-from server.config import Config, ConfigError, Flags, load_config
+from server.commands import add_shared_arguments, print_problems, program_version, shared_flags
+from server.config import Config, ConfigError, ConfigProblem, Flags, load_config
 from server.logs import configure_logging
 
 if TYPE_CHECKING:
-    from mcp_app.state import McpState
+    from mcp_app.state import McpState, OpenState
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     printing.add_argument(
         "--http", metavar="URL", help="for a server that runs already, such as http://HOST:8000/mcp"
     )
+    printing.add_argument("--with-token", action="store_true", help="with --http: the server wants a token")
     return parser
 
 
@@ -60,43 +65,60 @@ def _serve(flags: Flags) -> int:
         config = load_config(flags, os.environ, Path.cwd())
     except ConfigError as exc:
         print_problems(exc.problems)
-        return EX_CONFIG
-    asyncio.run(_run(config))
+        asyncio.run(_run(partial(_refuse, exc.problems)))
+    else:
+        if config.sandbox:
+            print("Answers come from the sandbox: no key, no network, no cost.", file=sys.stderr)
+        asyncio.run(_run(partial(_open_state, config)))
     return 0
 
 
-async def _run(config: Config) -> None:
+async def _run(open_state: OpenState) -> None:
     gc.disable()  # while the SDK is loaded there is nothing to collect, and a client waits
     from mcp_app.server import build_mcp
     from mcp_app.stdio import serve_stdio
-    from server.sandboxed import sandboxed
 
-    async with sandboxed(config) as effective:
-        mcp = build_mcp(lambda: _open_state(effective), version=program_version())
-        gc.enable()
-        gc.freeze()
-        await serve_stdio(mcp)
+    mcp = build_mcp(open_state, version=program_version())
+    gc.enable()
+    gc.freeze()
+    await serve_stdio(mcp)
 
 
 @asynccontextmanager
 async def _open_state(config: Config) -> AsyncIterator[McpState]:
-    """The command's own session, streams and catalogue; what still runs at the end is stopped."""
+    """The command's own session, streams and catalogue; what still runs at the end is stopped.
+
+    It is opened by the first call (see `mcp_app.state.LateState`) and imports what is slow to load then, on a thread,
+    so that the call's first report is sent meanwhile.
+    """
+    await asyncio.to_thread(importlib.import_module, "mcp_app.chat")
     from client.catalogue import Catalogue
     from client.openrouter import OpenRouterClient, create_session
     from client.streams import Streams
     from mcp_app.spending import Spending
     from mcp_app.state import McpState
+    from server.sandboxed import sandboxed
 
-    async with create_session(config.upstream) as session:
-        openrouter = OpenRouterClient(session, config.upstream)
+    async with sandboxed(config) as effective, create_session(effective.upstream) as session:
+        openrouter = OpenRouterClient(session, effective.upstream)
         spending = Spending()
-        streams = Streams(openrouter, config.streams, spending.note_end)
-        catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
+        streams = Streams(openrouter, effective.streams, spending.note_end)
+        catalogue = Catalogue(openrouter, ttl_s=effective.models.ttl_s)
         try:
-            yield McpState(streams, catalogue, openrouter, spending=spending, lacks_key=config.lacks_key)
+            yield McpState(streams, catalogue, openrouter, spending)
         finally:
             await streams.aclose()
             await catalogue.aclose()
+
+
+@asynccontextmanager
+async def _refuse(problems: Sequence[ConfigProblem]) -> AsyncIterator[McpState]:
+    """In place of a state: every call is told what is wrong with the settings."""
+    said = "\n".join(map(str, problems))
+    raise ToolFailure(
+        f"The settings of this MCP server cannot be used. Tell the user to correct this and to restart it:\n{said}"
+    )
+    yield
 
 
 # -- print-config -------------------------------------------------------------------------------------------------
@@ -126,7 +148,7 @@ def _http_text(parsed: argparse.Namespace) -> str:
     url = urlsplit(parsed.http)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise NotPossible("--http must be the URL of a running server, such as http://127.0.0.1:8000/mcp")
-    needs_token = url.hostname not in ("127.0.0.1", "localhost", "::1")
+    needs_token = parsed.with_token or url.hostname not in ("127.0.0.1", "localhost", "::1")
     return http_config(parsed.client, parsed.http, needs_token=needs_token)
 
 

@@ -23,6 +23,8 @@ Era = Literal["auto", "legacy"]
 ERAS: tuple[Era, ...] = ("auto", "legacy")
 """How the SDK's client opens: as 2026-07-28 has it, or with the older `initialize`."""
 
+ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+
 
 @dataclass
 class Progress:
@@ -37,22 +39,29 @@ class Progress:
 
 
 @asynccontextmanager
-async def open_state(upstream: Sandbox, *, admit: Admit | None = None, **changes: Any) -> AsyncIterator[McpState]:
+async def open_state(
+    upstream: Sandbox,
+    *,
+    config: UpstreamConfig | None = None,
+    limits: StreamsConfig | None = None,
+    admit: Admit | None = None,
+    serves_http: bool = False,
+) -> AsyncIterator[McpState]:
     """What the tools work on, over a scripted upstream."""
-    config = UpstreamConfig(base_url=upstream.base_url, model="sandbox/echo", max_retries=0)
+    config = config or UpstreamConfig(base_url=upstream.base_url, model="sandbox/echo", max_retries=0)
     async with create_session(config) as session:
         openrouter = OpenRouterClient(session, config)
         spending = Spending()
-        streams = Streams(openrouter, StreamsConfig(), spending.note_end, admit=admit)
+        streams = Streams(openrouter, limits or StreamsConfig(), spending.note_end, admit=admit)
         catalogue = Catalogue(openrouter)
-        yield McpState(streams, catalogue, openrouter, spending=spending, **changes)
+        yield McpState(streams, catalogue, openrouter, spending, serves_http)
         await streams.aclose()
         await catalogue.aclose()
 
 
 @asynccontextmanager
 async def in_memory(upstream: Sandbox, era: Era = "auto", **changes: Any) -> AsyncIterator[Client]:
-    """A client of the product's MCP server, without any transport between them."""
+    """A client of the product's MCP server without any transport between them; `changes` are `open_state`'s."""
     mcp = build_mcp(lambda: open_state(upstream, **changes), version="0")
     async with Client(mcp, mode=era) as connected:
         yield connected
@@ -63,6 +72,21 @@ def answer(*pieces: str, finish_reason: str = "stop", ahead: tuple[Step, ...] = 
     steps: list[Step] = [*ahead, *(chunk({"content": piece}) for piece in pieces)]
     usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "cost": 0.25}
     return Reply.stream(*steps, chunk({}, finish_reason), chunk({}, finish_reason, usage=usage), DONE)
+
+
+def modern(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A request as revision 2026-07-28 sends it: nothing goes before it."""
+    params = dict(message["params"])
+    params["_meta"] = {
+        **params.get("_meta", {}),
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    headers = {**ACCEPT, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": message["method"]}
+    if "name" in params:
+        headers["Mcp-Name"] = params["name"]
+    return {**message, "params": params}, headers
 
 
 def text_of(result: CallToolResult) -> str:

@@ -21,13 +21,12 @@ from mcp.client.streamable_http import streamable_http_client
 from client.sandbox import Hold, Reply, Sandbox, chunk
 from server.app import create_app
 from server.config import Config
-from tests.mcp_support import ERAS, Era, Progress, answer, data_of, text_of
+from tests.mcp_support import ACCEPT, ERAS, Era, Progress, answer, data_of, modern, text_of
 from tests.process import ROOT, running_server
 from tests.serving import Api, changed, serving, with_tokens
 
 CLOSED_WITHIN_S = 1.0
 """Bound of what takes a few milliseconds on an idle machine."""
-ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 0,
@@ -79,21 +78,6 @@ async def open_session(http: aiohttp.ClientSession, url: str, **headers: str) ->
             "Mcp-Session-Id": response.headers["Mcp-Session-Id"],
             "MCP-Protocol-Version": "2025-11-25",
         }
-
-
-def modern(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """A request as revision 2026-07-28 sends it: nothing goes before it."""
-    params = dict(message["params"])
-    params["_meta"] = {
-        **params.get("_meta", {}),
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-    headers = {**ACCEPT, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": message["method"]}
-    if "name" in params:
-        headers["Mcp-Name"] = params["name"]
-    return {**message, "params": params}, headers
 
 
 async def wait_closed(upstream: Sandbox, number: int = 0) -> float:

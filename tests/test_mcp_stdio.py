@@ -19,8 +19,9 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from client.config import UpstreamConfig
 from client.sandbox import Hold, Reply, Sandbox, chunk
-from tests.mcp_support import ERAS, Era, Progress, answer, data_of, text_of
+from tests.mcp_support import ERAS, Era, Progress, answer, data_of, modern, text_of
 from tests.process import ROOT
 
 CLOSED_WITHIN_S = 1.0
@@ -152,8 +153,9 @@ async def test_a_call_that_is_cancelled_closes_upstream(upstream: Sandbox, era: 
 async def test_a_call_that_times_out_closes_upstream(upstream: Sandbox, era: Era) -> None:
     upstream.script(Reply.stream(chunk({"content": "Hello"}), Hold()))
     async with connected(upstream, era) as client:
+        await client.call_tool("account", {})  # the first call loads what the others need
         with pytest.raises(Exception, match=r"(?i)timed out"):
-            await client.call_tool("llm_chat", CALL, read_timeout_seconds=0.3)
+            await client.call_tool("llm_chat", CALL, read_timeout_seconds=0.5)
         assert await _closed_after_s(upstream) < CLOSED_WITHIN_S
 
 
@@ -196,13 +198,17 @@ def _end(host: Host, how: str) -> None:
         host.process.send_signal(signal.SIGINT if how == "sigint" else signal.SIGTERM)
 
 
-async def test_a_host_that_is_killed_closes_upstream(upstream: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_host_that_is_killed_closes_upstream(upstream: Sandbox, tmp_path: Path, era: Era) -> None:
     upstream.script(Reply.stream(chunk({"content": "Hello"}), Hold()))
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "llm_chat", "arguments": CALL}}
     messages = [
         {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "llm_chat", "arguments": CALL}},
+        call,
     ]
+    if era == "auto":
+        messages = [modern(call)[0]]
     host = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _HOST, json.dumps([json.dumps(message) for message in messages]), *COMMAND),
         env=environment(upstream),
@@ -280,6 +286,24 @@ async def test_without_a_key_it_starts_and_says_so_in_the_call() -> None:
         assert "OPENROUTER_API_KEY" in result["content"][0]["text"]
 
 
+async def test_fields_that_a_bundles_user_left_blank_count_as_unset(upstream: Sandbox) -> None:
+    upstream.script(answer("Hello"))
+    blank = {"MODEL_NAME": "${user_config.model}", "API_TIMEOUT": "${user_config.timeout}", "HTTP_REFERER": ""}
+    async with hosting(environment(upstream, **blank)) as host:
+        await host.initialize()
+        await host.call("llm_chat", {"prompt": "hi"})
+        assert (await host.wait_result(1))["result"]["structuredContent"]["text"] == "Hello"
+    assert upstream.calls[0].json["model"] == UpstreamConfig().model
+    assert "HTTP-Referer" not in upstream.calls[0].headers
+
+
+async def test_the_sandbox_is_announced_on_stderr() -> None:
+    async with hosting(environment(), "--sandbox") as host:
+        await host.initialize()
+        assert host.process.stderr is not None
+        assert b"sandbox" in await host.process.stderr.readline()
+
+
 async def test_initialize_is_answered_soon_and_memory_stays_small() -> None:
     started: list[float] = []
     for _ in range(3):  # the machine may be busy; the best of three is the program's own time
@@ -302,12 +326,26 @@ def _rss_mb(pid: int) -> float:
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
 
 
-async def test_unusable_settings_are_told_on_stderr() -> None:
-    async with hosting(environment(API_TIMEOUT="soon")) as host:
-        stdout, stderr = await host.process.communicate()
-        assert host.process.returncode == 78
-        assert stdout == b""
-        assert b"API_TIMEOUT" in stderr
+async def test_unusable_settings_are_told_in_every_call_and_on_stderr(upstream: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('title = "of another program"\n')  # clients choose the working directory
+    async with hosting(environment(upstream, API_TIMEOUT="soon"), cwd=str(tmp_path)) as host:
+        await host.initialize()
+        await host.send("tools/list", {}, 1)
+        assert len((await host.wait_result(1))["result"]["tools"]) == 6
+        for number, name in enumerate(["llm_chat", "search_models", "account"], start=2):
+            await host.call(name, {"prompt": "hi"}, number)
+            result = (await host.wait_result(number))["result"]
+            assert result["isError"]
+            for words in ("API_TIMEOUT", "title", "config.toml", "restart"):
+                assert words in result["content"][0]["text"]
+        assert not upstream.requests
+        assert host.process.stdin is not None
+        host.process.stdin.close()
+        assert await host.wait_exit() == 0
+        assert host.process.stderr is not None
+        told = (await host.process.stderr.read()).decode()
+    assert "API_TIMEOUT" in told
+    assert "Traceback" not in told
 
 
 def test_the_version_is_printed() -> None:

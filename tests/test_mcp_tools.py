@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mcp.types import CallToolResult, ImageContent, ResourceTemplateReference
 
+from client.config import UpstreamConfig
 from client.errors import Failure, Refusal
 from client.sandbox import COMMENT, DONE, HangUp, Hold, Reply, Sandbox, chunk
 from tests.mcp_support import ERAS, Era, Progress, answer, data_of, in_memory, open_state, text_of
@@ -321,12 +322,12 @@ async def test_a_refusal_of_openrouter_tells_the_model_what_to_do_next(
 
 
 async def test_without_a_key_the_tools_say_how_to_set_one(upstream: Sandbox) -> None:
-    result = await call(upstream, "llm_chat", {"prompt": "hi"}, lacks_key=True)
+    config = UpstreamConfig()
+    result = await call(upstream, "llm_chat", {"prompt": "hi"}, config=config)
     assert result.is_error
     assert "OPENROUTER_API_KEY" in text_of(result)
-    account = await call(upstream, "account", {}, lacks_key=True)
+    account = await call(upstream, "account", {}, config=config)
     assert "OPENROUTER_API_KEY" in text_of(account)
-    assert not upstream.calls
 
 
 async def test_an_answer_that_was_all_thinking_says_so(upstream: Sandbox) -> None:

@@ -123,7 +123,7 @@ class Config(Settings):
     @property
     def lacks_key(self) -> bool:
         """Whether upstream cannot be asked anything because there is no key."""
-        return not self.sandbox and self.upstream.api_key is None and self.upstream.needs_key
+        return not self.sandbox and self.upstream.lacks_key
 
 
 def setting_fields() -> dict[tuple[str, str], FieldInfo]:

@@ -1,0 +1,79 @@
+"""The tool that tells what the key may still do and what was spent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from client.errors import OpenRouterError, UpstreamStatusError
+from mcp_app.failures import NO_KEY, failure_of
+from mcp_app.output import ToolOutput, facts_output
+from mcp_app.state import McpState
+
+_KEY_FACTS: Final = (
+    "label",
+    "limit",
+    "limit_remaining",
+    "limit_reset",
+    "usage",
+    "usage_daily",
+    "usage_monthly",
+    "is_free_tier",
+)
+_UNKNOWN = "The upstream tells nothing about the key."
+
+
+async def account(state: McpState) -> ToolOutput:
+    """Limits and use of the key, credits where the key may see them, and what this process spent.
+
+    Raises:
+        ToolFailure: upstream does not accept the key, or cannot be reached.
+    """
+    data: dict[str, Any] = {
+        "upstream": state.openrouter.host,
+        "this_process": {
+            "answers": state.spending.answers,
+            "running": state.streams.active,
+            "spent_usd": round(state.spending.total_usd, 6),
+            "unsettled_answers": state.spending.unsettled,
+        },
+    }
+    if state.lacks_key:
+        return facts_output({**data, "note": NO_KEY})
+    key, credits_ = await asyncio.gather(_ask_key(state), _ask_credits(state))
+    if key is None:
+        data["note"] = _UNKNOWN
+    else:
+        data["key"] = {name: key[name] for name in _KEY_FACTS if name in key}
+    if credits_ is not None:
+        data["credits"] = credits_
+    return facts_output(data)
+
+
+async def _ask_key(state: McpState) -> dict[str, Any] | None:
+    """None where upstream has no such route, as other servers than OpenRouter do not."""
+    try:
+        return _data_of(await state.openrouter.get_json("/key"))
+    except UpstreamStatusError as exc:
+        if exc.upstream_status == 401:
+            raise failure_of(exc.failure) from exc
+        return None
+    except OpenRouterError as exc:
+        raise failure_of(exc.failure) from exc
+
+
+async def _ask_credits(state: McpState) -> dict[str, float] | None:
+    """None where upstream has none, or the key may not see them: most may not."""
+    try:
+        found = _data_of(await state.openrouter.get_json("/credits")) or {}
+    except OpenRouterError:
+        return None
+    bought, used = found.get("total_credits"), found.get("total_usage") or 0.0
+    if not isinstance(bought, int | float) or not isinstance(used, int | float):
+        return None
+    return {"total_usd": bought, "used_usd": used, "remaining_usd": round(bought - used, 6)}
+
+
+def _data_of(answer: Any) -> dict[str, Any] | None:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    return data if isinstance(data, dict) else None

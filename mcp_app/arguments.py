@@ -1,0 +1,66 @@
+"""The types of the tools' arguments, tolerant of how models spell them: numbers as text, blank text for nothing, a
+list for a comma list. Pure module; it imports nothing that is slow to load."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+
+WAIT_S: Final = 45.0
+"""Default of `wait_s`: many hosts give a call up after 60 s."""
+
+
+def _text(value: object) -> object:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _unset_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() in ("", "null", "none") else value
+
+
+def _or(default: object) -> BeforeValidator:
+    """A default for what is blank."""
+
+    def fill(value: object) -> object:
+        found = _unset_if_blank(value)
+        return default if found is None else found
+
+    return BeforeValidator(fill)
+
+
+def _comma_list(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, list) else _text(value)
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Words = Annotated[str, BeforeValidator(_comma_list)]
+Whole = Annotated[int | None, BeforeValidator(_unset_if_blank)]
+Number = Annotated[float | None, BeforeValidator(_unset_if_blank), Field(allow_inf_nan=False)]
+Flag = Annotated[bool, _or(False)]
+MaybeFlag = Annotated[bool | None, BeforeValidator(_unset_if_blank)]
+Offset = Annotated[int, _or(0)]
+Wait = Annotated[
+    float, _or(WAIT_S), Field(allow_inf_nan=False, description="seconds; then it goes on in the background")
+]
+Messages = Annotated[
+    list[dict[str, Any]] | None,
+    BeforeValidator(_unset_if_blank),
+    WithJsonSchema({"type": "array", "items": {"type": "object"}}),
+]
+
+
+def argument_problems(exc: ValidationError) -> str:
+    """What is wrong with the arguments, in words that a model can act on: pydantic's own quote them at length."""
+    said = "; ".join(f"{_place(error['loc'])}: {_what(error['msg'])}" for error in exc.errors(include_url=False))
+    return f"{said}. Correct that and call again."
+
+
+def _place(where: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, where))
+
+
+def _what(said: str) -> str:
+    return said.replace("Field required", "is required").replace("Input should be", "must be")

@@ -1,0 +1,103 @@
+"""The tools that find models, over the catalogue; they know neither transport nor SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from client.catalogue import ModelDetails
+from client.errors import Detail, OpenRouterError
+from client.model_query import ModelQuery, QueryError, query_problems
+from mcp_app.failures import ToolFailure, failure_of
+from mcp_app.models import describe_model, summarize_model
+from mcp_app.output import ToolOutput, facts_output
+from mcp_app.state import McpState
+
+_PAGE: Final = 20
+MAX_PAGE: Final = 50
+
+
+async def search_models(state: McpState, parameters: Mapping[str, Any]) -> ToolOutput:
+    """A page of the catalogue, each model in a few words.
+
+    Raises:
+        ToolFailure: unknown words, or there is no catalogue.
+    """
+    given = {name: value for name, value in parameters.items() if value not in (None, "")}
+    given["limit"] = min(given.get("limit", _PAGE), MAX_PAGE)
+    try:
+        query = ModelQuery.model_validate(given)
+        found = await state.catalogue.search(query)
+    except ValidationError as exc:
+        raise _invalid_query(query_problems(exc)) from exc
+    except QueryError as exc:
+        raise _invalid_query(exc.details) from exc
+    except OpenRouterError as exc:
+        raise failure_of(exc.failure) from exc
+    models = [summarize_model(model) for model in found.models]
+    end = found.offset + len(models)
+    data: dict[str, Any] = {"models": models, "total": found.total, "stale": found.stale}
+    if end < found.total:
+        data["next_offset"] = end
+    return ToolOutput(texts=[_search_text(models, data)], data=data)
+
+
+async def get_model(state: McpState, model_id: str) -> ToolOutput:
+    """One model with its endpoints.
+
+    Raises:
+        ToolFailure: nobody knows it; with the nearest ids.
+    """
+    return facts_output(describe_model(await model_details(state, model_id)))
+
+
+async def model_details(state: McpState, model_id: str) -> ModelDetails:
+    """One model as upstream describes it.
+
+    Raises:
+        ToolFailure: nobody knows it, or there is no catalogue.
+    """
+    try:
+        return await state.catalogue.get(model_id.strip())
+    except OpenRouterError as exc:
+        raise failure_of(exc.failure) from exc
+
+
+async def complete_model_id(state: McpState, typed: str) -> list[str]:
+    """Ids that begin with what was typed, then ids that hold it; empty while there is no catalogue."""
+    try:
+        listing = await state.catalogue.listing()
+    except OpenRouterError:
+        return []
+    wanted = typed.strip().lower()
+    ids = listing.snapshot.index.by_id
+    beginning = [model_id for model_id in ids if model_id.lower().startswith(wanted)]
+    holding = [model_id for model_id in ids if wanted in model_id.lower()]
+    return list(dict.fromkeys(beginning + holding))
+
+
+def _invalid_query(details: list[Detail]) -> ToolFailure:
+    said = "; ".join(f"{detail.where.removeprefix('query.')}: {detail.what}" for detail in details)
+    return ToolFailure(f"{said}. Correct that and call again.")
+
+
+def _search_text(models: list[dict[str, Any]], data: dict[str, Any]) -> str:
+    if not models:
+        return "No model fits. Leave out a condition, or use other words."
+    lines = [_model_line(model) for model in models]
+    lines.append(f"{len(models)} of {data['total']} models; prices in USD per million tokens, prompt/completion.")
+    if "next_offset" in data:
+        lines.append(f"More with offset {data['next_offset']}.")
+    if data["stale"]:
+        lines.append("OpenRouter's list cannot be renewed just now: this is an older one.")
+    return "\n".join(lines)
+
+
+def _model_line(model: dict[str, Any]) -> str:
+    extras = ["reasons"] if model.get("reasoning") else []
+    extras += [f"takes {', '.join(model['inputs'])}"] if model.get("inputs") else []
+    context = f"{model['context_length']:,} tokens" if model.get("context_length") else "context unknown"
+    price = f"{model.get('prompt_usd_per_m', '?')}/{model.get('completion_usd_per_m', '?')}"
+    return "; ".join([f"{model['id']} ({model['name']})", context, price, *extras])
