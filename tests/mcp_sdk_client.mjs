@@ -20,12 +20,18 @@ const client = new Client({name: "test", version: "0"});
 await client.connect(await openTransport(process.argv.slice(2)));
 const {tools} = await client.listTools();
 
-const progress = [];
-const answered = await client.callTool(
-  {name: "llm_chat", arguments: {prompt: "hi", model: "sandbox/reasoner"}},
+const answered = await client.callTool({name: "llm_chat", arguments: {prompt: "hi", model: "sandbox/reasoner"}});
+
+const progress = []; // a call that takes longer than its time-out lives on it
+const running = await client.callTool(
+  {name: "llm_chat", arguments: {prompt: "hi", model: "sandbox/long", wait_s: 2.5}},
   undefined,
-  {timeout: 500, resetTimeoutOnProgress: true, onprogress: (report) => progress.push(report.progress)},
+  {timeout: 2000, resetTimeoutOnProgress: true, onprogress: (report) => progress.push(report.progress)},
 );
+const stopped = await client.callTool({
+  name: "llm_chat_stop",
+  arguments: {stream_id: running.structuredContent.stream_id},
+});
 
 const stop = new AbortController();
 let aborted = "";
@@ -45,6 +51,7 @@ console.log(JSON.stringify({
   tools: tools.map((tool) => tool.name),
   text: answered.structuredContent.text,
   progress,
+  statuses: [answered, running, stopped].map((result) => result.structuredContent.status),
   aborted,
   account: account.structuredContent.this_process,
 }));

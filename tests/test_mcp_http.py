@@ -25,6 +25,7 @@ from tests.mcp_support import ACCEPT, ERAS, Era, Progress, answer, data_of, mode
 from tests.process import ROOT, running_server
 from tests.serving import Api, changed, serving, with_tokens
 
+PATIENCE_S = 60
 CLOSED_WITHIN_S = 1.0
 """Bound of what takes a few milliseconds on an idle machine."""
 INITIALIZE = {
@@ -83,7 +84,7 @@ async def open_session(http: aiohttp.ClientSession, url: str, **headers: str) ->
 async def wait_closed(upstream: Sandbox, number: int = 0) -> float:
     """Seconds until upstream's request of that number is closed."""
     started_s = time.monotonic()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await upstream.calls[number].closed.wait()
     assert upstream.calls[number].cancelled
     took_s = (upstream.calls[number].closed_at_s or 0.0) - started_s
@@ -98,7 +99,7 @@ async def wait_closed(upstream: Sandbox, number: int = 0) -> float:
 async def test_a_chat_streams_progress_and_ends_with_its_answer(api: Api, upstream: Sandbox, era: Era) -> None:
     upstream.script(answer("Hel", "lo"))
     progress = Progress()
-    async with asyncio.timeout(10), connected(api.url, era) as client:
+    async with asyncio.timeout(PATIENCE_S), connected(api.url, era) as client:
         arguments = {"prompt": "hi", "model": "acme/m"}
         result = await client.call_tool("llm_chat", arguments, progress_callback=progress)
     assert data_of(result)["text"] == "Hello"
@@ -108,7 +109,7 @@ async def test_a_chat_streams_progress_and_ends_with_its_answer(api: Api, upstre
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_chat_is_a_stream_like_any_other(api: Api, upstream: Sandbox, era: Era) -> None:
     upstream.script(answer("Hello"))
-    async with asyncio.timeout(10), connected(api.url, era) as client:
+    async with asyncio.timeout(PATIENCE_S), connected(api.url, era) as client:
         result = await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m"})
     async with api.http.get(f"{api.url}/chat/{data_of(result)['stream_id']}/result") as response:
         assert response.status == 200
@@ -116,7 +117,7 @@ async def test_a_chat_is_a_stream_like_any_other(api: Api, upstream: Sandbox, er
 
 
 async def test_models_are_found_over_http(api: Api) -> None:
-    async with asyncio.timeout(10), connected(api.url) as client:
+    async with asyncio.timeout(PATIENCE_S), connected(api.url) as client:
         result = await client.call_tool("search_models", {"q": "reasoner"})
     assert "sandbox/reasoner" in text_of(result)
 
@@ -130,7 +131,7 @@ async def test_a_server_that_runs_without_handler_cancellation_serves_and_cancel
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with asyncio.timeout(10), connected(url) as client:
+        async with asyncio.timeout(PATIENCE_S), connected(url) as client:
             await _cancel_a_call(client, upstream)
             assert await wait_closed(upstream) < CLOSED_WITHIN_S
     finally:
@@ -151,7 +152,7 @@ async def _cancel_a_call(client: Client, upstream: Sandbox) -> None:
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_call_that_is_cancelled_closes_upstream(api: Api, upstream: Sandbox, era: Era) -> None:
     upstream.script(holding())
-    async with asyncio.timeout(10), connected(api.url, era) as client:
+    async with asyncio.timeout(PATIENCE_S), connected(api.url, era) as client:
         await _cancel_a_call(client, upstream)
         assert await wait_closed(upstream) < CLOSED_WITHIN_S
 
@@ -159,7 +160,7 @@ async def test_a_call_that_is_cancelled_closes_upstream(api: Api, upstream: Sand
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_call_that_times_out_closes_upstream(api: Api, upstream: Sandbox, era: Era) -> None:
     upstream.script(holding())
-    async with asyncio.timeout(10), connected(api.url, era) as client:
+    async with asyncio.timeout(PATIENCE_S), connected(api.url, era) as client:
         arguments = {"prompt": "hi", "model": "acme/m"}
         with pytest.raises(Exception, match=r"(?i)timed out"):
             await client.call_tool("llm_chat", arguments, read_timeout_seconds=0.3)
@@ -170,7 +171,7 @@ async def test_a_call_that_times_out_closes_upstream(api: Api, upstream: Sandbox
 async def test_a_client_that_dies_closes_upstream(api: Api, upstream: Sandbox, era: Era) -> None:
     upstream.script(holding())
     message = call_message("llm_chat", {"prompt": "hi", "model": "acme/m"})
-    async with asyncio.timeout(10), aiohttp.ClientSession() as http:
+    async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as http:
         if era == "auto":
             message, headers = modern(message)
         else:
@@ -186,7 +187,7 @@ async def test_a_client_that_dies_closes_upstream(api: Api, upstream: Sandbox, e
 async def test_a_call_that_was_handed_over_goes_on_without_its_client(api: Api, upstream: Sandbox, era: Era) -> None:
     go_on = asyncio.Event()
     upstream.script(answer(" world", ahead=(chunk({"content": "Hello"}), Hold(go_on))))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         async with connected(api.url, era) as client:
             arguments = {"prompt": "hi", "model": "acme/m", "wait_s": 0.2}
             stream_id = data_of(await client.call_tool("llm_chat", arguments))["stream_id"]
@@ -209,7 +210,7 @@ async def test_no_session_is_lost_when_clients_leave_before_the_last_byte(api: A
                 assert listed.status == 200, await listed.text()
                 assert "llm_chat_stop" in await listed.text()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await open_one(api)
         for _ in range(10):
             await asyncio.gather(*(connect_fast() for _ in range(20)))
@@ -262,7 +263,7 @@ async def test_without_a_token_a_client_is_told_what_it_needs(guarded: Config) -
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_stream_is_its_callers_alone(guarded: Config, upstream: Sandbox, era: Era) -> None:
     upstream.script(answer("Hello"))
-    async with asyncio.timeout(10), serving(guarded) as api:
+    async with asyncio.timeout(PATIENCE_S), serving(guarded) as api:
         async with connected(api.url, era, "token-of-ann") as client:
             result = await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m"})
             stream_id = data_of(result)["stream_id"]
@@ -360,7 +361,7 @@ async def test_the_sdk_is_loaded_only_when_mcp_is_used() -> None:
 
 
 async def test_other_routes_answer_while_fifty_calls_stream_and_while_the_sdk_loads() -> None:
-    async with running_server("--sandbox") as server, asyncio.timeout(60), aiohttp.ClientSession() as http:
+    async with running_server("--sandbox") as server, asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as http:
         at_rest = server.rss_bytes()
 
         async def stream() -> None:
@@ -392,7 +393,11 @@ async def _worst_health_s(http: aiohttp.ClientSession, url: str, until: asyncio.
 @pytest.mark.parametrize("running", [False, True])
 async def test_open_streams_do_not_hold_up_the_servers_end(running: bool) -> None:
     env = {"SHUTDOWN_TIMEOUT": "0"} if running else {}
-    async with running_server("--sandbox", env=env) as server, asyncio.timeout(30), aiohttp.ClientSession() as http:
+    async with (
+        running_server("--sandbox", env=env) as server,
+        asyncio.timeout(PATIENCE_S),
+        aiohttp.ClientSession() as http,
+    ):
         session = await open_session(http, server.url)
         standing = await http.get(f"{server.url}/mcp", headers={**session, "Accept": "text/event-stream"})
         assert standing.status == 200

@@ -75,6 +75,7 @@ async def test_the_npm_sdk_lists_calls_with_progress_and_aborts(transport: str) 
     told = json.loads(printed)
     assert told["tools"] == NAMES
     assert told["text"].startswith("You asked: hi")
+    assert told["statuses"] == ["completed", "running", "stopped"]
     assert told["progress"] == sorted(set(told["progress"]))
     assert "enough" in told["aborted"]
     assert told["account"]["running"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from tests.mcp_support import ERAS, Era, Progress, answer, data_of, modern, text
 from tests.process import ROOT
 
 CLOSED_WITHIN_S = 1.0
+PATIENCE_S = 60
+"""A process that loads the SDK takes long on a busy machine."""
 COMMAND = (sys.executable, "-m", "server.mcp_command")
 CALL = {"prompt": "hi", "model": "acme/m"}
 INITIALIZE = {
@@ -108,7 +111,7 @@ async def hosting(
         limit=2**24,
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             yield Host(process)
     finally:
         if process.returncode is None:
@@ -121,7 +124,7 @@ async def hosting(
 @asynccontextmanager
 async def connected(upstream: Sandbox, era: Era) -> AsyncIterator[Client]:
     parameters = StdioServerParameters(command=COMMAND[0], args=list(COMMAND[1:]), env=environment(upstream), cwd="/")
-    async with asyncio.timeout(20), Client(stdio_client(parameters), mode=era) as client:
+    async with asyncio.timeout(PATIENCE_S), Client(stdio_client(parameters), mode=era) as client:
         yield client
 
 
@@ -214,7 +217,7 @@ async def test_a_host_that_is_killed_closes_upstream(upstream: Sandbox, tmp_path
         env=environment(upstream),
         cwd=tmp_path,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await upstream.wait_call(0)
         host.kill()
         await host.wait()
@@ -305,20 +308,22 @@ async def test_the_sandbox_is_announced_on_stderr() -> None:
 
 
 async def test_initialize_is_answered_soon_and_memory_stays_small() -> None:
-    started: list[float] = []
-    for _ in range(3):  # the machine may be busy; the best of three is the program's own time
-        started_s = time.monotonic()
-        async with hosting(environment(), "--sandbox") as host:
-            await host.initialize()
-            started.append(time.monotonic() - started_s)
-            await host.call("llm_chat", {"prompt": "hi"})
-            await host.wait_result(1)
-            rss_mb = _rss_mb(host.process.pid)
-        if started[-1] < 2:
-            break
-    print(f"initialize after {', '.join(f'{took:.2f}' for took in started)} s; {rss_mb:.0f} MB")
-    assert min(started) < 2
+    started_s = time.monotonic()
+    async with hosting(environment(), "--sandbox") as host:
+        await host.initialize()
+        cpu_s = _cpu_s(host.process.pid)  # what it takes on an idle machine, also where others wait for the processor
+        print(f"initialize after {time.monotonic() - started_s:.2f} s, of which {cpu_s:.2f} s are the program's own")
+        await host.call("llm_chat", {"prompt": "hi"})
+        await host.wait_result(1)
+        rss_mb = _rss_mb(host.process.pid)
+        print(f"memory after a call, with the sandbox inside: {rss_mb:.0f} MB")
+    assert cpu_s < 2
     assert rss_mb < 120
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss_mb(pid: int) -> float:
