@@ -23,6 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_server_args(sys.argv[1:] if argv is None else argv)
     if args.new_token is not None:
         return print_new_token(args.new_token)
+    if args.install is not None:
+        from server.install_service import install_service
+
+        return install_service(args.install, args.flags, os.environ)
     if args.check_config:
         return check_config(args.flags, os.environ, Path.cwd())
     try:

@@ -25,6 +25,21 @@ EX_CONFIG = 78
 
 
 @dataclass(frozen=True, slots=True)
+class InstallArgs:
+    """What `install-service` is to install.
+
+    Attributes:
+        user: for the caller's own service manager.
+        folder: where to write; None: where systemd looks. Given one, nothing about this machine is checked.
+        force: replace unit files that differ.
+    """
+
+    user: bool = False
+    folder: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ServerArgs:
     """The command line of `openrouter-server`."""
 
@@ -33,6 +48,8 @@ class ServerArgs:
     """Print the settings and exit."""
     new_token: str | None = None
     """Print a token for a caller of this name and exit."""
+    install: InstallArgs | None = None
+    """Write the unit files for systemd and exit."""
 
 
 def program_version() -> str:
@@ -81,10 +98,35 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of serving")
     making = commands.add_parser("new-token", help="print a token for a caller, and what belongs into config.toml")
     making.add_argument("name", metavar="NAME", help="what the caller is called in logs and in what was spent")
+    _add_install_service(commands)
     parsed = parser.parse_args(argv)
     flags = Flags(config=parsed.config, host=parsed.host, port=parsed.port, sandbox=parsed.sandbox)
-    name = parsed.name if parsed.command == "new-token" else None
-    return ServerArgs(flags, parsed.check_config, new_token=name)
+    return ServerArgs(
+        flags,
+        parsed.check_config,
+        new_token=parsed.name if parsed.command == "new-token" else None,
+        install=_install_args(parsed) if parsed.command == "install-service" else None,
+    )
+
+
+def _install_args(parsed: argparse.Namespace) -> InstallArgs:
+    return InstallArgs(user=parsed.user, folder=parsed.dir, force=parsed.force)
+
+
+def _add_install_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "install-service",
+        help="write the unit files for systemd and say what to do next",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,  # flags before the command count too
+    )
+    parser.add_argument("--user", action="store_true", default=False, help="as a service of your own account")
+    parser.add_argument("--dir", type=Path, metavar="FOLDER", default=None, help="write the files there")
+    parser.add_argument("--force", action="store_true", default=False, help="replace unit files that differ")
+    parser.add_argument("--config", metavar="FILE", help="settings of the service")
+    parser.add_argument("--host", help="address to listen on")
+    parser.add_argument("--port", help="port to listen on")
+    parser.add_argument("--sandbox", action="store_true", help="serve from the stand-in OpenRouter")
 
 
 def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> int:

@@ -26,6 +26,7 @@ from mcp_app.print_config import CLIENTS, WHERE, NotPossible, http_config, stdio
 from server.commands import add_shared_arguments, print_problems, program_version, shared_flags
 from server.config import Config, ConfigError, ConfigProblem, Flags, load_config
 from server.logs import configure_logging
+from server.own_command import own_command
 
 if TYPE_CHECKING:
     from mcp_app.state import McpState, OpenState
@@ -138,7 +139,7 @@ def _print_config(parsed: argparse.Namespace) -> int:
 def _stdio_text(parsed: argparse.Namespace) -> str:
     arguments = ["--config", str(Path(parsed.config).absolute())] if parsed.config else []
     arguments += ["--sandbox"] if parsed.sandbox else []
-    (command, *leading), environment = _own_command()
+    (command, *leading), environment = own_command("openrouter-mcp", "server.mcp_command")
     return stdio_config(
         parsed.client, command, [*leading, *arguments], environment=environment, needs_key=not parsed.sandbox
     )
@@ -150,21 +151,6 @@ def _http_text(parsed: argparse.Namespace) -> str:
         raise NotPossible("--http must be the URL of a running server, such as http://127.0.0.1:8000/mcp")
     needs_token = parsed.with_token or url.hostname not in ("127.0.0.1", "localhost", "::1")
     return http_config(parsed.client, parsed.http, needs_token=needs_token)
-
-
-def _own_command() -> tuple[list[str], dict[str, str]]:
-    """How this program is started without any PATH, and what the environment must hold for it.
-
-    The installed script, or else the interpreter and the module; where nothing was installed, with the way to it.
-    """
-    name = "openrouter-mcp.exe" if os.name == "nt" else "openrouter-mcp"
-    for script in (Path(sys.argv[0]), Path(sys.executable).with_name(name)):
-        if script.name == name and script.exists():
-            return [str(script.absolute())], {}
-    root = Path(__file__).absolute().parent.parent
-    is_installed = program_version() != "unknown"
-    environment = {} if is_installed else {"PYTHONPATH": str(root)}
-    return [str(Path(sys.executable).absolute()), "-m", "server.mcp_command"], environment
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ is left to the next process.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -41,6 +42,7 @@ _SPARE_S = 30.0
 
 def run_server(config: Config) -> int:
     """Serves until a signal; returns the exit code."""
+    faulthandler.enable()  # the watchdog's SIGABRT leaves a trace of where the loop hung
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config))
 

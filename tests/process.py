@@ -109,13 +109,20 @@ async def start_server(
     uvloop: bool = True,
     passed: Sequence[int] = (),
     stderr: int = asyncio.subprocess.PIPE,
+    launcher: Sequence[str] = (),
 ) -> asyncio.subprocess.Process:
-    """The bare process; `passed` are open files that it is given as systemd gives sockets."""
+    """The bare process.
+
+    Args:
+        passed: open files that it is given as systemd gives sockets.
+        launcher: a command that becomes the one given to it, such as `unshare`.
+    """
     clean = {name: value for name, value in os.environ.items() if not _PRIVATE.match(name)}
     command = [sys.executable, *(["-m", "server"] if uvloop else ["-c", _HIDE_UVLOOP]), *flags]
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in passed]  # out of the way of 3, 4, …
     try:
         return await asyncio.create_subprocess_exec(
+            *launcher,
             *_passing(copies, command),
             cwd=cwd,
             env={**clean, "PYTHONPATH": str(ROOT), **(env or {})},
