@@ -107,6 +107,11 @@ class Pump:
         """Whether upstream was silent for longer than the settings allow."""
         return self._expired is not None and self._expired is not INTERRUPTED
 
+    def release(self) -> None:
+        """Gives back what only a running answer needs: finished ones are kept, and requests can be large."""
+        self._body = {}
+        self.translator.release()
+
     def _new_translator(self) -> ChatTranslator:
         return ChatTranslator(self._loop.time, max_event_bytes=self._config.max_event_bytes)
 

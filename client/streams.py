@@ -177,8 +177,7 @@ class Stream:
         if self._readers:
             return
         if not self.is_running:
-            if self._is_dropped:
-                self._streams.total_bytes -= self.log.expire()
+            self._streams.release(self.log.expire() if self._is_dropped else 0)
             return
         if self.grace_s <= 0:
             self.stop("abandoned")
@@ -197,7 +196,7 @@ class Stream:
         """Nobody can come back to it: forgets the log, once its last reader has gone."""
         self._is_dropped = True
         if not self._readers:
-            self._streams.total_bytes -= self.log.expire()
+            self._streams.release(self.log.expire())
 
     # -- the pump's sink ----------------------------------------------------------------------------------------
 
@@ -245,14 +244,15 @@ class Stream:
         while self.is_full:
             self._room = asyncio.Event()
             try:
-                await self._room.wait()
+                await self._streams.wait(self._room)
             finally:
                 self._room = None
+            self._make_room()
 
     def _make_room(self) -> None:
         """Drops what every reader has; without a reader nothing, since one may come back."""
         if self._readers and self.is_full:
-            self._streams.total_bytes -= self.log.drop_through(min(reader.position for reader in self._readers))
+            self._streams.release(self.log.drop_through(min(reader.position for reader in self._readers)))
 
     # -- its end ------------------------------------------------------------------------------------------------
 
@@ -284,6 +284,7 @@ class Stream:
             if failure is not None:
                 self.refused(failure)
             await self.append(self.pump.translator.close(failure, reason))
+        self.pump.release()
 
     def _finish(self) -> None:
         self.is_running = False
@@ -338,6 +339,7 @@ class Streams:
         self._finished: dict[str, asyncio.TimerHandle] = {}  # oldest first
         self._idle = asyncio.Event()
         self._idle.set()
+        self._waiting: set[asyncio.Event] = set()
         self._settler = Settler(openrouter, figures=self.figures)
 
     @property
@@ -433,12 +435,29 @@ class Streams:
         if not self._running:
             self._idle.set()
         self._settler.settle(stream)
+        self.release(0)
         self.figures.note_end(stream)
         if stream.span is not None:
             stream.span.end(stream)
         if stream.lease is not None:
             stream.lease.end(stream)
         self._on_end(stream)
+
+    def release(self, freed_bytes: int) -> None:
+        """A log has shrunk, or may be dropped from now on: those that wait for room look again."""
+        was_over = self.total_bytes >= self.config.max_total_bytes
+        self.total_bytes -= freed_bytes
+        if was_over:
+            for room in self._waiting:
+                room.set()
+
+    async def wait(self, room: asyncio.Event) -> None:
+        """Returns when that event is set, or the logs together may have room again."""
+        self._waiting.add(room)
+        try:
+            await room.wait()
+        finally:
+            self._waiting.discard(room)
 
     def settle(self, answer: Settled) -> None:
         """Looks up the cost of an answer that an earlier process began."""
@@ -464,8 +483,12 @@ class Streams:
         await self._settler.aclose()
 
     def _evict(self) -> None:
-        while self._finished and self.total_bytes >= self.config.max_total_bytes:
-            self._drop(next(iter(self._finished)))
+        """Drops the oldest finished logs; one that is being read would free nothing yet."""
+        for stream_id in tuple(self._finished):
+            if self.total_bytes < self.config.max_total_bytes:
+                return
+            if not self._streams[stream_id].readers:
+                self._drop(stream_id)
 
     def _drop(self, stream_id: str) -> None:
         timer = self._finished.pop(stream_id, None)

@@ -219,6 +219,11 @@ class ChatTranslator:
         self._end(events, stopped=stopped)
         return events
 
+    def release(self) -> None:
+        """Gives back what is kept of a stream that has ended; its facts remain."""
+        self._decoder = SSEDecoder(0)
+        self._calls = ToolCallAssembler()
+
     # -- one event's data ---------------------------------------------------------------------------------------
 
     def _take(self, payload: bytes, events: list[ChatEvent]) -> None:

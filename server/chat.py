@@ -29,9 +29,11 @@ from server.replies import StreamSummary
 routes = web.RouteTableDef()
 
 _encode = msgspec.json.Encoder().encode
-_EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64}):(\d{1,18})")
+_EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})")
 _RETRY_AFTER_S = 5.0
 _REFUSED_BYTES = 1_048_576
+_RESULT_PIECE_BYTES = 65_536
+"""How much of a log is made a result of in one turn of the loop: a large one would hold up all streams."""
 
 
 @routes.post("/chat")
@@ -266,8 +268,9 @@ async def _answer_of_log(stream: Stream) -> Answer:
     answer, number = Answer(), 0
     try:
         while number < stream.log.last:
-            events, number = await stream.log.read_after(number, _REFUSED_BYTES)
+            events, number = await stream.log.read_after(number, _RESULT_PIECE_BYTES)
             answer.feed(events)
+            await asyncio.sleep(0)
     except EventsGone:
         raise _gone(stream) from None
     return answer

@@ -71,7 +71,7 @@ async def _serve(config: Config) -> int:
             app,
             access_log=None,
             handler_cancellation=True,  # or an answer nobody reads would go on
-            shutdown_timeout=_FLUSH_S,
+            shutdown_timeout=_FLUSH_S / 2,  # aiohttp waits so long twice
         )
         await runner.setup()
         try:

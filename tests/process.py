@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
+
 ROOT = Path(__file__).parent.parent
 _PRIVATE = re.compile(
     r"OPENROUTER_|SERVER_TOKENS|HOST$|PORT$|HTTP_REFERER|X_TITLE|MODEL_NAME|STREAM_|MAX_|NOTIFY_|LISTEN_|WATCHDOG_"
@@ -38,6 +40,7 @@ class ServerProcess:
         self.url = ""
         self.output = bytearray()
         self._reading: asyncio.Task[None] | None = None
+        self._said = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -59,6 +62,14 @@ class ServerProcess:
         assert self.process.stderr is not None
         while piece := await self.process.stderr.read(65536):
             self.output += piece
+            self._said.set()
+
+    async def wait_said(self, words: bytes) -> None:
+        """Returns when it has printed these words."""
+        async with asyncio.timeout(20):
+            while words not in self.output:
+                self._said.clear()
+                await self._said.wait()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal; returns the exit code."""
@@ -72,6 +83,26 @@ class ServerProcess:
             if self._reading is not None:
                 await self._reading
         return code
+
+    async def counts(self, http: aiohttp.ClientSession) -> dict[str, int]:
+        """What `/health` says of streams."""
+        async with http.get(f"{self.url}/health") as response:
+            found: dict[str, int] = (await response.json())["streams"]
+        return found
+
+    async def wait_at_rest(self) -> None:
+        """Returns when no answer runs and nobody reads one, or fails: nothing outlives its stream."""
+        counts: dict[str, int] = {}
+        try:
+            async with aiohttp.ClientSession() as http, asyncio.timeout(10):
+                while (counts := await self.counts(http))["active"] or counts["readers"]:
+                    pass
+        except TimeoutError:
+            raise AssertionError(f"left over: {counts}") from None
+
+    def open_files(self) -> int:
+        """How many files and sockets it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def rss_bytes(self) -> int:
         """Resident memory."""
