@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from client.chunks import decode_json
@@ -89,6 +90,7 @@ class OpenRouterClient:
         self.config = config
         self._session = session
         self._headers = _headers_of(config)
+        self._chat_url = self._url("/chat/completions")
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s)
         self._chat_headers = {
             **self._headers,
@@ -120,10 +122,10 @@ class OpenRouterClient:
             UpstreamStatusError: a status of 400 and more.
             UpstreamProtocolError: a redirect.
         """
-        data = json.dumps(body, separators=(",", ":")).encode()
+        data = _encode_body(body)
         with _mapped_errors():
             response = await self._session.post(
-                self._url("/chat/completions"),
+                self._chat_url,
                 data=data,
                 headers={**self._chat_headers, **headers} if headers else self._chat_headers,
                 allow_redirects=False,
@@ -172,6 +174,13 @@ class OpenRouterClient:
         if found is None:
             raise _protocol_error(f"{self.host} answered {path} with something that is not JSON{_peek(body)}")
         return found
+
+
+def _encode_body(body: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _headers_of(config: UpstreamConfig) -> dict[str, str]:

@@ -12,9 +12,10 @@ def total_cost_of(usage: dict[str, Any]) -> float | None:
     With an own provider key (`is_byok`) the provider's charge comes on top of `cost`; without one,
     `upstream_inference_cost` describes the same money again and is not added.
     """
-    cost = _decimal(usage.get("cost"))
+    stated = usage.get("cost")
     if usage.get("is_byok") is not True:
-        return None if cost is None else float(cost)
+        return float(stated) if isinstance(stated, (int, float)) and not isinstance(stated, bool) else None
+    cost = _decimal(stated)
     details = usage.get("cost_details")
     charged = _decimal(details.get("upstream_inference_cost")) if isinstance(details, dict) else None
     if cost is None and charged is None:

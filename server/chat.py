@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -132,10 +131,8 @@ def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: f
 
 async def _wait_verdict(stream: Stream, at_most_s: float) -> Failure | None:
     """Upstream's refusal; None when it accepted, or has said nothing for `at_most_s`."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(at_most_s):
-            return await asyncio.shield(stream.verdict)
-    return None
+    done, _ = await asyncio.wait({stream.verdict}, timeout=at_most_s)
+    return stream.verdict.result() if done else None
 
 
 async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:

@@ -99,6 +99,7 @@ def _parse_hop(hop: str) -> Address | None:
     return _parse(hop.partition(":")[0] if hop.count(":") == 1 else hop)
 
 
+@lru_cache(maxsize=1024)
 def _parse(host: str) -> Address | None:
     try:
         address = ip_address(host.partition("%")[0])

@@ -8,6 +8,10 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+import msgspec
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
 
 class TextFormatter(logging.Formatter):
     """For people."""
@@ -35,7 +39,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        try:
+            return _encode(line).decode()
+        except UnicodeEncodeError:  # half of a surrogate pair
+            return json.dumps(line, default=str)
 
 
 def _hide_bad_request(record: logging.LogRecord) -> bool:
@@ -55,6 +62,8 @@ def configure_logging(stream: TextIO = sys.stderr, level: int = logging.INFO) ->
     """Sends every log line of the process to `stream`."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if stream.isatty() else JsonFormatter())
+    # found out for every line otherwise, and shown by none
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

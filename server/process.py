@@ -34,6 +34,8 @@ EX_UNAVAILABLE = 69
 """Exit code when the port cannot be listened on (sysexits.h)."""
 
 _BACKLOG = 4096
+_GC_THRESHOLDS = (20_000, 20, 20)
+"""A request makes some hundred objects that the collector tracks and hardly a cycle: it need not look so often."""
 _FLUSH_S = 2.0
 """How long readers may take for the last events once everything has ended."""
 _SPARE_S = 30.0
@@ -80,6 +82,7 @@ async def _serve(config: Config) -> int:
             _say(_start_line(effective, runner, is_passed=bool(passed)))
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process
+            gc.set_threshold(*_GC_THRESHOLDS)
             async with reporting(app, notifier):
                 await signals.first.wait()
                 if passed:
