@@ -1,0 +1,90 @@
+"""What the README promises browsers, in a real one: EventSource reads on though the proxy dies, and then stops."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from client.sandbox import Pause, Reply, Sandbox
+from client.sandbox.script import Step
+from tests.chunks import END, STOP, text
+from tests.mortal_proxy import mortal_proxy
+from tests.process import running_server
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<p id="answer"></p><p id="plain"></p><p id="errors"></p>
+<script type="module">
+const element = (id) => document.getElementById(id);
+const show = (text) => { element("answer").textContent += text; };
+const report = (failure) => { element("errors").textContent += failure.type; };
+%s
+window.source = source;
+window.plain = new EventSource(started.headers.get("Location"));  // one that nobody closes
+plain.addEventListener("content", (event) => { element("plain").textContent += JSON.parse(event.data).text; });
+window.location_of_stream = started.headers.get("Location");
+</script>"""
+
+
+@asynccontextmanager
+async def browser_page() -> AsyncIterator[Page]:
+    """A page in a headless Chromium that talks to this machine only."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is missing: install the Debian package chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        try:
+            yield await browser.new_page()
+        finally:
+            await browser.close()
+
+
+def readme_example() -> str:
+    """The README's example for browsers, as it stands there."""
+    found = re.search(r"```js\n(const started = .*?)```", README, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+async def test_a_page_reads_the_whole_answer_though_the_proxy_dies_three_times(upstream: Sandbox) -> None:
+    words: list[Step] = [step for number in range(200) for step in (text(f"Wört {number} "), Pause(0.03))]
+    upstream.script(Reply.stream(*words, STOP, END))
+    env = {"OPENROUTER_BASE_URL": upstream.base_url}
+    async with (
+        running_server(env=env) as server,
+        mortal_proxy(server.port, PAGE % readme_example(), [3003, 5005, 7007]) as proxy,
+        browser_page() as page,
+        asyncio.timeout(60),
+    ):
+        statuses: list[int] = []
+        page.on("response", lambda response: statuses.append(response.status))
+        await page.goto(f"http://127.0.0.1:{proxy.port}/page.html")
+        await page.wait_for_function("window.source?.readyState === 2 && window.plain?.readyState === 2")
+        location = await page.evaluate("location_of_stream")
+        async with aiohttp.ClientSession() as http, http.get(f"{server.url}{location}/result") as result:
+            found = await result.json()
+        assert (await page.text_content("#answer")) == found["content"]
+        assert (await page.text_content("#plain")) == found["content"]
+        assert (await page.text_content("#errors")) == ""
+        assert found["content"] == "".join(f"Wört {number} " for number in range(200))
+        assert proxy.deaths == 3
+        assert statuses[-1] == 204
+        assert len(upstream.calls) == 1
+        await server.wait_at_rest()
