@@ -32,18 +32,26 @@ class ApiDocument:
         return {(method, path) for path, methods in self.document["paths"].items() for method in methods}
 
     def operation(self, method: str, url_path: str) -> dict[str, Any]:
-        """The operation that a request is for; a path without parameters goes first."""
+        """The operation that a request is for."""
+        found: dict[str, Any] = self.document["paths"][self.template_of(method, url_path)][method.lower()]
+        return found
+
+    def template_of(self, method: str, url_path: str) -> str:
+        """The path as the document spells it; one without parameters goes first."""
         templates = [path for path, methods in self.document["paths"].items() if method.lower() in methods]
         for template in sorted(templates, key=lambda path: path.count("{")):
             if re.fullmatch(_pattern_of(template), url_path):
-                found: dict[str, Any] = self.document["paths"][template][method.lower()]
-                return found
+                return str(template)
         raise AssertionError(f"{method} {url_path} is not described")
 
     def check(self, method: str, url_path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Fails unless the document says that this request may be answered so."""
-        what = f"{method} {url_path} {status}"
-        responses = self.operation(method, url_path)["responses"]
+        self.check_answer(method, self.template_of(method, url_path), status, headers, body)
+
+    def check_answer(self, method: str, template: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """The same, for a path as the document spells it."""
+        what = f"{method} {template} {status}"
+        responses = self.document["paths"][template][method.lower()]["responses"]
         key = str(status) if str(status) in responses else f"{status // 100}XX"
         assert key in responses, f"{what} is not described; known are {', '.join(responses)}"
         response = responses[key]

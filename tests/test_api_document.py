@@ -119,6 +119,13 @@ async def test_every_example_of_a_request_is_answered_with_200(sandboxed: Api) -
         await ask(sandboxed, document, 200, "POST", "/chat", json=quick)
 
 
+async def test_a_message_in_the_query_is_as_good_as_one_in_the_body(sandboxed: Api) -> None:
+    document = await document_of(sandboxed)
+    quick = {"sandbox": {"tokens_per_s": 0}}
+    document.check_value({"$ref": "#/components/schemas/ChatRequest"}, quick)
+    await ask(sandboxed, document, 200, "POST", "/chat?message=Hello&model=sandbox/echo", json=quick)
+
+
 async def test_the_example_of_an_answer_is_what_the_sandbox_answers(sandboxed: Api) -> None:
     asked = {**examples.CHAT_REQUESTS["question"]["value"], "sandbox": {"tokens_per_s": 0}}
     async with sandboxed.http.post(f"{sandboxed.url}/chat?stream=false", json=asked) as response:
@@ -264,6 +271,8 @@ async def test_the_catalogue_is_answered_as_described(api: Api, document: ApiDoc
 async def test_probes_and_documents_are_answered_as_described(api: Api, document: ApiDocument) -> None:
     await ask(api, document, 200, "GET", "/health")
     await ask(api, document, 200, "GET", "/ready")
+    await ask(api, document, 200, "GET", "/metrics")
+    await ask(api, document, 200, "GET", "/metrics", headers={"Accept": "application/openmetrics-text"})
     for path in ("/openapi.json", "/docs", "/schemas/events/error"):
         response = await ask(api, document, 200, "GET", path)
         tag = response.headers["ETag"]

@@ -119,7 +119,8 @@ OPERATIONS = (
             "Streams the answer as typed events; with `stream` false, gives it as one JSON object. The status is "
             "OpenRouter's verdict: a refusal keeps its status, with the `error` and `done` events as body where "
             "events were asked for. Any other field of OpenRouter's chat completions may stand in the body and is "
-            "passed on untouched. A shorthand may come in the body or in the query, not in both.\n\n"
+            "passed on untouched. `message` or `messages` is needed. A shorthand may come in the body or in the "
+            "query, not in both.\n\n"
             "With `Last-Event-ID` nothing is started: the stream it names goes on after that event, and the body is "
             "not read."
         ),

@@ -18,7 +18,7 @@ reads.
 
 **Errors** have one shape everywhere, as JSON bodies and as the `error` event: `Failure`. `type` is a stable word to \
 branch on; `error` says what happened and what to do. A path that does not exist is a 404, a method that a path does \
-not have a 405 with `Allow`, both in that shape.
+not have a 405 with `Allow`, both in that shape. Only what is no proper HTTP is refused in plain text.
 
 **Streams** outlive connections: every event has an `id`, and `GET /chat/{stream_id}` goes on after any of them.
 

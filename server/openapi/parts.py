@@ -120,7 +120,7 @@ HEADERS: dict[str, Any] = {
     "X-Generation-Id": _header("OpenRouter's generation id, once known.", "gen-1795539172-UYyGPIR8yRPOEKybg7iD"),
     "Retry-After": _header("Seconds to wait before the next try.", 5, minimum=1),
     "WWW-Authenticate": _header("The way to say who calls.", "Bearer"),
-    "Cache-Control": _header("`no-cache`: keep it, but ask each time whether it has changed.", "no-cache"),
+    "Cache-Control": _header("`no-cache`: may be kept, with the `ETag` to ask anew; `no-store`: not.", "no-cache"),
     "ETag": _header("Changes with the content; send it back as `If-None-Match`.", _ETAG),
 }
 

@@ -68,13 +68,12 @@ def reply_schemas() -> dict[str, Schema]:
 
 
 def request_schemas() -> dict[str, Schema]:
-    """Components for the body of `POST /chat`: the model that validates it, and that one of two fields is needed."""
+    """Components for the body of `POST /chat`, of the model that validates it.
+
+    That one of `message` and `messages` is needed is not said: `message` may come in the query.
+    """
     schema = pydantic_schema(ChatRequest)
     found: dict[str, Schema] = schema.pop("$defs", {})
-    schema["anyOf"] = [
-        {"required": ["message"], "properties": {"message": {"type": "string"}}},
-        {"required": ["messages"], "properties": {"messages": {"type": "array", "minItems": 1}}},
-    ]
     return {"ChatRequest": schema, **found}
 
 
