@@ -72,7 +72,7 @@ def _is_own_origin(request: web.Request, origin: str, trusted_proxies: tuple[str
 def _preflight(request: web.Request) -> web.Response:
     headers = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE",
-        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "authorization, content-type, last-event-id",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "authorization, content-type, last-event-id, traceparent, tracestate",
         hdrs.ACCESS_CONTROL_MAX_AGE: _PREFLIGHT_MAX_AGE_S,
     }
     return web.Response(status=204, headers=headers)

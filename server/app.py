@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator
 
@@ -31,6 +32,7 @@ from server.keys import (
 from server.mcp import add_mcp, mcp_refusals_middleware
 from server.metrics import add_metrics
 from server.readiness import Readiness
+from server.traces import open_traces
 
 
 def create_app(settings: Config | LiveConfig) -> web.Application:
@@ -61,7 +63,10 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
     """One session for everything that asks upstream."""
     config = app[SETTINGS].current
     app[STARTED_S] = time.monotonic()
-    async with create_session(config.upstream) as session:
+    async with (
+        create_session(config.upstream) as session,
+        open_traces(os.environ, config.upstream) as start_span,
+    ):
         openrouter = OpenRouterClient(session, config.upstream)
         app[OPENROUTER] = openrouter
         app[CATALOGUE] = catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
@@ -71,7 +76,7 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
             log_stream(stream)
             spending.note_end(stream)
 
-        app[STREAMS] = streams = Streams(openrouter, config.streams, note_end)
+        app[STREAMS] = streams = Streams(openrouter, config.streams, note_end, start_span=start_span)
         app[READINESS].reason = None
         yield
         await streams.aclose()

@@ -16,6 +16,7 @@ from client.errors import Failure
 from client.request import ChatCall, InvalidRequest, build_chat_call
 from client.stream_log import EventsGone
 from client.streams import Stream, Streams, StreamsFull
+from client.tracing import TraceContext, read_trace_context
 from client.wire import PING
 from server.access_log import note_stream
 from server.config import Config
@@ -121,12 +122,17 @@ def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: f
             "upstream_auth", 502, "This server has no OpenRouter API key; set OPENROUTER_API_KEY or use --sandbox."
         )
     try:
-        stream = streams.start(call.body, owner=request[CALLER].name, grace_s=grace_s)
+        stream = streams.start(call.body, owner=request[CALLER].name, grace_s=grace_s, trace=_trace_of(request))
     except StreamsFull as exc:
         error = f"The server is at its limit: {exc}. Try again later."
         raise refuse("overloaded", 503, error, retry_after_s=_RETRY_AFTER_S) from exc
     note_stream(request, stream)
     return stream
+
+
+def _trace_of(request: web.Request) -> TraceContext | None:
+    traceparents = request.headers.getall("traceparent", ())
+    return read_trace_context(traceparents, request.headers.getall("tracestate", ())) if traceparents else None
 
 
 async def _wait_verdict(stream: Stream, at_most_s: float) -> Failure | None:

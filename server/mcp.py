@@ -32,7 +32,8 @@ CreateManager = Callable[[], "StreamableHTTPSessionManager"]
 _FLUSH_S = 0.5
 """How long calls that have just been stopped may take to say so to their clients."""
 _REQUEST_HEADERS = (
-    "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id"
+    "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id, "
+    "traceparent, tracestate"
 )
 _EXPOSED = "Mcp-Session-Id, WWW-Authenticate"
 _REFUSED = -32000
