@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+import msgspec
 from aiohttp import web
 
 from server.errors import refuse
@@ -35,6 +36,14 @@ async def read_json_object(request: web.Request) -> dict[str, Any]:
 
 
 def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_carefully(body)
+
+
+def _decode_carefully(body: bytes) -> Any:
+    """Takes what is unusual (a byte order mark, half of a surrogate pair), and says what is wrong with the rest."""
     try:
         return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as exc:
