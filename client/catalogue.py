@@ -136,6 +136,17 @@ class Catalogue:
         self._orders: dict[tuple[str, bool], SingleFlight[list[str]]] = {}
 
     @property
+    def ttl_s(self) -> float:
+        """Age at which a list is fetched again; can be set, and holds for what is kept already."""
+        return self._ttl_s
+
+    @ttl_s.setter
+    def ttl_s(self, ttl_s: float) -> None:
+        self._ttl_s = self._chat.ttl_s = self._everything.ttl_s = ttl_s
+        for order in self._orders.values():
+            order.ttl_s = ttl_s
+
+    @property
     def size(self) -> int:
         """How many models were listed last; 0 before the first time. Asks nobody."""
         return 0 if self._chat.held is None else len(self._chat.held.value.index.entries)

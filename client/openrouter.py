@@ -87,8 +87,12 @@ class OpenRouterClient:
     """OpenRouter, or anything that speaks like it."""
 
     def __init__(self, session: aiohttp.ClientSession, config: UpstreamConfig) -> None:
-        self.config = config
         self._session = session
+        self.configure(config)
+
+    def configure(self, config: UpstreamConfig) -> None:
+        """Asks with other settings from the next request on; answers under way keep theirs."""
+        self.config = config
         self._headers = _headers_of(config)
         self._chat_url = self._url("/chat/completions")
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s)

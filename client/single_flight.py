@@ -46,7 +46,7 @@ class SingleFlight(Generic[T]):
         self, fetch: Callable[[], Awaitable[T]], *, ttl_s: float, patience_s: float, clock: Callable[[], float]
     ) -> None:
         self._fetch = fetch
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._patience_s = patience_s
         self._clock = clock
         self._held: Held[T] | None = None
@@ -70,7 +70,7 @@ class SingleFlight(Generic[T]):
             OpenRouterError: nothing was ever fetched, and it failed this time.
         """
         old = self._held
-        if old is not None and self._clock() - old.at_s < self._ttl_s:
+        if old is not None and self._clock() - old.at_s < self.ttl_s:
             return old.value, False
         if old is not None and self._clock() < self._not_before_s:
             return old.value, True
@@ -79,7 +79,7 @@ class SingleFlight(Generic[T]):
     def refresh(self) -> None:
         """Begins to renew what is too old, for those who cannot wait and read `held`."""
         now_s = self._clock()
-        if now_s >= self._not_before_s and (self._held is None or now_s - self._held.at_s >= self._ttl_s):
+        if now_s >= self._not_before_s and (self._held is None or now_s - self._held.at_s >= self.ttl_s):
             self._running()
 
     async def _renewed(self, old: Held[T] | None) -> tuple[T, bool]:

@@ -129,6 +129,7 @@ class Stream:
         self.lease = lease
         self.span = span
         self._streams = streams
+        self._max_log_bytes = streams.config.max_log_bytes  # new settings leave a running answer alone
         self._encoder = EventEncoder(self.id)
         self.appended_s = 0.0
         self._readers: tuple[Reader, ...] = ()  # replaced, never changed: it may be while events are passed on
@@ -234,7 +235,7 @@ class Stream:
     def is_full(self) -> bool:
         """True when no more may be kept now."""
         streams = self._streams
-        if self.log.size_bytes >= streams.config.max_log_bytes:
+        if self.log.size_bytes >= self._max_log_bytes:
             return True
         return streams.total_bytes >= streams.config.max_total_bytes and streams.is_over
 

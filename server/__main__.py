@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from server.commands import (
-    EX_CONFIG,
-    check_config,
-    missing_key_message,
-    parse_server_args,
-    print_new_token,
-    print_problems,
-)
-from server.config import ConfigError, load_config
+from server.hangup import Hangup
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
+    hangup = Hangup()  # before the imports, which take a while
+    from server.commands import (
+        EX_CONFIG,
+        check_config,
+        missing_key_message,
+        parse_server_args,
+        print_new_token,
+        print_problems,
+    )
+    from server.config import ConfigError, load_config
+
     args = parse_server_args(sys.argv[1:] if argv is None else argv)
     if args.new_token is not None:
         return print_new_token(args.new_token)
@@ -29,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return install_service(args.install, args.flags, os.environ)
     if args.check_config:
         return check_config(args.flags, os.environ, Path.cwd())
+    load = partial(load_config, args.flags, dict(os.environ), Path.cwd())
     try:
-        config = load_config(args.flags, os.environ, Path.cwd())
+        config = load()
     except ConfigError as exc:
         print_problems(exc.problems)
         return EX_CONFIG
@@ -41,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from server.logs import configure_logging
     from server.process import run_server
 
-    configure_logging()
-    return run_server(config)
+    configure_logging(level=config.server.log_level.upper())
+    return run_server(config, load, hangup)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from server.errors import refuse
+from server.keys import SETTINGS
 
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:
@@ -23,6 +24,9 @@ async def read_json_object(request: web.Request) -> dict[str, Any]:
             415,
             f"The body must be sent as Content-Type: application/json, not {request.content_type or 'nothing'}.",
         )
+    limit_bytes = request.app[SETTINGS].current.server.max_body_bytes
+    if request.client_max_size != limit_bytes:  # it was changed since the start
+        request = request.clone(client_max_size=limit_bytes)
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge as exc:

@@ -58,7 +58,7 @@ def _hide_bad_request(record: logging.LogRecord) -> bool:
     return True
 
 
-def configure_logging(stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
+def configure_logging(stream: TextIO = sys.stderr, level: int | str = logging.INFO) -> None:
     """Sends every log line of the process to `stream`."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if stream.isatty() else JsonFormatter())

@@ -23,10 +23,12 @@ from aiohttp import web
 
 from server.app import create_app
 from server.commands import EX_CONFIG
-from server.config import Config
+from server.config import Config, LiveConfig
+from server.hangup import Hangup
 from server.keys import READINESS, SETTINGS, STREAMS
 from server.notify import Notifier
 from server.passed_sockets import UnusableSocket, take_passed_sockets
+from server.reload import reloading
 from server.reporting import reporting, status_line
 from server.sandboxed import sandboxed
 
@@ -42,11 +44,17 @@ _SPARE_S = 30.0
 """What closing takes at the very most, on top of `server.shutdown_timeout_s`."""
 
 
-def run_server(config: Config) -> int:
-    """Serves until a signal; returns the exit code."""
+def run_server(config: Config, load: Callable[[], Config], hangup: Hangup) -> int:
+    """Serves until a signal; returns the exit code.
+
+    Args:
+        config: the settings to begin with.
+        load: reads them again.
+        hangup: asks for that.
+    """
     faulthandler.enable()  # the watchdog's SIGABRT leaves a trace of where the loop hung
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(config))
+        return runner.run(_serve(config, load, hangup))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -59,7 +67,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> int:
     signals = _Signals()
     notifier = Notifier(os.environ)
     try:
@@ -68,7 +76,7 @@ async def _serve(config: Config) -> int:
         _say(str(exc))
         return EX_CONFIG
     async with sandboxed(config) as effective:
-        app = create_app(effective)
+        app = create_app(LiveConfig(effective, load))
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -83,7 +91,7 @@ async def _serve(config: Config) -> int:
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process
             gc.set_threshold(*_GC_THRESHOLDS)
-            async with reporting(app, notifier):
+            async with reporting(app, notifier), reloading(app, hangup, notifier, end=signals.take):
                 await signals.first.wait()
                 if passed:
                     await _stop_accepting(runner)
@@ -146,9 +154,10 @@ class _Signals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(number, self._take)
+                loop.add_signal_handler(number, self.take)
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Asks for the end, or for one at once."""
         (self.second if self.first.is_set() else self.first).set()
 
 
@@ -168,4 +177,5 @@ def _url(address: tuple[str, int] | str | bytes) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    with suppress(OSError):  # the terminal may have gone
+        print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -17,7 +17,12 @@ async def sandboxed(config: Config) -> AsyncIterator[Config]:
     from client.sandbox import open_sandbox
 
     async with open_sandbox(record=0) as sandbox:
-        changes: dict[str, object] = {"base_url": sandbox.base_url, "api_key": None}
-        if not config.upstream.model.startswith("sandbox/"):  # the sandbox knows no others
-            changes["model"] = "sandbox/reasoner"
-        yield config.model_copy(update={"upstream": config.upstream.model_copy(update=changes)})
+        yield as_sandboxed(config, sandbox.base_url)
+
+
+def as_sandboxed(config: Config, base_url: str) -> Config:
+    """The settings with a sandbox that runs already as upstream."""
+    changes: dict[str, object] = {"base_url": base_url, "api_key": None}
+    if not config.upstream.model.startswith("sandbox/"):  # the sandbox knows no others
+        changes["model"] = "sandbox/reasoner"
+    return config.model_copy(update={"upstream": config.upstream.model_copy(update=changes)})

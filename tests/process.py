@@ -64,10 +64,10 @@ class ServerProcess:
             self.output += piece
             self._said.set()
 
-    async def wait_said(self, words: bytes) -> None:
-        """Returns when it has printed these words."""
+    async def wait_said(self, words: bytes, count: int = 1) -> None:
+        """Returns when it has printed these words, so many times."""
         async with asyncio.timeout(20):
-            while words not in self.output:
+            while self.output.count(words) < count:
                 self._said.clear()
                 await self._said.wait()
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from client.streams import Streams
 from server.app import create_app
 from server.callers import Caller
-from server.config import Config
+from server.config import Config, LiveConfig
 from server.keys import STREAMS
 from server.tokens import hash_token
 from tests.sse_reader import Event, parse_events
@@ -83,7 +83,7 @@ def with_tokens(config: Config, *tokens: str) -> Config:
 
 
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[Api]:
+async def serving(config: Config | LiveConfig) -> AsyncIterator[Api]:
     """Serves while the context is open; afterwards no answer and no task may be left over."""
     before = asyncio.all_tasks()
     runner = web.AppRunner(create_app(config), access_log=None, handler_cancellation=True, shutdown_timeout=0.5)

@@ -1,0 +1,138 @@
+"""Reads the settings again while the server runs.
+
+What can take effect does so for the next request and the next answer; answers under way keep what they began with.
+Settings with a mistake change nothing: every problem is logged and the old ones stay. What needs a restart keeps its
+value, and the log names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from aiohttp import web
+
+from server.config import Config, ConfigError, setting_fields
+from server.hangup import Hangup
+from server.keys import CATALOGUE, OPENROUTER, SETTINGS, STREAMS
+from server.notify import Notifier
+from server.sandboxed import as_sandboxed
+
+logger = logging.getLogger(__name__)
+
+LIVE = frozenset(
+    {
+        "upstream.http_referer",
+        "upstream.x_title",
+        "upstream.model",
+        "upstream.timeout_s",
+        "upstream.connect_timeout_s",
+        "upstream.idle_timeout_s",
+        "upstream.max_retries",
+        "upstream.max_event_bytes",
+        "server.max_body_bytes",
+        "server.ping_interval_s",
+        "server.shutdown_timeout_s",
+        "server.cors_origins",
+        "server.trusted_proxies",
+        "server.log_level",
+        "models.ttl_s",
+        "streams.grace_s",
+        "streams.max_grace_s",
+        "streams.retain_s",
+        "streams.max_log_bytes",
+        "streams.max_total_bytes",
+        "streams.max_active",
+    }
+)
+"""Settings that a reload puts in force, beside the callers; all others need a restart."""
+
+
+@asynccontextmanager
+async def reloading(
+    app: web.Application, hangup: Hangup, notifier: Notifier, *, end: Callable[[], None]
+) -> AsyncIterator[None]:
+    """Reloads at every SIGHUP while the context is open; `end` is for one that means the end."""
+    wanted = asyncio.Event()
+    task = asyncio.create_task(_reload_when(wanted, app, notifier), name="reload")
+    hangup.listen(wanted.set, end)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _reload_when(wanted: asyncio.Event, app: web.Application, notifier: Notifier) -> None:
+    """One reload at a time; signals that come during one ask for one more."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        notifier.send_reloading()
+        try:
+            await reload(app)
+        except Exception:
+            logger.exception("the settings could not be read again; the old ones stay")
+        finally:
+            notifier.send(READY=1)
+
+
+async def reload(app: web.Application) -> bool:
+    """Reads the settings and puts them in force; False, with every problem in the log, when they cannot be used."""
+    settings = app[SETTINGS]
+    if settings.load is None:
+        return False
+    old = settings.current
+    try:
+        read = await asyncio.to_thread(settings.load)
+    except ConfigError as exc:
+        _refuse([str(problem) for problem in exc.problems])
+        return False
+    if old.file is not None and read.file != old.file and not old.file.exists():
+        _refuse([f"{old.file}: is gone, and it was in use; put it back, an empty one if it shall say nothing"])
+        return False
+    new, changed, waiting = merge(old, as_sandboxed(read, old.upstream.base_url) if old.sandbox else read)
+    apply(app, new)
+    logger.info("settings reloaded", extra={"fields": {"changed": changed, "callers": len(new.callers)}})
+    if waiting:
+        logger.warning("settings that take effect at the next restart: %s", ", ".join(waiting))
+    return True
+
+
+def merge(old: Config, new: Config) -> tuple[Config, list[str], list[str]]:
+    """The new settings, but with the old values of those that need a restart.
+
+    Returns:
+        The settings, the keys that take effect, and the keys that wait for a restart.
+    """
+    kept: dict[str, dict[str, object]] = {}
+    changed = [] if new.callers == old.callers else ["callers"]
+    waiting: list[str] = []
+    for section, key in setting_fields():
+        before = getattr(getattr(old, section), key)
+        if getattr(getattr(new, section), key) == before:
+            continue
+        if f"{section}.{key}" in LIVE:
+            changed.append(f"{section}.{key}")
+        else:
+            waiting.append(f"{section}.{key}")
+            kept.setdefault(section, {})[key] = before
+    sections = {name: getattr(new, name).model_copy(update=values) for name, values in kept.items()}
+    return new.model_copy(update=sections), changed, waiting
+
+
+def apply(app: web.Application, config: Config) -> None:
+    """Puts settings in force; those that need a restart must be the old ones."""
+    app[SETTINGS].current = config
+    app[OPENROUTER].configure(config.upstream)
+    app[CATALOGUE].ttl_s = config.models.ttl_s
+    app[STREAMS].config = config.streams
+    logging.getLogger().setLevel(config.server.log_level.upper())
+
+
+def _refuse(problems: list[str]) -> None:
+    for problem in problems:
+        logger.error("settings not reloaded, the old ones stay: %s", problem)

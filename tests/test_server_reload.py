@@ -1,0 +1,285 @@
+"""New settings in a server that runs: what takes effect, what waits, and that mistakes change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pty
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from client.sandbox import Hold, Reply, Sandbox
+from server.config import Config, Flags, LiveConfig, load_config, setting_fields
+from server.keys import SETTINGS
+from server.reload import LIVE, merge, reload
+from server.tokens import hash_token
+from tests.chunks import END, STOP, text
+from tests.process import ROOT, ServerProcess, running_server, start_server
+from tests.serving import KEY, Api, question, serving
+from tests.sse_reader import Event, parse_events
+
+Rewrite = Callable[[str], Awaitable[bool]]
+PAGE = "https://app.example"
+README = (ROOT / "README.md").read_text()
+
+
+def caller(name: str, token: str, more: str = "") -> str:
+    return f'[[callers]]\nname = "{name}"\ntoken_sha256 = "{hash_token(token)}"\n{more}\n'
+
+
+@asynccontextmanager
+async def reloadable(folder: Path, upstream: Sandbox, toml: str = "") -> AsyncIterator[tuple[Api, Rewrite]]:
+    """A server whose settings are a file, and what writes that file and has it read again."""
+    file = folder / "config.toml"
+
+    def load() -> Config:
+        return load_config(Flags(), {"OPENROUTER_API_KEY": KEY, "OPENROUTER_BASE_URL": upstream.base_url}, folder)
+
+    file.write_text(toml)
+    async with serving(LiveConfig(load(), load)) as api:
+
+        async def rewrite(text_: str) -> bool:
+            file.write_text(text_)
+            return await reload(api.app)
+
+        yield api, rewrite
+
+
+async def status(api: Api, token: str = "", path: str = "/chat", **headers: str) -> int:
+    given = {"Authorization": f"Bearer {token}"} if token else {}
+    return (await api.request("GET", path, **given, **headers))[0].status
+
+
+async def test_callers_come_and_go(tmp_path: Path, upstream: Sandbox) -> None:
+    async with reloadable(tmp_path, upstream) as (api, rewrite):
+        assert await status(api) == 200
+        assert await rewrite(caller("ann", "a") + caller("bob", "b"))
+        assert [await status(api), await status(api, "a"), await status(api, "b")] == [401, 200, 200]
+        assert await rewrite(caller("bob", "b"))
+        assert [await status(api, "a"), await status(api, "b")] == [401, 200]
+        assert await rewrite("")
+        assert await status(api) == 200
+
+
+async def test_limits_origins_model_and_log_level_take_effect(tmp_path: Path, upstream: Sandbox) -> None:
+    level = logging.getLogger().level
+    toml = f"""
+        [server]
+        max_body_bytes = 100
+        cors_origins = ["{PAGE}"]
+        trusted_proxies = ["127.0.0.1"]
+        log_level = "error"
+        [upstream]
+        model = "acme/other"
+        x_title = "Other"
+        [models]
+        ttl_s = 7.0
+        [streams]
+        max_active = 1
+    """
+    try:
+        async with reloadable(tmp_path, upstream) as (api, rewrite):
+            assert await status(api, Origin=PAGE) == 403
+            assert await rewrite(toml)
+            assert await status(api, Origin=PAGE, X_Forwarded_For="127.0.0.1") == 200
+            assert await status(api, X_Forwarded_For="203.0.113.9") == 401
+            json = {"Content_Type": "application/json", "X_Forwarded_For": "127.0.0.1"}
+            response, _ = await api.request("POST", "/chat", b'{"message": "' + b"x" * 100 + b'"}', **json)
+            assert response.status == 413
+            upstream.script(Reply.stream(text("x"), STOP, END))
+            response, _ = await api.request("POST", "/chat", b'{"message": "x"}', **json)
+            assert response.status == 200
+            assert upstream.requests[-1].json["model"] == "acme/other"
+            assert upstream.requests[-1].headers["X-Title"] == "Other"
+            assert logging.getLogger().level == logging.ERROR
+            assert api.streams.config.max_active == 1
+            assert await rewrite("[server]\nmax_body_bytes = 300")
+            response, _ = await api.request(
+                "POST", "/chat", b'{"message": "' + b"x" * 200 + b'"', Content_Type="application/json"
+            )
+            assert response.status == 400
+    finally:
+        logging.getLogger().setLevel(level)
+
+
+async def test_a_running_answer_is_not_touched(tmp_path: Path, upstream: Sandbox) -> None:
+    hold = Hold()
+    upstream.script(Reply.stream(text("one"), hold, text("two"), STOP, END))
+    async with reloadable(tmp_path, upstream) as (api, rewrite):
+        async with api.http.post(f"{api.url}/chat", json=question()) as response:
+            await response.content.readuntil(b'{"text":"one"}\n\n')
+            assert await rewrite("[streams]\nmax_log_bytes = 65536\nmax_active = 1\n[upstream]\ntimeout_s = 0.001\n")
+            hold.until.set()
+            rest = await response.read()
+        assert b'{"text":"two"}' in rest
+        assert b'"completed":true' in rest
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ("[server\n", "not valid TOML"),
+        ("[server]\nport = -1\nping_interval_s = 0\n", "server.ping_interval_s = 0: must be"),
+        (caller("ann", "a") + caller("ann", "b"), "callers[1].name"),
+        ('[[callers]]\nname = "x"\ntoken_sha256 = "abc"\n', "must have 64 hexadecimal digits, and has 3"),
+    ],
+)
+async def test_settings_with_a_mistake_change_nothing_and_every_problem_is_logged(
+    tmp_path: Path, upstream: Sandbox, caplog: pytest.LogCaptureFixture, toml: str, told: str
+) -> None:
+    async with reloadable(tmp_path, upstream, caller("ann", "a")) as (api, rewrite):
+        before = api.app[SETTINGS].current
+        assert not await rewrite(toml)
+        assert api.app[SETTINGS].current is before
+        assert [await status(api), await status(api, "a")] == [401, 200]
+    lines = [record.getMessage() for record in caplog.records if record.name == "server.reload"]
+    assert len(lines) == (2 if "port" in toml else 1)
+    assert told in lines[-1]
+    assert all(line.startswith("settings not reloaded, the old ones stay: ") for line in lines)
+
+
+async def test_a_file_that_is_gone_does_not_open_the_door(
+    tmp_path: Path, upstream: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with reloadable(tmp_path, upstream, caller("ann", "a")) as (api, rewrite):
+        (tmp_path / "config.toml").unlink()
+        assert not await reload(api.app)
+        assert await status(api) == 401
+        assert "config.toml: is gone" in caplog.text
+        assert await rewrite("")
+        assert await status(api) == 200
+
+
+async def test_what_needs_a_restart_keeps_its_value_and_is_named(
+    tmp_path: Path, upstream: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with reloadable(tmp_path, upstream) as (api, rewrite):
+        caplog.set_level(logging.INFO)
+        assert await rewrite('[server]\nport = 1\nping_interval_s = 3.0\n[mcp]\npath = "/elsewhere"\n')
+        current = api.app[SETTINGS].current
+        assert (current.server.port, current.mcp.path, current.server.ping_interval_s) == (8000, "/mcp", 3.0)
+    (done, waits) = [record for record in caplog.records if record.name == "server.reload"]
+    assert done.__dict__["fields"] == {"changed": ["server.ping_interval_s"], "callers": 0}
+    assert waits.getMessage() == "settings that take effect at the next restart: server.port, mcp.path"
+    assert waits.levelname == "WARNING"
+
+
+def test_the_key_is_compared_but_never_named_with_its_value() -> None:
+    old = load_config(Flags(), {"OPENROUTER_API_KEY": "hush-1"}, Path("/nowhere"))
+    new = load_config(Flags(), {"OPENROUTER_API_KEY": "hush-2"}, Path("/nowhere"))
+    merged, changed, waiting = merge(old, new)
+    assert (merged.upstream.api_key, changed, waiting) == (old.upstream.api_key, [], ["upstream.api_key"])
+
+
+def test_the_readme_names_what_needs_a_restart() -> None:
+    (paragraph,) = [part for part in README.split("\n\n") if part.startswith("`SIGHUP`")]
+    named = set(re.findall(r"`([a-z]+\.[a-z_]+)`", paragraph[paragraph.index("Only\n") :].partition(" (and ")[0]))
+    sections = set(re.findall(r"`\[([a-z]+)\]`", paragraph))
+    keys = {f"{section}.{key}" for section, key in setting_fields()}
+    assert keys >= LIVE
+    assert keys - LIVE == named | {key for key in keys if key.partition(".")[0] in sections}
+
+
+# -- real processes and real signals -----------------------------------------------------------------------------
+
+
+async def test_no_event_of_200_answers_is_lost_over_50_reloads(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(caller("load", "token"))
+    body = {"message": "count", "model": "sandbox/long", "sandbox": {"tokens_per_s": 5, "tokens": 1_000_000}}
+    async with (
+        running_server("--sandbox", "--config", str(file)) as server,
+        aiohttp.ClientSession(
+            headers={"Authorization": "Bearer token"},
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=60),
+        ) as http,
+    ):
+        begun: asyncio.Queue[str] = asyncio.Queue()
+
+        async def read() -> bytes:
+            async with http.post(f"{server.url}/chat", json=body) as response:
+                first = await response.content.readuntil(b"\n\n")
+                begun.put_nowait(response.headers["X-Stream-Id"])
+                return first + await response.read()
+
+        readers = [asyncio.create_task(read()) for _ in range(200)]
+        ids = [await begun.get() for _ in readers]
+        for number in range(50):
+            broken = "[server]\nping_interval_s = 0\n" if number % 2 else ""
+            file.write_text(f"{broken}[streams]\nmax_active = {1000 - number}\n" + caller("load", "token"))
+            server.process.send_signal(signal.SIGHUP)
+            await server.wait_said(b"reloaded", number + 1)
+        assert server.output.count(b'"settings reloaded"') == 25
+        assert server.output.count(b"settings not reloaded") == 25
+        await asyncio.gather(*(http.delete(f"{server.url}/chat/{stream_id}") for stream_id in ids))
+        answers = await asyncio.gather(*readers)
+        assert await server.stop() == 0
+    for answer in answers:
+        assert_nothing_is_missing(parse_events(answer))
+
+
+def assert_nothing_is_missing(events: list[Event]) -> None:
+    """The numbers of the events follow each other, and so do the words of the answer, which counts."""
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    said = "".join(event.data["text"] for event in events if event.name == "content").split()
+    assert said == [str(number) for number in range(1, len(said) + 1)]
+    assert len(said) > 2
+    assert events[-1].name == "done"
+    assert events[-1].data["finish_reason"] == "cancelled"
+
+
+async def test_a_signal_while_the_server_starts_is_kept_until_it_has(tmp_path: Path) -> None:
+    """The file is a pipe: the server starts until somebody has written the settings into it."""
+    file = tmp_path / "config.toml"
+    os.mkfifo(file)
+    process = await start_server("--sandbox", "--port", "0", "--config", str(file), cwd=str(tmp_path))
+    server = ServerProcess(process)
+    try:
+        async with asyncio.timeout(20):
+            with await asyncio.to_thread(file.open, "w") as pipe:  # open when the server reads it
+                process.send_signal(signal.SIGHUP)
+                pipe.write("")
+            await server.wait_start()
+            await asyncio.to_thread(file.write_text, caller("ann", "a"))
+            await server.wait_said(b'"settings reloaded"')
+        async with aiohttp.ClientSession() as http, http.get(f"{server.url}/chat") as response:
+            assert response.status == 401
+        assert await server.stop() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await server.wait_exit()
+
+
+async def test_the_end_of_its_terminal_is_the_end_of_the_server() -> None:
+    """A terminal that is closed sends the same signal; who started the server there wants it to end with it."""
+    ours, its = pty.openpty()
+    with tempfile.TemporaryDirectory() as folder:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+            "os.execv(sys.executable, [sys.executable, '-m', 'server', '--sandbox', '--port', '0'])",
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+        )
+        os.close(its)
+        said = b""
+        async with asyncio.timeout(20):
+            while b"Serving http" not in said:
+                said += await asyncio.to_thread(os.read, ours, 4096)
+            os.close(ours)
+            assert await process.wait() == 0
