@@ -197,12 +197,16 @@ class Catalogue:
         endpoints, asked = await self._endpoints(model_id)
         return ModelDetails(model, endpoints, stale or not asked)
 
+    def refresh(self) -> None:
+        """Has a list that is missing or too old fetched in the background, for those who only look at it."""
+        self._chat.refresh()
+
     def known(self, model_id: str) -> Model | None:
         """The model in the last list, or for one that is not there (`x/y:nitro`) that without its `:variant`.
 
         Asks nobody and never waits; a list that is too old, or missing, is fetched in the background.
         """
-        self._chat.refresh()
+        self.refresh()
         held = self._chat.held
         if held is None:
             return None

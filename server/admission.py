@@ -73,6 +73,15 @@ class Admission:
         self._accounts: dict[str, Account] = {}
         self._starts: dict[str, deque[float]] = {}  # of the last minute, for callers with such a limit
 
+    async def open(self, settle: Callable[[Settled], None]) -> None:
+        """Opens the ledger; what an earlier process left open there is settled."""
+        self.ledger.on_left_over = lambda answer: settle(self.left_over(answer))
+        await self.ledger.open()
+
+    async def aclose(self) -> None:
+        """Closes the ledger."""
+        await self.ledger.aclose()
+
     def admit(self, body: Mapping[str, Any], owner: str) -> AnswerLease:
         """Reserves what the answer may cost (`client.streams.Admit`).
 
@@ -97,10 +106,10 @@ class Admission:
             resets_at_s=self.ledger.next_day_s,
         )
 
-    def resume(self, answer: OpenAnswer, settle: Callable[[Settled], None]) -> None:
-        """Has the cost of an answer looked up that an earlier process began."""
+    def left_over(self, answer: OpenAnswer) -> LeftOver:
+        """An answer that an earlier process began: it holds what it may have cost, until that is known."""
         holds = self._holds(self._account(answer.key.caller))
-        settle(LeftOver(self.ledger, answer, holds if holds.day == answer.key.day else Holds(answer.key.day)))
+        return LeftOver(self.ledger, answer, holds if holds.day == answer.key.day else Holds(answer.key.day))
 
     def _account(self, owner: str) -> Account:
         account = self._accounts.get(owner)

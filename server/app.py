@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -12,13 +13,15 @@ from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient, create_session
 from client.streams import SHUTTING_DOWN, Stream, Streams
 from mcp_app.spending import Spending
-from server import api_docs, chat, health, models
+from server import api_docs, chat, health, models, usage
 from server.access import access_middleware, add_cors_headers
 from server.access_log import access_log_middleware, log_stream
+from server.admission import Admission
 from server.attempts import FailedAttempts
 from server.config import Config, LiveConfig
 from server.errors import error_middleware
 from server.keys import (
+    ADMISSION,
     API_DOCUMENTS,
     ATTEMPTS,
     CATALOGUE,
@@ -29,6 +32,7 @@ from server.keys import (
     STARTED_S,
     STREAMS,
 )
+from server.ledger import Ledger
 from server.mcp import add_mcp, mcp_refusals_middleware
 from server.metrics import add_metrics
 from server.readiness import Readiness
@@ -55,6 +59,7 @@ def create_app(settings: Config | LiveConfig) -> web.Application:
     app.add_routes(health.routes)
     app.add_routes(models.routes)
     add_metrics(app)
+    app.add_routes(usage.routes)
     add_mcp(app, config.mcp)
     return app
 
@@ -76,11 +81,27 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
             log_stream(stream)
             spending.note_end(stream)
 
-        app[STREAMS] = streams = Streams(openrouter, config.streams, note_end, start_span=start_span)
+        app[ADMISSION] = admission = Admission(
+            Ledger(_ledger_path(config)), lambda name: app[SETTINGS].current.caller_named(name), catalogue.known
+        )
+        app[STREAMS] = streams = Streams(
+            openrouter, config.streams, note_end, start_span=start_span, admit=admission.admit
+        )
+        await admission.open(streams.settle)
+        if any(caller.budget_usd_per_day is not None for caller in config.callers):
+            catalogue.refresh()  # budgets go by its prices from the first answer on
         app[READINESS].reason = None
         yield
         await streams.aclose()
+        await admission.aclose()
         await catalogue.aclose()
+
+
+def _ledger_path(config: Config) -> Path | None:
+    """What the sandbox is said to cost is kept apart from real money."""
+    if config.state_folder is None:
+        return None
+    return config.state_folder / ("sandbox-usage.sqlite3" if config.sandbox else "usage.sqlite3")
 
 
 async def _stop_streams(app: web.Application) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
+from client.costs import models_of
 from client.errors import Failure, Refusal
 
 
@@ -45,7 +46,7 @@ ANYONE = Caller("anyone")
 
 
 def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
-    """Holds the request that goes upstream to the caller's models: `model`, and every one of `models`.
+    """Holds the request that goes upstream to the caller's models: `model`, `models`, and those named to tools.
 
     Raises:
         Refusal: 403, naming the first model that is not allowed and the globs that are.
@@ -60,7 +61,17 @@ def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
 
 
 def _models_of(body: Mapping[str, Any]) -> Iterable[str]:
-    yield str(body.get("model"))
-    fallbacks = body.get("models")
-    if isinstance(fallbacks, list | tuple):
-        yield from map(str, fallbacks)
+    """The models that may answer, and those that OpenRouter's own tools and plugins are told to ask."""
+    yield from models_of(body) or ["None"]
+    listed = [each for name in ("tools", "plugins") if isinstance(body.get(name), list) for each in body[name]]
+    for each in listed:
+        if isinstance(each, dict) and each.get("type") != "function":
+            yield from _models_named(each)
+            if isinstance(each.get("parameters"), dict):
+                yield from _models_named(each["parameters"])
+
+
+def _models_named(tool: Mapping[str, Any]) -> Iterable[str]:
+    for name in ("model", "models", "analysis_models", "pin_model"):
+        value = tool.get(name)
+        yield from (str(item) for item in (value if isinstance(value, list) else [value]) if item)

@@ -165,6 +165,7 @@ def print_config(config: Config, problems: Sequence[ConfigProblem] = ()) -> None
     """Prints every effective setting with its source to stdout, secrets masked; the problems to stderr."""
     invalid = {(problem.key or "").partition("[")[0] for problem in problems}
     print(f"# config file: {config.file or 'none'}")
+    print(f"# state folder: {config.state_folder or 'none'}")
     for key, value in _effective(config).items():
         if key in invalid:
             print(f"# {key}: invalid, see the problems")

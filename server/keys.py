@@ -10,6 +10,7 @@ from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient
 from client.streams import Stream, Streams
 from mcp_app.spending import Spending
+from server.admission import Admission
 from server.attempts import FailedAttempts
 from server.callers import Caller
 from server.config import LiveConfig
@@ -29,6 +30,7 @@ STARTED_S = web.AppKey("STARTED_S", float)
 ATTEMPTS = web.AppKey("ATTEMPTS", FailedAttempts)
 READINESS = web.AppKey("READINESS", Readiness)
 STREAMS = web.AppKey("STREAMS", Streams)
+ADMISSION = web.AppKey("ADMISSION", Admission)
 SPENDING = web.AppKey("SPENDING", Spending)
 REQUEST_FIGURES = web.AppKey("REQUEST_FIGURES", RequestFigures)
 LOOP_LAG = web.AppKey("LOOP_LAG", LoopLag)

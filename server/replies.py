@@ -140,6 +140,41 @@ class Ready(TypedDict):
     status: Literal["ready"]
 
 
+class UsageRow(TypedDict):
+    """What one caller asked of one model on one day."""
+
+    day: Annotated[str, Meta(description="UTC.", extra_json_schema={"format": "date"})]
+    caller: str
+    model: str
+    requests: Annotated[Count, Meta(description="Answers that OpenRouter took on.")]
+    prompt_tokens: Count
+    completion_tokens: Count
+    cost_usd: Annotated[float, Meta(description="Estimates of what is not settled included.")]
+    settled_cost_usd: Annotated[float, Meta(description="What OpenRouter itself has stated of it.")]
+    unsettled: Annotated[Count, Meta(description="Answers that count with an estimate.")]
+
+
+class BudgetReply(TypedDict):
+    """The caller's budget today."""
+
+    limit_usd: float
+    spent_usd: float
+    reserved_usd: Annotated[float, Meta(description="Held by answers that run, or whose cost is being looked up.")]
+    resets_at: Annotated[str, Meta(description="The next midnight, UTC.", extra_json_schema={"format": "date-time"})]
+
+
+class UsageReply(TypedDict):
+    """What was asked and spent."""
+
+    data: list[UsageRow]
+    first_day: Annotated[str, Meta(description="UTC.", extra_json_schema={"format": "date"})]
+    last_day: Annotated[str, Meta(description="UTC.", extra_json_schema={"format": "date"})]
+    total_cost_usd: float
+    total_settled_cost_usd: float
+    stored: Annotated[bool, Meta(description="False while the figures are kept in memory only.")]
+    budget: NotRequired[Annotated[BudgetReply, Meta(description="Only there for callers with one.")]]
+
+
 class ModelList(TypedDict):
     """The model list, OpenRouter's objects whole."""
 

@@ -18,7 +18,8 @@ import aiohttp
 
 ROOT = Path(__file__).parent.parent
 _PRIVATE = re.compile(
-    r"OPENROUTER_|SERVER_TOKENS|HOST$|PORT$|HTTP_REFERER|X_TITLE|MODEL_NAME|STREAM_|MAX_|NOTIFY_|LISTEN_|WATCHDOG_|OTEL_"
+    r"OPENROUTER_|SERVER_TOKENS|HOST$|PORT$|HTTP_REFERER|X_TITLE|MODEL_NAME|STREAM_|STATE_|MAX_|NOTIFY_|LISTEN_|WATCHDOG_"
+    r"|OTEL_"
 )
 _HIDE_UVLOOP = (
     "import sys; sys.modules['uvloop'] = None; from server.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -50,10 +51,13 @@ class ServerProcess:
     async def wait_start(self) -> None:
         """Reads the start line; everything after it is gathered in the background."""
         assert self.process.stderr is not None
+        match = None
         async with asyncio.timeout(20):
-            line = (await self.process.stderr.readline()).decode()
-        match = re.search(r"http://[^ ]*:(\d+)|unix:", line)
-        assert match is not None, line
+            while match is None:
+                line = (await self.process.stderr.readline()).decode()
+                assert line, self.output.decode()
+                match = re.search(r"^Serving .*?(?:http://[^ ]*:(\d+)|unix:)", line)
+                self.output += b"" if match else line.encode()  # a warning
         self.start_line = line
         self.url = f"http://127.0.0.1:{match[1]}" if match[1] else ""
         self._reading = asyncio.create_task(self._read_on())
@@ -156,7 +160,7 @@ async def start_server(
             *launcher,
             *_passing(copies, command),
             cwd=cwd,
-            env={**clean, "PYTHONPATH": str(ROOT), **(env or {})},
+            env={**clean, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": cwd, **(env or {})},
             pass_fds=copies,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,

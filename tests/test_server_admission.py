@@ -387,7 +387,7 @@ async def test_what_an_earlier_process_left_is_looked_up_and_held_until_then() -
     for day in (DAY, "2024-10-03"):
         answer = OpenAnswer(f"s {day}", UsageKey(day, "ann", "acme/m"), NANOS, f"gen-{day}", is_counted=True)
         office.ledger.count_estimate(answer.key, {}, NANOS)
-        office.admission.resume(answer, left.append)
+        left.append(office.admission.left_over(answer))
     assert office.budget() == (0, 1)
     for each in left:
         assert each.generation_id == each.id.replace("s ", "gen-")

@@ -18,6 +18,8 @@ BOUND = Caller("phone", models=("openai/gpt-4o*", "sandbox/*"))
         {"model": "openai/gpt-4o"},
         {"model": "openai/gpt-4o-mini:free"},
         {"model": "sandbox/echo", "models": ["sandbox/echo", "openai/gpt-4o"]},
+        {"model": "sandbox/echo", "tools": [{"type": "function", "parameters": {"model": {"type": "string"}}}, "?"]},
+        {"model": "sandbox/echo", "tools": [{"type": "openrouter:web_search"}], "plugins": {"id": "web"}},
     ],
 )
 def test_a_model_that_a_glob_covers_may_be_asked_for(body: dict[str, Any]) -> None:
@@ -30,7 +32,10 @@ def test_a_model_that_a_glob_covers_may_be_asked_for(body: dict[str, Any]) -> No
         ({"model": "openai/gpt-5"}, "openai/gpt-5"),
         ({"model": "OpenAI/gpt-4o"}, "OpenAI/gpt-4o"),
         ({"model": "sandbox/echo", "models": ["sandbox/echo", "a/b"]}, "a/b"),
-        ({"models": ["sandbox/echo"]}, "None"),
+        ({"model": "sandbox/echo", "models": "a/b"}, "a/b"),
+        ({"models": []}, "None"),
+        ({"model": "sandbox/echo", "tools": [{"type": "openrouter:advisor", "parameters": {"model": "a/b"}}]}, "a/b"),
+        ({"model": "sandbox/echo", "plugins": [{"id": "fusion", "analysis_models": ["sandbox/x", "a/b"]}]}, "a/b"),
     ],
 )
 def test_any_other_model_is_refused_with_what_is_allowed(body: dict[str, Any], named: str) -> None:

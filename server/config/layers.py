@@ -86,6 +86,19 @@ def _user_folder(environ: Mapping[str, str]) -> Path | None:
     return Path(home) / ".config" if home else None
 
 
+def find_state_folder(state_dir: str | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
+    """The setting, else systemd's folder, else the user's; None where nobody says who the user is."""
+    if state_dir:
+        return cwd / state_dir
+    # systemd.exec(5), as above
+    if folders := environ.get("STATE_DIRECTORY"):
+        return Path(folders.split(":")[0])
+    if folder := environ.get("XDG_STATE_HOME"):
+        return Path(folder) / FOLDER
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    return Path(home) / ".local" / "state" / FOLDER if home else None
+
+
 def find_file(
     flags: Flags, environment: Variables, dotenv: Variables, cwd: Path, problems: list[ConfigProblem]
 ) -> tuple[Path | None, str]:

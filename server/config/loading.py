@@ -13,6 +13,7 @@ from server.config.layers import (
     Variables,
     file_layer,
     find_file,
+    find_state_folder,
     flags_layer,
     read_dotenv,
     variables_layer,
@@ -56,6 +57,7 @@ def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
         sandbox=flags.sandbox,
         callers=tuple(caller for caller, _ in callers),
         file=file,
+        state_folder=find_state_folder(settings.server.state_dir, environ, cwd),
         sources={
             **{dotted(path): item.source for path, item in found.items()},
             **{f"callers[{n}]": source for n, (_, source) in enumerate(callers)},

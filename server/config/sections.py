@@ -90,6 +90,8 @@ class ServerConfig(Section):
     """Proxies whose forwarded headers are believed."""
     log_level: Annotated[str, AfterValidator(_check_log_level), Env("LOG_LEVEL")] = "info"
     """The least important lines that are logged."""
+    state_dir: Annotated[str | None, Env("STATE_DIR")] = None
+    """Folder of what must outlive the process; None: systemd's, else the user's."""
 
 
 class Settings(BaseModel):
@@ -113,6 +115,8 @@ class Config(Settings):
     """Who may call; empty: callers on this machine only."""
     file: Path | None = None
     """The `config.toml` in use."""
+    state_folder: Path | None = None
+    """Folder of what must outlive the process; None: nothing does."""
     sources: Mapping[str, str] = Field(default_factory=dict)
     """Dotted key → where its value came from; a key at its default is missing. Holds no values."""
 

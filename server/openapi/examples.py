@@ -212,6 +212,33 @@ HEALTH: dict[str, Any] = {
     "catalogue": {"models": 0, "age_s": None},
 }
 
+USAGE: dict[str, Any] = {
+    "data": [
+        {
+            "day": "2026-11-24",
+            "caller": "phone",
+            "model": "sandbox/reasoner-20260101",
+            "requests": 3,
+            "prompt_tokens": 78,
+            "completion_tokens": 105,
+            "cost_usd": 0.001809,
+            "settled_cost_usd": 0.001809,
+            "unsettled": 0,
+        }
+    ],
+    "first_day": "2026-10-26",
+    "last_day": "2026-11-24",
+    "total_cost_usd": 0.001809,
+    "total_settled_cost_usd": 0.001809,
+    "stored": True,
+    "budget": {
+        "limit_usd": 5.0,
+        "spent_usd": 0.001809,
+        "reserved_usd": 0.0,
+        "resets_at": "2026-11-25T00:00:00+00:00",
+    },
+}
+
 FAILURES: dict[str, Any] = {
     "invalid_json": {
         "error": "The body is not valid JSON: Expecting value at line 1, column 1.",

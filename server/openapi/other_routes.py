@@ -135,6 +135,27 @@ MODELS = (
     ),
 )
 
+_DAY: Schema = {"type": "string", "format": "date"}
+
+USAGE = (
+    Operation(
+        "get",
+        "/usage",
+        "getUsage",
+        "Running it",
+        "What was asked and spent",
+        {
+            "200": json_response("By day, caller and model.", ref("UsageReply"), examples.USAGE),
+            "422": failure("No day, an unknown parameter, or too long a time."),
+        },
+        description="The caller's own figures; those of all callers for one with `admin`.",
+        parameters=(
+            query("from", _DAY, "The first day, UTC; 30 days up to `to` without."),
+            query("to", _DAY, "The last day, UTC; today without."),
+        ),
+    ),
+)
+
 PROBES = (
     Operation(
         "get",
@@ -224,4 +245,4 @@ DOCUMENTS = (
     ),
 )
 
-OPERATIONS = (*MODELS, *PROBES, FIGURES, *DOCUMENTS)
+OPERATIONS = (*MODELS, *USAGE, *PROBES, FIGURES, *DOCUMENTS)

@@ -34,15 +34,18 @@ _REPLIES: tuple[type, ...] = (
     replies.ModelPage,
     replies.FamilyList,
     replies.ModelReply,
+    replies.UsageReply,
 )
 _NESTED: tuple[type, ...] = (
     Detail,
     replies.AnswerUsage,
+    replies.BudgetReply,
     replies.CatalogueState,
     replies.Family,
     replies.FunctionCall,
     replies.StreamCounts,
     replies.ToolCallReply,
+    replies.UsageRow,
 )
 _OPEN = {"AnswerUsage"}
 """Objects that upstream may add fields to."""
