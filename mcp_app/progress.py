@@ -66,9 +66,11 @@ class AnswerReader:
 
 
 @asynccontextmanager
-async def reporting_progress(stream: Stream, reader: AnswerReader, report: Report) -> AsyncIterator[None]:
+async def reporting_progress(
+    stream: Stream, reader: AnswerReader, report: Report, *, heartbeat_s: float = _HEARTBEAT_S
+) -> AsyncIterator[None]:
     """Reports inside the block; no report is sent after it."""
-    task = asyncio.create_task(_report(stream, reader, report))
+    task = asyncio.create_task(_report(stream, reader, report, heartbeat_s))
     try:
         yield
     finally:
@@ -76,7 +78,7 @@ async def reporting_progress(stream: Stream, reader: AnswerReader, report: Repor
         await asyncio.wait([task])
 
 
-async def _report(stream: Stream, reader: AnswerReader, report: Report) -> None:
+async def _report(stream: Stream, reader: AnswerReader, report: Report, heartbeat_s: float) -> None:
     """Reports until cancelled: at once, then what is new at most four times a second, and a heartbeat.
 
     The numbers begin above 0, which was reported before the answer was begun. Each report waits for the client's
@@ -86,7 +88,7 @@ async def _report(stream: Stream, reader: AnswerReader, report: Report) -> None:
     started_s, progress, reported_s, position = loop.time(), 0.0, 0.0, -1
     while True:
         now_s = loop.time()
-        if reader.position != position or now_s - reported_s >= _HEARTBEAT_S:
+        if reader.position != position or now_s - reported_s >= heartbeat_s:
             position, reported_s = reader.position, now_s
             progress = max(round(now_s - started_s, 3), round(progress + 0.001, 3))  # must grow with every report
             await report(progress, _message(stream, reader.answer, now_s - started_s))

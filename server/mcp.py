@@ -10,7 +10,6 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
@@ -95,25 +94,20 @@ def add_mcp(app: web.Application, config: McpConfig) -> None:
 
 @web.middleware
 async def mcp_refusals_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refusals on the endpoint's path as JSON-RPC errors: an MCP client shows its user the message of those only."""
+    """Refusals on the endpoint's path as JSON-RPC errors: an MCP client shows its user the message of those only.
+
+    The status is that of every other route. For a foreign `Host` that is 403, where the SDK says 421 (Misdirected
+    Request): the client is not asked to come again over another connection, it may not come at all.
+    """
     if not _is_mcp(request):
         return await handler(request)
     try:
-        _check_host_is_exact(request)
         response = await handler(request)
     except Refusal as exc:
         return _jsonrpc_refusal(exc)
     if hdrs.ACCESS_CONTROL_ALLOW_HEADERS in response.headers and not response.prepared:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _REQUEST_HEADERS
     return response
-
-
-def _check_host_is_exact(request: web.Request) -> None:
-    """`localhost:9902.evil.example` begins like a local name, and some parsers stop there."""
-    try:
-        urlsplit(f"//{request.host}").port  # noqa: B018  # raises for a port that is no number
-    except ValueError:
-        raise refuse("forbidden", 403, f"The Host {request.host[:200]} names no host and port.") from None
 
 
 def _jsonrpc_refusal(refusal: Refusal) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -65,6 +66,12 @@ async def in_memory(upstream: Sandbox, era: Era = "auto", **changes: Any) -> Asy
     mcp = build_mcp(lambda: open_state(upstream, **changes), version="0")
     async with Client(mcp, mode=era) as connected:
         yield connected
+
+
+async def call(upstream: Sandbox, name: str, arguments: dict[str, Any], **changes: Any) -> CallToolResult:
+    """One call of one tool; `changes` are `open_state`'s."""
+    async with asyncio.timeout(60), in_memory(upstream, **changes) as client:
+        return await client.call_tool(name, arguments)
 
 
 def answer(*pieces: str, finish_reason: str = "stop", ahead: tuple[Step, ...] = ()) -> Reply:

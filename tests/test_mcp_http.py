@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -26,6 +27,8 @@ from tests.process import ROOT, running_server
 from tests.serving import Api, changed, serving, with_tokens
 
 PATIENCE_S = 60
+ANSWERED_WITHIN_S = 3.0
+"""Bound of what takes less than 50 ms on an idle machine; a loop that is blocked or spins takes for ever."""
 CLOSED_WITHIN_S = 1.0
 """Bound of what takes a few milliseconds on an idle machine."""
 INITIALIZE = {
@@ -198,6 +201,29 @@ async def test_a_call_that_was_handed_over_goes_on_without_its_client(api: Api, 
     assert data_of(result)["text"] == "Hello world"
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_waiting_for_an_answer_can_be_cancelled_without_stopping_it(
+    api: Api, upstream: Sandbox, era: Era
+) -> None:
+    go_on, waiting = asyncio.Event(), asyncio.Event()
+    upstream.script(answer(" world", ahead=(chunk({"content": "Hello"}), Hold(go_on))))
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        waiting.set()
+
+    async with asyncio.timeout(PATIENCE_S), connected(api.url, era) as client:
+        running = await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m", "wait_s": 0})
+        named = {"stream_id": data_of(running)["stream_id"]}
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(client.call_tool, "llm_chat_result", named, progress_callback=note))
+            await waiting.wait()
+            group.cancel_scope.cancel()
+        go_on.set()
+        whole = await client.call_tool("llm_chat_result", named)
+    assert (data_of(whole)["status"], data_of(whole)["text"]) == ("completed", "Hello world")
+    assert not upstream.calls[0].cancelled
+
+
 async def test_no_session_is_lost_when_clients_leave_before_the_last_byte(api: Api) -> None:
     async def connect_fast() -> None:
         async with aiohttp.ClientSession() as http:
@@ -364,18 +390,19 @@ async def test_other_routes_answer_while_fifty_calls_stream_and_while_the_sdk_lo
     async with running_server("--sandbox") as server, asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as http:
         at_rest = server.rss_bytes()
 
-        async def stream() -> None:
-            body, headers = modern(call_message("llm_chat", {"prompt": "hi", "model": "sandbox/long", "wait_s": 3}))
+        async def stream(wait_s: float) -> None:
+            body, headers = modern(
+                call_message("llm_chat", {"prompt": "hi", "model": "sandbox/long", "wait_s": wait_s})
+            )
             async with http.post(f"{server.url}/mcp", json=body, headers=headers) as response:
                 assert "running" in (await response.text())
 
-        loading = await _worst_health_s(http, server.url, asyncio.create_task(stream()))
-        calls = asyncio.gather(*(stream() for _ in range(50)))
+        loading = await _worst_health_s(http, server.url, asyncio.create_task(stream(0)))
+        calls = asyncio.gather(*(stream(2.5) for _ in range(50)))
         streaming = await _worst_health_s(http, server.url, asyncio.ensure_future(calls))
         print(f"/health: {loading * 1e3:.0f} ms while loading, {streaming * 1e3:.0f} ms beside 50 calls")
         print(f"memory: {at_rest / 1e6:.0f} MB at rest, {server.rss_bytes() / 1e6:.0f} MB with MCP")
-        assert streaming < 0.5
-        assert loading < 1.0
+        assert max(streaming, loading) < ANSWERED_WITHIN_S
 
 
 async def _worst_health_s(http: aiohttp.ClientSession, url: str, until: asyncio.Future[Any]) -> float:

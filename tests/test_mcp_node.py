@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+import tomllib
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -216,6 +217,9 @@ async def test_the_bundle_is_valid_and_holds_what_it_needs_to_start(tmp_path: Pa
         names = archive.namelist()
         assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
         archive.extractall(tmp_path / "bundle")
+    project = tomllib.loads((tmp_path / "bundle" / "pyproject.toml").read_text())
+    assert project["project"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "dependency-groups" not in project, "uv would install what only developers need"
     # the host runs it with uv, which installs the dependencies; here they are installed already
     command = (sys.executable, str(tmp_path / "bundle" / "main.py"))
     async with hosting({"OPENROUTER_API_KEY": "${user_config.api_key}"}, "--sandbox", command=command) as host:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import Any
 
 from client.config import UpstreamConfig
-from mcp_app.print_config import CLIENTS
+from mcp_app.print_config import CLIENTS, stdio_config
+from mcp_app.tools import TOOLS
 from server.config import environment_name, setting_fields
 from tests.process import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MANIFEST: dict[str, Any] = json.loads((ROOT / "packaging" / "mcpb" / "manifest.json").read_text())
 REGISTRY: dict[str, Any] = json.loads((ROOT / "server.json").read_text())
+README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "mcp.md").read_text()
 
 
@@ -42,6 +45,30 @@ def test_every_optional_field_of_the_bundle_has_a_default() -> None:
 
 def test_a_registry_starts_the_package_by_its_own_name() -> None:
     assert PROJECT["scripts"][PROJECT["name"]] == PROJECT["scripts"]["openrouter-mcp"]
+
+
+def test_the_readme_claims_the_name_in_the_registry() -> None:
+    assert re.findall(r"<!-- mcp-name: (\S+) -->", README) == [REGISTRY["name"]]
+    assert PROJECT["readme"] == "README.md", "the registry reads the published package's"
+    assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", REGISTRY["name"])
+    assert len(REGISTRY["description"]) <= 100
+
+
+def test_the_readmes_steps_name_commands_that_are_there() -> None:
+    steps = README[README.index("## In a desktop client") :]
+    assert "`paste-your-OpenRouter-key-here`" in steps
+    assert json.loads(stdio_config("cursor", "/x", [], environment={}))["mcpServers"]["openrouter"]["env"] == {
+        "OPENROUTER_API_KEY": "paste-your-OpenRouter-key-here"
+    }
+    for client in CLIENTS:
+        assert client in steps
+    for tool in MANIFEST["tools"]:
+        assert f"`{tool['name']}`" in steps
+    assert (ROOT / "scripts" / "install").exists()
+
+
+def test_the_bundle_lists_the_tools_that_there_are() -> None:
+    assert [tool["name"] for tool in MANIFEST["tools"]] == [function.__name__ for function in TOOLS]
 
 
 def test_the_guide_names_every_client_and_every_tool() -> None:

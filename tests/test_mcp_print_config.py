@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from mcp_app.print_config import CLIENTS
+from server.config import Config
+from server.mcp_command import main
 from tests.process import ROOT
+from tests.serving import serving, with_tokens
 from tests.test_mcp_stdio import hosting
 
+Printed = Callable[..., str]
 
-def print_config(*flags: str, client: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "server.mcp_command", *flags, "print-config", "--client", client]
-    return subprocess.run(command, capture_output=True, text=True, check=check, cwd=ROOT)
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
+    """What print-config prints for a client; `flags` go before the word, `more` behind it."""
+
+    def show(client: str, *flags: str, more: tuple[str, ...] = (), code: int = 0) -> str:
+        assert main([*flags, "print-config", "--client", client, *more]) == code
+        shown = capsys.readouterr()
+        assert shown.err
+        return shown.out if code == 0 else shown.err
+
+    return show
 
 
 def entry_of(client: str, text: str) -> dict[str, Any]:
@@ -31,9 +49,11 @@ def entry_of(client: str, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-async def test_the_command_starts_exactly_as_the_file_says_without_any_path(client: str, tmp_path: Path) -> None:
+async def test_the_command_starts_exactly_as_the_file_says_without_any_path(
+    client: str, tmp_path: Path, printed: Printed
+) -> None:
     file = tmp_path / "pasted.json"
-    file.write_text(print_config("--sandbox", client=client).stdout)
+    file.write_text(printed(client, "--sandbox"))
     entry = entry_of(client, file.read_text())
     assert Path(entry["command"]).is_absolute()
     command = (entry["command"], *entry["args"])
@@ -44,14 +64,14 @@ async def test_the_command_starts_exactly_as_the_file_says_without_any_path(clie
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_key_goes_through_the_environment_and_never_through_arguments(client: str) -> None:
-    entry = entry_of(client, print_config(client=client).stdout)
+def test_the_key_goes_through_the_environment_and_never_through_arguments(client: str, printed: Printed) -> None:
+    entry = entry_of(client, printed(client))
     assert "OPENROUTER_API_KEY" in entry["env"]
     assert "KEY" not in " ".join(entry["args"]).upper()
 
 
-def test_vs_code_asks_for_the_key() -> None:
-    config = json.loads(print_config(client="vscode").stdout)
+def test_vs_code_asks_for_the_key(printed: Printed) -> None:
+    config = json.loads(printed("vscode"))
     [asked] = config["inputs"]
     assert asked["password"] is True
     assert config["servers"]["openrouter"]["env"]["OPENROUTER_API_KEY"] == f"${{input:{asked['id']}}}"
@@ -67,25 +87,38 @@ def test_vs_code_asks_for_the_key() -> None:
         ("windsurf", "serverUrl", None),
     ],
 )
-def test_a_server_that_runs_already_is_named_by_its_url(client: str, url_key: str, type_: str | None) -> None:
-    command = [sys.executable, "-m", "server.mcp_command", "print-config", "--client", client, "--http"]
-    shown = subprocess.run([*command, "https://h.example/mcp"], capture_output=True, text=True, check=True, cwd=ROOT)
-    entry = entry_of(client, shown.stdout)
+def test_a_server_that_runs_already_is_named_by_its_url(
+    client: str, url_key: str, type_: str | None, printed: Printed
+) -> None:
+    entry = entry_of(client, printed(client, more=("--http", "https://h.example/mcp")))
     assert entry[url_key] == "https://h.example/mcp"
     assert entry.get("type") == type_
     assert entry["headers"]["Authorization"].startswith("Bearer ")
-    local = subprocess.run(
-        [*command, "http://127.0.0.1:8000/mcp"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert "headers" not in entry_of(client, local.stdout)
+    local = ("--http", "http://127.0.0.1:8000/mcp")
+    assert "headers" not in entry_of(client, printed(client, more=local))
+    assert "headers" in entry_of(client, printed(client, more=(*local, "--with-token")))
 
 
-def test_claude_desktop_is_told_that_its_file_knows_no_urls() -> None:
-    command = [sys.executable, "-m", "server.mcp_command", "print-config", "--client", "claude-desktop"]
-    shown = subprocess.run([*command, "--http", "https://h.example/mcp"], capture_output=True, text=True, cwd=ROOT)
-    assert shown.returncode == 64
-    assert shown.stdout == ""
-    assert "--http" in shown.stderr
+async def test_a_client_that_connects_as_the_file_says_is_served(config: Config, printed: Printed) -> None:
+    async with asyncio.timeout(60), serving(with_tokens(config, "token-of-ann")) as api:
+        for client in CLIENTS[1:]:  # Claude Desktop's file knows no URLs
+            text = printed(client, more=("--http", f"{api.url}/mcp", "--with-token"))
+            for placeholder in ("paste-a-token-of-your-server-here", "${input:openrouter-server-token}"):
+                text = text.replace(placeholder, "token-of-ann")
+            entry = entry_of(client, text)
+            async with httpx2.AsyncClient(headers=entry["headers"]) as http:
+                transport = streamable_http_client(entry.get("url") or entry["serverUrl"], http_client=http)
+                async with Client(transport) as connected:
+                    assert len((await connected.list_tools()).tools) == 6
+
+
+def test_claude_desktop_is_told_that_its_file_knows_no_urls(printed: Printed) -> None:
+    said = printed("claude-desktop", more=("--http", "https://h.example/mcp"), code=64)
+    assert "--http" in said
+
+
+def test_an_address_that_is_no_url_is_refused(printed: Printed) -> None:
+    assert "http://127.0.0.1:8000/mcp" in printed("cursor", more=("--http", "localhost:8000"), code=64)
 
 
 def test_the_installed_script_is_named_where_there_is_one(tmp_path: Path) -> None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-from collections.abc import Mapping
+import re
+import time
 from typing import Any
 
 import pytest
-from mcp.types import CallToolResult, ImageContent, ResourceTemplateReference
+from mcp.types import ImageContent, ResourceTemplateReference
 
-from client.config import UpstreamConfig
-from client.errors import Failure, Refusal
-from client.sandbox import COMMENT, DONE, HangUp, Hold, Reply, Sandbox, chunk
-from tests.mcp_support import ERAS, Era, Progress, answer, data_of, in_memory, open_state, text_of
+from client.sandbox import COMMENT, DONE, Hold, Pause, Reply, Sandbox, Step, chunk
+from mcp_app.progress import AnswerReader, reporting_progress
+from tests.mcp_support import ERAS, Era, Progress, answer, call, data_of, in_memory, open_state, text_of
 
+FACTS = ("model", "provider", "finish_reason", "usage", "cost_usd", "stream_id")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-
-async def call(upstream: Sandbox, name: str, arguments: dict[str, Any], **changes: Any) -> CallToolResult:
-    async with asyncio.timeout(10), in_memory(upstream, **changes) as client:
-        return await client.call_tool(name, arguments)
 
 
 # -- what is listed -----------------------------------------------------------------------------------------------
@@ -47,7 +44,16 @@ async def test_schemas_need_no_resolving_and_have_no_unions(upstream: Sandbox) -
                 assert word not in spelled, (tool.name, word)
         assert all("type" in prop for prop in tool.input_schema["properties"].values())
         assert tool.description
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", tool.name)
         assert tool.annotations is not None
+
+
+async def test_the_chats_output_schema_names_what_an_answer_is_judged_by(upstream: Sandbox) -> None:
+    async with in_memory(upstream) as client:
+        listed = await client.list_tools()
+    for tool in listed.tools[:3]:
+        assert tool.output_schema is not None
+        assert {"text", *FACTS} <= set(tool.output_schema["properties"]), tool.name
 
 
 async def test_scalars_may_come_as_text_and_blanks_count_as_nothing(upstream: Sandbox) -> None:
@@ -102,6 +108,7 @@ async def test_the_whole_answer_stands_in_both_forms_with_its_cost(upstream: San
     async with in_memory(upstream, era) as client:
         result = await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m"})
     assert not result.is_error
+    assert set(FACTS) <= set(data_of(result))
     data = data_of(result)
     stream_id = data.pop("stream_id")
     assert data == {
@@ -113,16 +120,19 @@ async def test_the_whole_answer_stands_in_both_forms_with_its_cost(upstream: San
         "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
         "cost_usd": 0.25,
     }
-    assert text_of(result).startswith("Hello\n")
-    for fact in (stream_id, "0.25", "stop", data["model"]):
-        assert fact in text_of(result)
+    assert text_of(result) == (
+        f"Hello\n[{data['model']} via {data['provider']}, finish_reason stop, "
+        f"tokens: 3 prompt + 5 completion, 8 total, cost 0.250000 USD, stream_id {stream_id}]"
+    )
 
 
 async def test_reasoning_is_given_only_on_request(upstream: Sandbox) -> None:
     arguments = {"prompt": "hi", "model": "sandbox/reasoner"}
     without = await call(upstream, "llm_chat", arguments)
     assert "reasoning" not in data_of(without)
-    assert data_of(without)["usage"]["reasoning_tokens"] > 0
+    thought = data_of(without)["usage"]["reasoning_tokens"]
+    assert thought > 0
+    assert f"{thought} of them thinking" in text_of(without)
     thinking = await call(upstream, "llm_chat", {**arguments, "include_reasoning": True})
     assert "Thought 1" in data_of(thinking)["reasoning"]
     assert "Thought 1" in text_of(thinking)
@@ -157,6 +167,26 @@ async def test_a_large_image_is_described(upstream: Sandbox, serves_http: bool) 
     assert (f"/chat/{data_of(result)['stream_id']}/result" in text_of(result)) is serves_http
 
 
+@pytest.mark.parametrize("url", ["data:image/svg+xml;base64,PHN2Zy8+", "data:image/png;base64,not/base64!"])
+async def test_an_image_that_would_break_the_hosts_conversation_is_described(upstream: Sandbox, url: str) -> None:
+    upstream.script(Reply.stream(_image_chunk(url), chunk({}, "stop"), DONE))
+    result = await call(upstream, "llm_chat", {"prompt": "hi", "model": "acme/m"}, serves_http=True)
+    assert not [block for block in result.content if isinstance(block, ImageContent)]
+    assert "not a kind that hosts show" in text_of(result)
+    assert f"/chat/{data_of(result)['stream_id']}/result" in text_of(result)
+
+
+async def test_the_largest_result_is_below_the_hosts_megabyte(upstream: Sandbox) -> None:
+    picture = _image_chunk("data:image/png;base64," + "A" * 600_000)
+    words = [chunk({"reasoning": '"' * 40_000}), chunk({"content": '"' * 90_000})]
+    upstream.script(Reply.stream(*words, picture, chunk({}, "stop"), DONE))
+    arguments = {"prompt": "hi", "model": "acme/m", "include_reasoning": True}
+    result = await call(upstream, "llm_chat", arguments)
+    assert [block for block in result.content if isinstance(block, ImageContent)]
+    size = len(result.model_dump_json(by_alias=True))
+    assert 700_000 < size < 1_000_000, size
+
+
 async def test_an_image_elsewhere_is_a_link(upstream: Sandbox) -> None:
     upstream.script(Reply.stream(_image_chunk("https://example.org/a.png"), chunk({}, "stop"), DONE))
     result = await call(upstream, "llm_chat", {"prompt": "hi", "model": "acme/m"})
@@ -184,7 +214,7 @@ async def test_a_long_answer_is_given_in_parts_that_join_to_the_whole(upstream: 
     assert "".join(parts) == whole
 
 
-@pytest.mark.parametrize("part", [{"type": "image_url"}, {"type": "file"}])
+@pytest.mark.parametrize("part", [{"type": "image_url"}, {"type": "video_url"}, {"type": "file"}])
 async def test_urls_are_passed_on_and_local_paths_are_not_read(upstream: Sandbox, part: dict[str, Any]) -> None:
     async with in_memory(upstream) as client:
         for url in ("https://example.org/a.png", f"data:image/png;base64,{PIXEL}"):
@@ -204,7 +234,7 @@ async def test_urls_are_passed_on_and_local_paths_are_not_read(upstream: Sandbox
 def _part(part: dict[str, Any], url: str) -> dict[str, Any]:
     if part["type"] == "file":
         return {**part, "file": {"filename": "a", "file_data": url}}
-    return {**part, "image_url": {"url": url}}
+    return {**part, part["type"]: {"url": url}}
 
 
 # -- progress, waiting, stopping ----------------------------------------------------------------------------------
@@ -234,6 +264,35 @@ async def test_progress_begins_at_once_grows_and_ends_with_the_text_so_far(upstr
     assert seen.values[0] < 0.2
     assert seen.values == sorted(set(seen.values))
     assert any(message.endswith("Hello") for message in seen.messages)
+
+
+async def test_progress_beats_in_silence_and_never_more_than_four_times_a_second(upstream: Sandbox) -> None:
+    pieces = [chunk({"content": f"{number} "}) for number in range(200)]
+    steps: list[Step] = []
+    for piece in pieces:
+        steps += [piece, Pause(0.005)]
+    upstream.script(Reply.stream(*steps, Hold()))
+    times_s: list[float] = []
+    messages: list[str] = []
+    silent = asyncio.Event()
+
+    async def report(progress: float, message: str) -> None:
+        times_s.append(time.monotonic())
+        messages.append(message)
+        if [said.endswith("199 ") for said in messages].count(True) == 2:
+            silent.set()  # nothing new has come, and it still reports
+
+    async with open_state(upstream) as state:
+        stream = state.streams.start({"model": "acme/m", "messages": []}, owner="local")
+        reader = AnswerReader(stream)
+        stream.attach(reader)
+        async with asyncio.timeout(30), reporting_progress(stream, reader, report, heartbeat_s=1.0):
+            await reader.wait_end(0)
+            await silent.wait()
+        stream.stop("cancelled")
+    gaps_s = [later - earlier for earlier, later in itertools.pairwise(times_s)]
+    assert len(gaps_s) >= 4
+    assert min(gaps_s) > 0.24
 
 
 async def test_an_answer_that_takes_longer_goes_on_and_can_be_fetched(upstream: Sandbox) -> None:
@@ -274,91 +333,6 @@ async def test_an_unknown_stream_is_an_error_that_says_what_to_do(upstream: Sand
     result = await call(upstream, tool, {"stream_id": "nobody-knows"})
     assert result.is_error
     assert "Call llm_chat again" in text_of(result)
-
-
-# -- failures -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({}, ["prompt", "messages"]),
-        ({"prompt": "  "}, ["prompt", "messages"]),
-        ({"prompt": "hi", "model": "sandbox/ekho"}, ["sandbox/echo"]),
-        ({"prompt": "hi", "model": "nobody/nothing-like-it"}, ["search_models"]),
-        ({"prompt": "hi", "model": "sandbox/no-credits"}, ["openrouter.ai/settings/credits", "max_tokens"]),
-        ({"prompt": "hi", "model": "sandbox/rate-limited"}, ["Retry after 1 s", "another model"]),
-        ({"prompt": "hi", "model": "sandbox/breaks"}, ["Call again", "The answer up to there"]),
-        ({"prompt": "hi", "model": "sandbox/hangs-up"}, ["Call again", "The answer up to there"]),
-        ({"prompt": "hi", "max_tokens": "many"}, ["max_tokens"]),
-    ],
-)
-async def test_a_failure_tells_the_model_what_to_do_next(
-    upstream: Sandbox, arguments: dict[str, Any], said: list[str]
-) -> None:
-    result = await call(upstream, "llm_chat", arguments)
-    assert result.is_error
-    for words in said:
-        assert words in text_of(result)
-    assert "Traceback" not in text_of(result)
-    assert result.structured_content is None, "clients of the npm SDK would hold it against the schema"
-
-
-@pytest.mark.parametrize(
-    ("status", "message", "said"),
-    [
-        (400, "This endpoint's maximum context length is 8192 tokens", "min_context_length"),
-        (401, "No auth credentials found", "OPENROUTER_API_KEY"),
-        (503, "No instances available", "another model"),
-    ],
-)
-async def test_a_refusal_of_openrouter_tells_the_model_what_to_do_next(
-    upstream: Sandbox, status: int, message: str, said: str
-) -> None:
-    upstream.script(Reply.error(status, message))
-    result = await call(upstream, "llm_chat", {"prompt": "hi", "model": "acme/m"})
-    assert result.is_error
-    assert said in text_of(result)
-
-
-async def test_without_a_key_the_tools_say_how_to_set_one(upstream: Sandbox) -> None:
-    config = UpstreamConfig()
-    result = await call(upstream, "llm_chat", {"prompt": "hi"}, config=config)
-    assert result.is_error
-    assert "OPENROUTER_API_KEY" in text_of(result)
-    account = await call(upstream, "account", {}, config=config)
-    assert "OPENROUTER_API_KEY" in text_of(account)
-
-
-async def test_an_answer_that_was_all_thinking_says_so(upstream: Sandbox) -> None:
-    result = await call(upstream, "llm_chat", {"prompt": "hi", "model": "sandbox/reasoner", "max_tokens": 5})
-    assert data_of(result)["text"] == ""
-    assert "larger max_tokens" in text_of(result)
-    assert "larger max_tokens" in data_of(result)["note"]
-
-
-async def test_a_refusal_of_the_model_is_given_with_advice(upstream: Sandbox) -> None:
-    result = await call(upstream, "llm_chat", {"prompt": "hi", "model": "sandbox/refuser"})
-    assert data_of(result)["text"].startswith("I'm sorry")
-    assert "Rephrase" in text_of(result)
-
-
-async def test_a_caller_whom_the_server_limits_is_told(upstream: Sandbox) -> None:
-    def admit(body: Mapping[str, Any], owner: str) -> None:
-        assert owner == "local"
-        raise Refusal(
-            Failure(error="Too many.", type="too_many_requests", status=429, retryable=True, retry_after_s=7)
-        )
-
-    result = await call(upstream, "llm_chat", {"prompt": "hi"}, admit=admit)
-    assert result.is_error
-    assert "Retry after 7 s" in text_of(result)
-
-
-async def test_an_answer_cut_before_its_first_token_is_an_error(upstream: Sandbox) -> None:
-    upstream.script(Reply.stream(COMMENT, HangUp()))
-    result = await call(upstream, "llm_chat", {"prompt": "hi", "model": "acme/m"})
-    assert result.is_error
 
 
 # -- models and account -------------------------------------------------------------------------------------------
