@@ -269,10 +269,10 @@ from client.openrouter import OpenRouterClient
 from server.mcp_command import main
 
 class Noisy(OpenRouterClient):
-    def open_chat(self, body):
+    def open_chat(self, *args):
         print("noise", flush=True)
         os.system("echo noise")
-        return super().open_chat(body)
+        return super().open_chat(*args)
 
 import client.openrouter
 client.openrouter.OpenRouterClient = Noisy
