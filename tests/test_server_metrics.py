@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from client.figures import BoundedNames, Histogram
 from client.sandbox import HangUp, Hold, Reply, Sandbox
 from server.config import Config
+from server.loop_lag import LoopLag
 from tests.chunks import END, STOP, chunk, text
 from tests.metrics_support import Scrape, scrape
 from tests.process import ServerProcess, running_server
@@ -281,6 +283,17 @@ def test_a_histogram_counts_a_value_on_its_bound_below_it() -> None:
     for value in (0.5, 1.0, 1.5, 2.0, 9.0):
         histogram.observe(value)
     assert (histogram.counts, histogram.sum) == ([2, 2, 1], 14.0)
+
+
+async def test_a_loop_that_stood_still_shows_as_lag() -> None:
+    lag = LoopLag(interval_s=0.01)
+    time.sleep(0.3)  # noqa: ASYNC251 - the loop is to stand still
+    await asyncio.sleep(0.05)  # a few looks
+    lag.stop()
+    assert lag.lag_s.sum > 0.2
+    seen = list(lag.lag_s.counts)
+    await asyncio.sleep(0.05)
+    assert lag.lag_s.counts == seen
 
 
 def test_names_beyond_the_limit_are_other_and_known_ones_stay() -> None:

@@ -17,10 +17,11 @@ from mcp import Client
 
 from client.sandbox import Reply, Sandbox
 from client.tracing import read_trace_context
+from server.config import Config
 from tests.chunks import COMMENT, STOP, USAGE, chunk, text
 from tests.otlp_receiver import Receiver, open_receiver
 from tests.process import ROOT, ServerProcess, running_server
-from tests.serving import Api, question
+from tests.serving import Api, changed, question, serving
 from tests.sse_reader import parse_events
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -221,6 +222,15 @@ async def test_without_traces_a_callers_context_goes_on_as_it_is(upstream: Sandb
             await response.read()
     passed = [{name: call.headers[name] for name in headers if name in call.headers} for call in upstream.calls]
     assert passed == [headers, {}, {}]
+
+
+async def test_pages_may_send_their_trace_context(config: Config) -> None:
+    page = "https://app.example"
+    async with serving(changed(config, "server", cors_origins=(page,))) as api:
+        headers = {"Origin": page, "Access-Control-Request-Method": "POST"}
+        for path in ("/chat", "/mcp"):
+            async with api.http.options(f"{api.url}{path}", headers=headers) as response:
+                assert "traceparent, tracestate" in response.headers["Access-Control-Allow-Headers"]
 
 
 VALID = [TRACEPARENT, TRACEPARENT[:-2] + "00", f"cc-{TRACEPARENT[3:]}", f"01-{TRACEPARENT[3:]}-what-comes-later"]
