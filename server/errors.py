@@ -80,7 +80,7 @@ def _http_failure(exc: web.HTTPException, request: web.Request) -> ApiError:
         refusal.headers["Allow"] = allowed
         return refusal
     if exc.status == 404:
-        return refuse("not_found", 404, f"There is nothing at {request.path}; see the README for the routes.")
+        return refuse("not_found", 404, f"There is nothing at {request.path}; GET /docs shows what there is.")
     type_ = _HTTP_TYPES.get(exc.status, "invalid_request")
     return refuse(type_, exc.status, exc.text or exc.reason)
 

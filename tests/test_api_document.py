@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from client.sandbox import HangUp, Hold, Reply, Sandbox
 from client.sandbox.catalogue import MODELS
 from client.wire import EVENT_NAMES
 from server.api_docs import ApiDocuments, described_routes
+from server.attempts import LIMIT
 from server.config import Config
 from server.openapi import examples
 from server.openapi.document import OPERATIONS
@@ -290,6 +291,38 @@ async def test_with_tokens_only_the_probes_and_the_bare_page_are_open(config: Co
             is_open = operation["security"] == []
             assert is_open == (template in {"/health", "/ready", "/docs"})
             await ask(api, document, 200 if is_open else 401, method.upper(), path)
+
+
+async def test_who_tries_many_wrong_tokens_is_answered_as_described(config: Config) -> None:
+    async with serving(with_tokens(config, "let-me-in")) as api:
+        document = await document_of(api, Authorization="Bearer let-me-in")
+        wrong = {"Authorization": "Bearer wrong"}
+        for _ in range(LIMIT):
+            await ask(api, document, 401, "GET", "/models", headers=wrong)
+        response = await ask(api, document, 429, "GET", "/models", headers=wrong)
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_schemas_hold_no_words_that_json_schema_does_not_know(document: ApiDocument) -> None:
+    assert _words_of(document.document["components"]["schemas"].values()) <= _WORDS
+
+
+_WORDS = set(
+    "$ref additionalProperties anyOf const contentMediaType contentSchema default description enum format items "  # noqa: SIM905
+    "maximum minLength minimum oneOf pattern properties required title type discriminator".split()
+)
+"""JSON Schema's, as far as they are used, and OpenAPI's `discriminator`."""
+
+
+def _words_of(schemas: Iterable[Any]) -> set[str]:
+    """Every keyword used; the names of properties are none."""
+    words: set[str] = set()
+    for schema in schemas:
+        words |= schema.keys()
+        below = [schema.get(name) for name in ("items", "additionalProperties", "contentSchema")]
+        below += schema.get("anyOf", []) + schema.get("oneOf", []) + list(schema.get("properties", {}).values())
+        words |= _words_of(each for each in below if isinstance(each, dict))
+    return words
 
 
 def test_every_type_of_error_is_in_the_readme() -> None:

@@ -46,6 +46,8 @@ async def test_the_page_shows_every_route_and_event_and_asks_nobody_else(api: Ap
             await expect(page.locator(f"#events a[href='schemas/events/{name}']")).to_be_visible()
         await expect(page.get_by_text(f"curl -N '{api.url}/chat'").first).to_be_visible()
         await expect(page.locator("#post-chat summary", has_text="402")).to_be_visible()
+        await expect(page.locator("#post-chat").get_by_role("cell", name="disable_reasoning")).to_have_count(2)
+        assert "[object" not in await page.locator("body").inner_text()
     assert seen.complaints == []
     assert seen.urls == [f"{api.url}/docs", f"{api.url}/openapi.json"]
 
