@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from client.sandbox.catalogue import MODELS
 from client.wire import EVENT_NAMES
 from server.api_docs import ApiDocuments, described_routes
 from server.attempts import LIMIT
+from server.callers import Caller
 from server.config import Config
 from server.openapi import examples
 from server.openapi.document import OPERATIONS
@@ -31,6 +33,7 @@ from tests.api_document import ApiDocument
 from tests.chunks import END, STOP, text
 from tests.serving import Api, changed, question, serving, with_tokens
 from tests.sse_reader import parse_events
+from tests.test_server_usage import serving_for
 
 ROOT = Path(__file__).parent.parent
 
@@ -291,6 +294,23 @@ async def test_with_tokens_only_the_probes_and_the_bare_page_are_open(config: Co
             is_open = operation["security"] == []
             assert is_open == (template in {"/health", "/ready", "/docs"})
             await ask(api, document, 200 if is_open else 401, method.upper(), path)
+
+
+async def test_what_was_spent_and_the_limits_of_a_caller_are_answered_as_described(
+    config: Config, upstream: Sandbox
+) -> None:
+    ann = Caller("ann", models=("acme/*",), requests_per_minute=1, budget_usd_per_day=Decimal(1))
+    hers = {"Authorization": "Bearer secret-of-ann"}
+    upstream.script(Reply.stream(text("Blue."), STOP, END))
+    async with serving_for(config, ann) as api:
+        document = await document_of(api, **hers)
+        asked = question(max_tokens=10)
+        await ask(api, document, 200, "POST", "/chat", json=asked, headers=hers)
+        await ask(api, document, 403, "POST", "/chat", json=asked | {"model": "other/m"}, headers=hers)
+        await ask(api, document, 429, "POST", "/chat", json=asked, headers=hers)
+        await ask(api, document, 200, "GET", "/usage", headers=hers)
+        await ask(api, document, 200, "GET", "/usage?from=2026-01-01&to=2026-01-31", headers=hers)
+        await ask(api, document, 422, "GET", "/usage?from=yesterday", headers=hers)
 
 
 async def test_who_tries_many_wrong_tokens_is_answered_as_described(config: Config) -> None:
