@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import importlib.resources
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import ETag, web
 
@@ -110,7 +110,7 @@ def _build_event_schema(name: str) -> bytes:
 
 
 def _read_page() -> bytes:
-    return (importlib.resources.files("server") / "docs_page.html").read_bytes()
+    return Path(__file__).with_name("docs_page.html").read_bytes()
 
 
 def _policy_of(page: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -24,7 +24,9 @@ from server.errors import invalid_request, refuse
 from server.json_body import read_json_object
 from server.keys import CALLER, SETTINGS, STREAMS
 from server.readers import CollectingReader, PlaceHolder, ResponseReader
-from server.replies import StreamSummary
+
+if TYPE_CHECKING:  # a type alone: the API document is made of it
+    from server.replies import StreamSummary
 
 routes = web.RouteTableDef()
 

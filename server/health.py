@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from server.commands import program_version
 from server.errors import refuse
 from server.keys import CATALOGUE, READINESS, SETTINGS, STARTED_S, STREAMS
-from server.replies import Health, Ready
+
+if TYPE_CHECKING:  # types alone: the API document is made of them
+    from server.replies import Health, Ready
 
 routes = web.RouteTableDef()
 
