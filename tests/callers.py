@@ -14,16 +14,18 @@ SMALL_BUFFER_BYTES = 4096
 
 
 class Caller:
-    """One HTTP request on a socket of its own; the body of the response is chunked.
+    """One HTTP request on a socket of its own; the body of the response is chunked, or has its length.
 
     Attributes:
         head: status line and headers of the response, once it was read.
+        has_ended: whether the end of the body was read.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
         self.head = b""
+        self.has_ended = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -43,10 +45,13 @@ class Caller:
     async def read_chunk(self) -> bytes:
         """One chunk of the body; empty at its end."""
         size = int(await self.reader.readuntil(b"\r\n"), 16)
+        self.has_ended = size == 0
         return (await self.reader.readexactly(size + 2))[:-2]
 
     async def read_body(self) -> bytes:
         """The rest of the body."""
+        if "content-length" in self.headers:
+            return await self.reader.readexactly(int(self.headers["content-length"]))
         pieces = []
         while piece := await self.read_chunk():
             pieces.append(piece)
@@ -90,8 +95,16 @@ async def call(
     return Caller(reader, writer)
 
 
-async def call_and_read_head(port: int, method: str, path: str, body: Any = None, *, small: bool = False) -> Caller:
+async def call_and_read_head(
+    port: int,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    small: bool = False,
+) -> Caller:
     """Sends a request and reads the head of its response."""
-    caller = await call(port, method, path, body, small=small)
+    caller = await call(port, method, path, body, headers, small=small)
     await caller.read_head()
     return caller

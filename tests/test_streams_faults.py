@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from client.sandbox import HangUp, Hold, Reply, Sandbox, Step
+from client.sandbox import HangUp, Hold, Pause, Reply, Sandbox, Step
 from client.sandbox import chunk as sandbox_chunk
 from client.sandbox.script import step_bytes
 from tests.callers import Caller, call_and_read_head
@@ -169,8 +169,9 @@ async def test_reading_stopping_and_ending_at_once_always_gives_one_log(
     dice = random.Random(11)
     reasons = set()
     for _ in range(60):
-        length = dice.choice([1, 3, 30])
-        upstream.script(Reply.stream(*[text(f"{number} ") for number in range(length)], STOP, END))
+        length, pause_s = dice.choice([(1, 0.0), (30, 0.0), (30, 0.003)])
+        words: list[Step] = [step for number in range(length) for step in (text(f"{number} "), Pause(pause_s))]
+        upstream.script(Reply.stream(*words, STOP, END))
         reasons.add(await race(server, http, dice))
     assert reasons == {"stop", "cancelled"}
 
