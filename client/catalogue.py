@@ -15,7 +15,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from client.errors import Failure, OpenRouterError, UpstreamStatusError
 from client.model_facts import Model
 from client.model_pages import join_pages, next_page_params, parse_endpoints, parse_model, parse_page
 from client.model_query import UPSTREAM_SORTS, ModelQuery
-from client.model_search import ModelIndex, index_models, near_matches, search_models
+from client.model_search import Allows, ModelIndex, index_models, near_matches, search_models
 from client.single_flight import SingleFlight
 
 T = TypeVar("T")
@@ -156,16 +156,17 @@ class Catalogue:
         """Seconds since the list was fetched; None before the first time. Asks nobody."""
         return self._chat.age_s
 
-    async def listing(self) -> Listing:
-        """Upstream's list: every model that answers in text.
+    async def listing(self, allows: Allows | None = None) -> Listing:
+        """Upstream's list: every model that answers in text; of those that are allowed.
 
         Raises:
             OpenRouterError: there is no list yet, and upstream gives none.
         """
-        return Listing(*await self._chat.get())
+        snapshot, stale = await self._chat.get()
+        return Listing(snapshot if allows is None else _narrowed(snapshot, allows), stale)
 
-    async def search(self, query: ModelQuery) -> SearchResult:
-        """The models a query asks for; nothing found is an empty page.
+    async def search(self, query: ModelQuery, allows: Allows | None = None) -> SearchResult:
+        """The models a query asks for, of those that are allowed; nothing found is an empty page.
 
         Upstream's list leaves out what gives no text (embeddings, images, speech) unless asked, so a query for an
         output other than text searches a second list that holds everything.
@@ -180,7 +181,7 @@ class Catalogue:
         if query.sort in UPSTREAM_SORTS:
             order, old_order = await self._order(UPSTREAM_SORTS[query.sort], everything).get()
             stale = stale or old_order
-        found = search_models(snapshot.index, query, order)
+        found = search_models(snapshot.index, query, order, allows=allows)
         return SearchResult(found.models, found.total, query.limit, query.offset, snapshot.fetched_at, stale)
 
     async def get(self, model_id: str) -> ModelDetails:
@@ -308,6 +309,12 @@ class Catalogue:
             suggestions=suggestions,
         )
         return ModelNotFound(failure, upstream_status=404)
+
+
+def _narrowed(snapshot: Snapshot, allows: Allows) -> Snapshot:
+    index = snapshot.index.narrowed(allows)
+    data = encode_json(index.models)
+    return replace(snapshot, index=index, data_json=data, etag=etag_of(data))
 
 
 def encode_json(value: object) -> bytes:

@@ -72,11 +72,19 @@ class Found:
     total: int
 
 
+Allows = Callable[[str], bool]
+"""Whether somebody may know of the model with an id."""
+
+
 @dataclass(frozen=True)
 class ModelIndex:
     """A model list with the facts of each model; made once per list, by `index_models`."""
 
     entries: tuple[Facts, ...]
+
+    def narrowed(self, allows: Allows) -> ModelIndex:
+        """An index of those models only whose ids are allowed."""
+        return ModelIndex(tuple(facts for facts in self.entries if allows(facts.id)))
 
     @cached_property
     def models(self) -> list[Model]:
@@ -117,11 +125,14 @@ def index_models(models: Iterable[Model]) -> ModelIndex:
     return ModelIndex(tuple(facts_of(model) for model in models))
 
 
-def search_models(index: ModelIndex, query: ModelQuery, order: Sequence[str] = ()) -> Found:
+def search_models(
+    index: ModelIndex, query: ModelQuery, order: Sequence[str] = (), *, allows: Allows | None = None
+) -> Found:
     """The page of the list that a query asks for. Nothing found is an empty page, not an error.
 
     Args:
         order: ids as upstream sorted them, for a sort in `UPSTREAM_SORTS`; ids it does not hold come last.
+        allows: which ids may be found at all; None: every one.
 
     Raises:
         QueryError: a family, modality or parameter that neither the documentation nor any model knows.
@@ -129,7 +140,8 @@ def search_models(index: ModelIndex, query: ModelQuery, order: Sequence[str] = (
     if unknown := _unknown_words(index, query):
         raise QueryError(unknown)
     tests = _tests(query)
-    passed = [facts for facts in index.entries if all(test(facts) for test in tests)]
+    allowed = index if allows is None else index.narrowed(allows)
+    passed = [facts for facts in allowed.entries if all(test(facts) for test in tests)]
     found = _sorted(_matching(passed, query.text), query, order)
     page = found[query.offset : query.offset + query.limit]
     return Found([facts.model for facts in page], len(found))

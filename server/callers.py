@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -45,8 +45,13 @@ ANYONE = Caller("anyone")
 """Whoever asks for what is open to all."""
 
 
+_ASKING_OTHERS = frozenset(
+    {"openrouter:advisor", "openrouter:subagent", "openrouter:fusion", "openrouter:image_generation", "fusion"}
+)
+
+
 def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
-    """Holds the request that goes upstream to the caller's models: `model`, `models`, and those named to tools.
+    """Holds the request that goes upstream to the caller's models: `model`, `models`, and those that tools ask.
 
     Raises:
         Refusal: 403, naming the first model that is not allowed and the globs that are.
@@ -60,18 +65,36 @@ def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
             raise Refusal(Failure(error=error, type="forbidden", status=403, retryable=False))
 
 
-def _models_of(body: Mapping[str, Any]) -> Iterable[str]:
-    """The models that may answer, and those that OpenRouter's own tools and plugins are told to ask."""
-    yield from models_of(body) or ["None"]
-    listed = [each for name in ("tools", "plugins") if isinstance(body.get(name), list) for each in body[name]]
-    for each in listed:
-        if isinstance(each, dict) and each.get("type") != "function":
-            yield from _models_named(each)
-            if isinstance(each.get("parameters"), dict):
-                yield from _models_named(each["parameters"])
+def _models_of(body: Mapping[str, Any]) -> Iterator[str]:
+    """The models that may answer, and those that OpenRouter's own tools and plugins are told to ask.
+
+    A preset may name any model: it counts as `@preset/slug`, whether it is a field or stands behind a model. Tools
+    and plugins that ask a model which the request does not name count by their type or id.
+    """
+    for model in models_of(body) or ["None"]:
+        name, at, preset = model.partition("@preset/")
+        yield from [name] * bool(name) + [at + preset] * bool(at)
+    if body.get("preset") is not None:
+        yield f"@preset/{body['preset']}"
+    for kind in ("tools", "plugins"):
+        listed = body.get(kind)
+        for each in listed if isinstance(listed, list) else ():
+            if isinstance(each, dict) and each.get("type") != "function":
+                yield from _models_of_tool(each)
 
 
-def _models_named(tool: Mapping[str, Any]) -> Iterable[str]:
+def _models_of_tool(tool: Mapping[str, Any]) -> Iterator[str]:
+    parameters = tool.get("parameters")
+    named = [*_models_named(tool), *(_models_named(parameters) if isinstance(parameters, dict) else [])]
+    yield from named
+    name = str(tool.get("type") or tool.get("id"))
+    if name in _ASKING_OTHERS and not named:
+        yield name
+
+
+def _models_named(tool: Mapping[str, Any]) -> Iterator[str]:
     for name in ("model", "models", "analysis_models", "pin_model"):
         value = tool.get(name)
         yield from (str(item) for item in (value if isinstance(value, list) else [value]) if item)
+    if tool.get("preset") is not None:
+        yield f"@preset/{tool['preset']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,15 +12,16 @@ from aiohttp import ETag, web
 from client.catalogue import encode_json, etag_of
 from client.errors import Detail
 from client.model_query import QueryError, parse_model_query, unknown_parameters
+from server.callers import check_models
 from server.conditional import tagged, unchanged
 from server.errors import invalid_request
-from server.keys import CATALOGUE
+from server.keys import CALLER, CATALOGUE
 
 
 async def list_models(request: web.Request) -> web.Response:
     """`GET /models`: every model, whole; the array is kept encoded, as it is about 1 MB."""
     _refuse_parameters(request)
-    listing = await request.app[CATALOGUE].listing()
+    listing = await request.app[CATALOGUE].listing(_allows(request))
     snapshot = listing.snapshot
     etag = _tag(snapshot.etag, listing.stale)
     return unchanged(request, etag) or _json(
@@ -39,7 +40,7 @@ async def list_models(request: web.Request) -> web.Response:
 async def search_models(request: web.Request) -> web.Response:
     """`GET /models/search`: the models that the parameters ask for, see `client.model_query.ModelQuery`."""
     with _refused_queries():
-        found = await request.app[CATALOGUE].search(parse_model_query(request.query.items()))
+        found = await request.app[CATALOGUE].search(parse_model_query(request.query.items()), _allows(request))
     data = encode_json(found.models)
     paging = {"total": found.total, "limit": found.limit, "offset": found.offset}
     etag = _tag(etag_of(data + encode_json(paging)), found.stale)
@@ -54,7 +55,7 @@ async def search_models(request: web.Request) -> web.Response:
 async def list_families(request: web.Request) -> web.Response:
     """`GET /models/families`: every author and how many models it has, the largest first."""
     _refuse_parameters(request)
-    listing = await request.app[CATALOGUE].listing()
+    listing = await request.app[CATALOGUE].listing(_allows(request))
     families = [{"family": family, "count": count} for family, count in listing.snapshot.index.families]
     content = encode_json({"data": families})
     etag = _tag(etag_of(content))
@@ -67,6 +68,7 @@ async def get_model(request: web.Request) -> web.Response:
     `stale` is there, and true, only when upstream could not be asked.
     """
     _refuse_parameters(request)
+    check_models(request[CALLER], {"model": request.match_info["model_id"]})
     details = await request.app[CATALOGUE].get(request.match_info["model_id"])
     content: dict[str, Any] = {"data": details.model, "endpoints": details.endpoints}
     if details.stale:
@@ -83,6 +85,12 @@ routes = [
     web.get("/models/{model_id:.+}", get_model),
 ]
 """The last one takes every path below `/models`: ids hold slashes."""
+
+
+def _allows(request: web.Request) -> Callable[[str], bool] | None:
+    """Which models the caller may use, and so finds; None: all."""
+    caller = request[CALLER]
+    return caller.may_use if caller.models else None
 
 
 @contextmanager

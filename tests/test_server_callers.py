@@ -20,6 +20,8 @@ BOUND = Caller("phone", models=("openai/gpt-4o*", "sandbox/*"))
         {"model": "sandbox/echo", "models": ["sandbox/echo", "openai/gpt-4o"]},
         {"model": "sandbox/echo", "tools": [{"type": "function", "parameters": {"model": {"type": "string"}}}, "?"]},
         {"model": "sandbox/echo", "tools": [{"type": "openrouter:web_search"}], "plugins": {"id": "web"}},
+        {"model": "sandbox/echo", "tools": [{"type": "function"}, {"type": "openrouter:web_search"}, 5]},
+        {"model": "sandbox/echo", "plugins": [{"id": "web"}], "preset": None},
     ],
 )
 def test_a_model_that_a_glob_covers_may_be_asked_for(body: dict[str, Any]) -> None:
@@ -36,6 +38,12 @@ def test_a_model_that_a_glob_covers_may_be_asked_for(body: dict[str, Any]) -> No
         ({"models": []}, "None"),
         ({"model": "sandbox/echo", "tools": [{"type": "openrouter:advisor", "parameters": {"model": "a/b"}}]}, "a/b"),
         ({"model": "sandbox/echo", "plugins": [{"id": "fusion", "analysis_models": ["sandbox/x", "a/b"]}]}, "a/b"),
+        ({"model": "sandbox/echo", "preset": "mine"}, "@preset/mine"),
+        ({"model": "sandbox/echo@preset/mine"}, "@preset/mine"),
+        ({"model": "@preset/mine"}, "@preset/mine"),
+        ({"model": "sandbox/echo", "plugins": [{"id": "fusion"}]}, "fusion"),
+        ({"model": "sandbox/echo", "plugins": [{"id": "fusion", "preset": "mine"}]}, "@preset/mine"),
+        ({"model": "sandbox/echo", "tools": [{"type": "openrouter:advisor"}]}, "openrouter:advisor"),
     ],
 )
 def test_any_other_model_is_refused_with_what_is_allowed(body: dict[str, Any], named: str) -> None:

@@ -17,8 +17,9 @@ from client.config import UpstreamConfig
 from client.openrouter import OpenRouterClient, create_session
 from client.single_flight import RETRY_AFTER_S
 from server import models
-from server.errors import error_middleware
-from server.keys import CATALOGUE
+from server.callers import LOCAL, Caller
+from server.errors import Handler, error_middleware
+from server.keys import CALLER, CATALOGUE
 
 GPT = {
     "id": "openai/gpt-4o",
@@ -86,6 +87,7 @@ class World:
         self.upstream = upstream
         self.host = host
         self.now_s = 1_000.0
+        self.caller = LOCAL
         self.api: TestClient[web.Request, web.Application]
         self.catalogue: Catalogue
 
@@ -122,7 +124,13 @@ UPSTREAM = web.AppKey("UPSTREAM", Upstream)
 async def world(upstream: TestServer) -> AsyncIterator[World]:
     world = World(upstream.app[UPSTREAM], upstream)
     config = UpstreamConfig(base_url=f"{upstream.make_url('/api/v1')}", max_retries=0)
-    app = web.Application(middlewares=[error_middleware])
+
+    @web.middleware
+    async def name_caller(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[CALLER] = world.caller
+        return await handler(request)
+
+    app = web.Application(middlewares=[error_middleware, name_caller])
     app.add_routes(models.routes)
     async with create_session(config) as session:
         world.catalogue = app[CATALOGUE] = Catalogue(
@@ -498,3 +506,27 @@ async def test_q106_a_plain_openai_compatible_server_works_everywhere(world: Wor
 async def test_what_is_no_list_is_a_protocol_error(world: World) -> None:
     world.upstream.answers["/models"] = {"hello": "world"}
     assert (await world.refused("/models", 502))["type"] == "upstream_protocol"
+
+
+async def test_a_caller_bound_to_some_models_finds_no_others(world: World) -> None:
+    everybody = await world.get("/models")
+    world.caller = Caller("bound", models=("openai/*", "e/*"))
+    assert await world.get("/models") == {**everybody, "data": [GPT], "total": 1}
+    assert await world.get("/models/families") == {"data": [{"family": "openai", "count": 1}]}
+    assert await world.found() == ["openai/gpt-4o"]
+    assert await world.found(families="llama") == []
+    assert await world.found(output_modalities="embeddings") == ["e/embed"]
+    assert (await world.get("/models/openai/gpt-4o"))["data"] == GPT
+    refusal = await world.refused("/models/meta-llama/llama-3:free", 403)
+    assert refusal["type"] == "forbidden"
+    assert "openai/*, e/*" in refusal["error"]
+    world.caller = LOCAL
+    assert await world.get("/models") == everybody
+
+
+async def test_the_tag_of_a_bound_callers_list_is_not_that_of_the_whole(world: World) -> None:
+    async with world.api.get("/models") as response:
+        tag = response.headers["ETag"]
+    world.caller = Caller("bound", models=("openai/*",))
+    async with world.api.get("/models", headers={"If-None-Match": tag}) as response:
+        assert response.status == 200

@@ -192,6 +192,27 @@ def test_the_readme_names_what_needs_a_restart() -> None:
 # -- real processes and real signals -----------------------------------------------------------------------------
 
 
+class Flow:
+    """The events that all readers of a test have got."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._grown = asyncio.Event()
+
+    def add(self, piece: bytes) -> None:
+        """Counts the ends of events."""
+        self._count += piece.count(b"\n\n")
+        self._grown.set()
+
+    async def wait_more(self, count: int) -> None:
+        """Returns when so many more have come."""
+        wanted = self._count + count
+        async with asyncio.timeout(20):
+            while self._count < wanted:
+                self._grown.clear()
+                await self._grown.wait()
+
+
 async def test_no_event_of_200_answers_is_lost_over_50_reloads(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(caller("load", "token"))
@@ -205,12 +226,16 @@ async def test_no_event_of_200_answers_is_lost_over_50_reloads(tmp_path: Path) -
         ) as http,
     ):
         begun: asyncio.Queue[str] = asyncio.Queue()
+        flow = Flow()
 
         async def read() -> bytes:
+            answer = b""
             async with http.post(f"{server.url}/chat", json=body) as response:
-                first = await response.content.readuntil(b"\n\n")
                 begun.put_nowait(response.headers["X-Stream-Id"])
-                return first + await response.read()
+                async for piece in response.content.iter_any():
+                    flow.add(piece)
+                    answer += piece
+            return answer
 
         readers = [asyncio.create_task(read()) for _ in range(200)]
         ids = [await begun.get() for _ in readers]
@@ -219,6 +244,7 @@ async def test_no_event_of_200_answers_is_lost_over_50_reloads(tmp_path: Path) -
             file.write_text(f"{broken}[streams]\nmax_active = {1000 - number}\n" + caller("load", "token"))
             server.process.send_signal(signal.SIGHUP)
             await server.wait_said(b"reloaded", number + 1)
+            await flow.wait_more(40)
         assert server.output.count(b'"settings reloaded"') == 25
         assert server.output.count(b"settings not reloaded") == 25
         await asyncio.gather(*(http.delete(f"{server.url}/chat/{stream_id}") for stream_id in ids))
