@@ -191,14 +191,16 @@ class Ledger:
     # -- the file -----------------------------------------------------------------------------------------------
 
     async def _write_on(self) -> None:
-        """Writes whenever there is something to be written, and gathers it for a while before."""
+        """Writes as soon as there is something to be written, and then gathers for a while."""
         while not self._closing.is_set():
             if self._file is not None:
                 await self._dirty.wait()
+                await self.save()
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITE_EVERY_S if self._file is not None else RETRY_EVERY_S):
                     await self._closing.wait()
-            await self.save()
+            if self._file is None:
+                await self.save()
         await self.save()  # what was counted during the last write
 
     async def save(self) -> None:

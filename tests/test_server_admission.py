@@ -179,21 +179,6 @@ async def test_however_an_answer_ends_its_place_is_free_again(upstream: Sandbox,
 # -- budgets ------------------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_starts_against_a_budget_for_ten() -> None:
-    for _ in range(20):
-        office = Office()
-        office.limit(budget_usd_per_day=Decimal(10))
-        admitted = 0
-        for _ in range(1000):
-            try:
-                office.admission.admit(ask(), "ann")
-                admitted += 1
-            except Refusal:
-                pass
-        assert admitted == 10
-        assert office.budget() == (0, 10)
-
-
 async def test_a_thousand_answers_at_once_against_a_budget_for_ten_over_and_over(upstream: Sandbox) -> None:
     go_on = asyncio.Event()
     upstream.script_always(answer(0.25, Hold(go_on)))
