@@ -201,6 +201,13 @@ async def test_a_stream_and_its_list_are_answered_as_described(
     await ask(api, document, 204, "GET", f"{path}?last_event_id={last.id}")
     await ask(api, document, 204, "POST", "/chat", headers={"Last-Event-ID": last.id})
     await ask(api, document, 422, "GET", f"{path}?last_event_id=nonsense")
+    await ask(api, document, 200, "GET", f"{path}?last_event_id=")
+    parameters = document.operation("get", path)["parameters"]
+    event_ids = [each for each in parameters if each["name"].lower().replace("-", "_") == "last_event_id"]
+    assert [each["in"] for each in event_ids] == ["header", "query"]
+    for parameter in event_ids:
+        document.check_value(parameter["schema"], "")
+        document.check_value(parameter["schema"], last.id)
     await ask(api, document, 404, "GET", "/chat/nothing")
     await ask(api, document, 404, "GET", "/chat/nothing/result")
     await ask(api, document, 404, "DELETE", "/chat/nothing")

@@ -29,11 +29,11 @@ _STREAM_NOTE = (
     "stand anywhere. The schema describes one event; `data` is described at `/schemas/events/{name}`."
 )
 _STREAM_ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
-_EVENT_ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}:[0-9]{1,18}$"}
+_EVENT_ID: Schema = {"type": "string", "pattern": "^([A-Za-z0-9_-]{1,64}:[0-9]{1,18})?$"}
 _LAST_EVENT_ID: Parameter = {
     "name": "Last-Event-ID",
     "in": "header",
-    "description": "Id of the last event that was read: go on after it.",
+    "description": "Id of the last event that was read: go on after it. Empty is as none.",
     "schema": _EVENT_ID,
     "example": f"{examples.STREAM_ID}:3",
 }
