@@ -36,6 +36,8 @@ def nano_usd(usd: object) -> int | None:
 
     A float counts as what it shows: 0.1 is a tenth. Sums beyond all reason are cut to 10,000 USD.
     """
+    if type(usd) is float and 0 <= usd < 1000:  # as near, and much faster
+        return round(usd * NANOS)
     if isinstance(usd, bool) or not isinstance(usd, int | float | Decimal):
         return None
     exact = Decimal(str(usd))

@@ -93,10 +93,19 @@ class AnswerLease:
         """Counts what it cost, or what it may have cost while that is not known."""
         self._account.running -= 1
         self._holds.release(self._reserved_nano)
-        settlement = stream.settlement
-        if settlement.is_sought:
+        if stream.settlement.is_sought:
             self._hold_on(stream)
-            return
+        else:
+            self._count(stream)
+        self._body = {}  # may be large, and is asked no more
+
+    def settled(self, stream: Stream) -> None:
+        """Corrects the estimate, if the cost was found."""
+        if self._open is not None:
+            _settle(self._ledger, self._open, stream.settlement, self._holds)
+
+    def _count(self, stream: Stream) -> None:
+        settlement = stream.settlement
         key, usage = usage_key(self._day, stream.owner, stream.model), settlement.usage or {}
         cost_nano = nano_usd(settlement.total_cost)
         if cost_nano is not None:
@@ -105,11 +114,6 @@ class AnswerLease:
             self._ledger.count_estimate(key, usage, self._estimate(stream))
         if self._reserved_nano:
             self._ledger.close_answer(stream.id)
-
-    def settled(self, stream: Stream) -> None:
-        """Corrects the estimate, if the cost was found."""
-        if self._open is not None:
-            _settle(self._ledger, self._open, stream.settlement, self._holds)
 
     def _hold_on(self, stream: Stream) -> None:
         """The estimate counts, and is held apart from what is spent for good, until the look-up has ended."""

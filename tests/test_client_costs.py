@@ -35,6 +35,8 @@ def estimate(**body: Any) -> int:
         (1, NANOS),
         (Decimal("5"), 5 * NANOS),
         (0, 0),
+        (999.999999999, 999_999_999_999),
+        (1234.5, 1_234_500_000_000),
         (1e300, 10_000 * NANOS),
         (-0.1, None),
         (float("nan"), None),
