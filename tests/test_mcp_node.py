@@ -69,9 +69,11 @@ async def run(*command: str | Path, timeout_s: float = 60) -> tuple[int, str]:
 async def test_the_npm_sdk_lists_calls_with_progress_and_aborts(transport: str) -> None:
     needed("@modelcontextprotocol/sdk")
     script = ROOT / "tests" / "mcp_sdk_client.mjs"
-    async with running_server("--sandbox") as server:
-        target = (f"{server.url}/mcp",) if transport == "http" else STDIO
-        code, printed = await run(NODE, script, transport, *target)
+    if transport == "stdio":
+        code, printed = await run(NODE, script, transport, *STDIO)
+    else:
+        async with running_server("--sandbox") as server:
+            code, printed = await run(NODE, script, transport, f"{server.url}/mcp")
     assert code == 0
     told = json.loads(printed)
     assert told["tools"] == NAMES
