@@ -25,8 +25,8 @@ from pydantic import ValidationError
 from mcp_app.arguments import argument_problems
 from mcp_app.disconnect import cancel_on_disconnect
 from mcp_app.failures import ToolFailure
+from mcp_app.late_state import LateState, OpenState
 from mcp_app.schemas import plain_schema
-from mcp_app.state import LateState, OpenState
 from mcp_app.tools import TOOLS, state_of
 
 _INSTRUCTIONS = (

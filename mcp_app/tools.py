@@ -16,7 +16,8 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, T
 from pydantic import BaseModel, Field
 
 from mcp_app.arguments import WAIT_S, Flag, MaybeFlag, Messages, Number, Offset, Text, Wait, Whole, Words
-from mcp_app.state import LateState, McpState
+from mcp_app.late_state import LateState
+from mcp_app.state import McpState
 
 if TYPE_CHECKING:
     from mcp_app.output import ToolOutput

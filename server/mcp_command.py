@@ -29,7 +29,8 @@ from server.logs import configure_logging
 from server.own_command import own_command
 
 if TYPE_CHECKING:
-    from mcp_app.state import McpState, OpenState
+    from mcp_app.late_state import OpenState
+    from mcp_app.state import McpState
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,7 +90,7 @@ async def _run(open_state: OpenState) -> None:
 async def _open_state(config: Config) -> AsyncIterator[McpState]:
     """The command's own session, streams and catalogue; what still runs at the end is stopped.
 
-    It is opened by the first call (see `mcp_app.state.LateState`) and imports what is slow to load then, on a thread,
+    It is opened by the first call (see `mcp_app.late_state.LateState`) and imports what is slow to load then, on a thread,
     so that the call's first report is sent meanwhile.
     """
     await asyncio.to_thread(importlib.import_module, "mcp_app.chat")

@@ -282,11 +282,12 @@ async def test_without_a_key_none_is_sent_and_unset_headers_are_left_out(upstrea
     assert headers["Content-Type"] == "application/json"
 
 
-async def test_nothing_of_the_caller_but_the_body_goes_upstream(upstream: Sandbox, api: Api) -> None:
+async def test_nothing_of_the_caller_but_the_body_goes_upstream(upstream: Sandbox, config: Config) -> None:
     upstream.script(Reply.stream(text("x"), STOP, END))
     body = json.dumps(question()).encode()
-    private = {"Cookie": "session=1", "Authorization": "Bearer mine", "X_Forwarded_For": "10.0.0.1"}
-    await api.request("POST", "/chat", body, Content_Type="application/json", User_Agent="me", **private)
+    private = {"Cookie": "session=1", "Authorization": "Bearer mine", "X_Forwarded_For": "127.0.0.1"}
+    async with serving(changed(config, "server", trusted_proxies=("127.0.0.1",))) as api:
+        await api.request("POST", "/chat", body, Content_Type="application/json", User_Agent="me", **private)
     headers = upstream.calls[0].headers
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert not {"Cookie", "X-Forwarded-For"} & set(headers)
