@@ -44,6 +44,10 @@ _DAMAGED = (
     "The usage ledger %s is damaged (%s). It was moved to %s and a new one is begun: its history no longer counts, "
     "nor, if this is a start, what was spent today."
 )
+_NO_FOLDER = (
+    "Nothing says where to keep the usage ledger: what is spent today is forgotten when this process ends. Set "
+    "server.state_dir."
+)
 _UNUSABLE = (
     "The usage ledger %s cannot be used: %s. Limits hold and usage is counted in memory; what was spent today before "
     "this start may be missing, and the figures are lost at the end unless the file can be used again, which is "
@@ -81,6 +85,7 @@ class Ledger:
     async def open(self) -> None:
         """Opens the file, if it can be, and begins to write in the background. Never raises for the file's sake."""
         if self._path is None:
+            logger.warning(_NO_FOLDER)
             return
         await self._open_file()
         self._writer = asyncio.create_task(self._write_on(), name="usage ledger")

@@ -305,7 +305,9 @@ async def test_a_folder_where_the_file_should_be_is_no_end_either(
     assert "Is a directory" in said
 
 
-async def test_without_a_folder_it_counts_in_memory_and_answers_that_have_ended_do_not_pile_up() -> None:
+async def test_without_a_folder_it_says_so_and_counts_in_memory_and_what_has_ended_does_not_pile_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with opened(None) as ledger:
         ledger.open_answer(OpenAnswer("s1", KEY, 1, None, is_counted=False))
         ledger.close_answer("s1")
@@ -313,6 +315,8 @@ async def test_without_a_folder_it_counts_in_memory_and_answers_that_have_ended_
         assert await everything(ledger) == {KEY: UsageCounts(1, 3, 4, 5, 5, 0)}
         assert not ledger.is_stored
         assert not ledger._unsaved.opened
+    (said,) = errors(caplog)
+    assert "server.state_dir" in said
 
 
 async def test_without_a_folder_the_oldest_days_are_forgotten_when_there_are_very_many_figures() -> None:
