@@ -21,7 +21,7 @@ from client.errors import (
 from client.events import ChatEvent, StreamFailed
 from client.openrouter import OpenRouterClient, UpstreamReply, not_a_stream
 from client.retry import retry_delay_s
-from client.translate import EMPTY_REPLY, INTERRUPTED, ChatTranslator, State
+from client.translate import DONE, EMPTY_REPLY, INTERRUPTED, STREAMING, ChatTranslator
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class Pump:
     async def _take_events(self, reply: UpstreamReply, limit: asyncio.Timeout) -> None:
         translator, sink, read = self.translator, self._sink, reply.read
         lingering = False
-        while translator.state is not State.DONE:
+        while translator.state is not DONE:
             if sink.is_full:
                 await self._wait_room()
             data = await read()
@@ -175,7 +175,7 @@ class Pump:
                     self._retry_if_failed(events)
                 self._has_handed_on = True
             await sink.append(events)
-            if translator.state is not State.STREAMING and translator.is_lingering and not lingering:
+            if translator.state is not STREAMING and translator.is_lingering and not lingering:
                 lingering = True
                 self._watch(limit)
 

@@ -23,7 +23,7 @@ from client.pump import Pump
 from client.settlement import Settled, Settlement, Settler
 from client.stream_log import StreamLog
 from client.tracing import Span, StartSpan, TraceContext
-from client.translate import State
+from client.translate import DONE
 from client.wire import EventEncoder
 
 logger = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ class Stream:
         log, translator = self.log, self.pump.translator
         log.append(data, len(events))
         self._streams.total_bytes += len(data)
-        has_ended = translator.state is State.DONE
+        has_ended = translator.state is DONE
         gap_s = translator.last_event_s - self.appended_s
         if self.appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
             self._gaps_s.observe(gap_s)

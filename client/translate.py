@@ -59,16 +59,20 @@ class Signal(enum.Enum):
     END = enum.auto()
 
 
+# As names of their own: looking into an enum costs, and is done for every chunk.
+WAITING, STREAMING, FINISHED, FAILED, DONE = State
+BEGIN, FINISH, ERROR, END = Signal
+
 _NEXT = {
-    (State.WAITING, Signal.BEGIN): State.STREAMING,
-    (State.WAITING, Signal.ERROR): State.FAILED,
-    (State.WAITING, Signal.END): State.DONE,
-    (State.STREAMING, Signal.FINISH): State.FINISHED,
-    (State.STREAMING, Signal.ERROR): State.FAILED,
-    (State.STREAMING, Signal.END): State.DONE,
-    (State.FINISHED, Signal.ERROR): State.FAILED,
-    (State.FINISHED, Signal.END): State.DONE,
-    (State.FAILED, Signal.END): State.DONE,
+    (WAITING, BEGIN): STREAMING,
+    (WAITING, ERROR): FAILED,
+    (WAITING, END): DONE,
+    (STREAMING, FINISH): FINISHED,
+    (STREAMING, ERROR): FAILED,
+    (STREAMING, END): DONE,
+    (FINISHED, ERROR): FAILED,
+    (FINISHED, END): DONE,
+    (FAILED, END): DONE,
 }
 
 _BROKEN_NATIVE = {"network_error", "error", "insufficient_system_resource"}
@@ -114,7 +118,7 @@ class ChatTranslator:
         generation_id: str | None = None,
         max_event_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        self.state = State.WAITING
+        self.state = WAITING
         self.has_begun = False
         self.generation_id = generation_id
         self.model: str | None = None
@@ -138,14 +142,14 @@ class ChatTranslator:
     @property
     def is_lingering(self) -> bool:
         """True when all that matters has come and only the end of the connection is outstanding."""
-        if self.state is State.FAILED:
+        if self.state is FAILED:
             return True
-        return self.state is State.FINISHED and self.usage is not None
+        return self.state is FINISHED and self.usage is not None
 
     def receive_data(self, data: bytes) -> list[ChatEvent]:
         """The events that one read of the event stream amounts to."""
         self.last_read_s = self._clock()
-        if self.state is State.DONE:
+        if self.state is DONE:
             return []
         try:
             payloads = self._decoder.receive_data(data)
@@ -173,16 +177,16 @@ class ChatTranslator:
 
     def _was_plain(self, events: list[ChatEvent]) -> bool:
         """Whether the chunk just taken was content, with nothing outstanding of the ones before."""
-        return self.state is State.STREAMING and bool(events) and type(events[-1]) is ContentDelta and not self._held
+        return self.state is STREAMING and bool(events) and type(events[-1]) is ContentDelta and not self._held
 
     def receive_eof(self) -> list[ChatEvent]:
         """The events that the end of the connection amounts to."""
-        if self.state is State.DONE:
+        if self.state is DONE:
             return []
         events: list[ChatEvent] = []
         for payload in self._decoder.receive_eof():
             self._take(payload, events)
-        return events + self.close(EMPTY_REPLY if self.state is State.WAITING else INTERRUPTED)
+        return events + self.close(EMPTY_REPLY if self.state is WAITING else INTERRUPTED)
 
     def receive_completion(self, body: bytes) -> list[ChatEvent]:
         """The events of a whole `chat.completion`, which some upstreams send although a stream was asked for."""
@@ -192,7 +196,7 @@ class ChatTranslator:
             return self.close(_no_choices())
         self._take_chunk(chunk_of(found), events)
         self._note_first_token(events)
-        if self.state is State.WAITING:
+        if self.state is WAITING:
             return events + self.close(_no_choices())
         self._end(events)
         return events
@@ -204,17 +208,17 @@ class ChatTranslator:
         a warning. `finish_reason` is our own word for an end that was asked for; without a failure it is a stop.
         """
         events: list[ChatEvent] = []
-        if self.state is State.DONE:
+        if self.state is DONE:
             return events
         stopped = finish_reason is not None
-        if self.state is State.FINISHED and not stopped:
+        if self.state is FINISHED and not stopped:
             self._end(events, warning="missing_done_marker")
             return events
         if stopped:
             self._finish_reason = finish_reason
-        elif self.state is not State.FAILED and self._finish_reason is None:
-            self._finish_reason = None if self.state is State.WAITING else "interrupted"
-        if failure is not None and self.state is not State.FAILED:
+        elif self.state is not FAILED and self._finish_reason is None:
+            self._finish_reason = None if self.state is WAITING else "interrupted"
+        if failure is not None and self.state is not FAILED:
             self._fail(failure, events)
         self._end(events, stopped=stopped)
         return events
@@ -227,7 +231,7 @@ class ChatTranslator:
     # -- one event's data ---------------------------------------------------------------------------------------
 
     def _take(self, payload: bytes, events: list[ChatEvent]) -> None:
-        if self.state is State.DONE:
+        if self.state is DONE:
             return
         if payload[:1] != b"{" and payload.strip() == b"[DONE]":
             self._take_done_marker(events)
@@ -239,7 +243,7 @@ class ChatTranslator:
             self._take_chunk(chunk, events)
 
     def _take_done_marker(self, events: list[ChatEvent]) -> None:
-        if self.state is State.WAITING:
+        if self.state is WAITING:
             events += self.close(EMPTY_REPLY)
         else:
             self._end(events)
@@ -247,12 +251,12 @@ class ChatTranslator:
     def _take_chunk(self, chunk: Chunk, events: list[ChatEvent]) -> None:
         if chunk.usage is not None:
             self.usage = chunk.usage
-        if self.state is State.FAILED:
+        if self.state is FAILED:
             if chunk.usage is not None:
                 self._end(events)
             return
         choice = chunk.choices[0] if chunk.choices else None
-        if self.state is State.WAITING:
+        if self.state is WAITING:
             self._begin(chunk, choice, events)
         if choice is not None:
             if choice.delta is not None:
@@ -264,9 +268,9 @@ class ChatTranslator:
         error = chunk.error if chunk.error is not None or choice is None else choice.error
         if _is_error(error):
             self._fail(failure_of_error(error, provider=self.provider), events)
-        elif self.state is State.FINISHED:
+        elif self.state is FINISHED:
             self._judge_finish(events)
-        if self._is(State.FAILED) and self.usage is not None:
+        if self.state is FAILED and self.usage is not None:
             self._end(events)
 
     def _begin(self, chunk: Chunk, choice: Choice | None, events: list[ChatEvent]) -> None:
@@ -279,7 +283,7 @@ class ChatTranslator:
             return
         if choice is None and chunk.usage is None:
             return
-        self._move(Signal.BEGIN)
+        self._move(BEGIN)
         self.has_begun = True
         events.append(StreamStarted(self.generation_id, self.model, self.provider))
 
@@ -322,10 +326,10 @@ class ChatTranslator:
 
     def _take_finish(self, finish_reason: str, events: list[ChatEvent]) -> None:
         """The current form repeats the finish on the usage chunk: the first one counts."""
-        if self.state is State.STREAMING:
+        if self.state is STREAMING:
             self._finish_reason = finish_reason
             self._close_deltas(events)
-            self._move(Signal.FINISH)
+            self._move(FINISH)
 
     def _judge_finish(self, events: list[ChatEvent]) -> None:
         """Some endings that are called `stop` or `error` are failures without an error object."""
@@ -352,11 +356,11 @@ class ChatTranslator:
         self._close_deltas(events)
         self._close_reasoning(events)
         self._report_usage(events)
-        if self._finish_reason is None and self.state is not State.WAITING:
+        if self._finish_reason is None and self.state is not WAITING:
             self._finish_reason = "error"
         self.failure = failure
         events.append(StreamFailed(failure))
-        self._move(Signal.ERROR)
+        self._move(ERROR)
 
     def _report_usage(self, events: list[ChatEvent]) -> None:
         if self.usage is None or self._usage_reported:
@@ -379,7 +383,7 @@ class ChatTranslator:
         )
 
     def _end(self, events: list[ChatEvent], *, warning: str | None = None, stopped: bool = False) -> None:
-        failed = self.state is State.FAILED
+        failed = self.state is FAILED
         if not failed:
             self._close_deltas(events)
             self._close_reasoning(events)
@@ -387,7 +391,7 @@ class ChatTranslator:
         self.finish_reason = self._finish_reason if failed or stopped else self._own_finish_reason()
         completed = not failed and not stopped
         events.append(Done(completed, self.finish_reason, self._native_finish_reason, warning))
-        self._move(Signal.END)
+        self._move(END)
 
     def _own_finish_reason(self) -> str | None:
         """Upstream's word, but for tool calls: cut ones are `length`, and calls under `stop` are `tool_calls`."""
@@ -396,10 +400,6 @@ class ChatTranslator:
         if self._finish_reason == "tool_calls" and self._native_finish_reason in _CUT_NATIVE:
             return "length" if self._calls.has_cut_call() else "tool_calls"
         return "tool_calls" if self._finish_reason in (None, "stop") else self._finish_reason
-
-    def _is(self, state: State) -> bool:
-        """For states that change under a type checker's eyes."""
-        return self.state is state
 
     def _move(self, signal: Signal) -> None:
         self.state = _NEXT[self.state, signal]

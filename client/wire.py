@@ -72,7 +72,8 @@ class EventEncoder:
             number += 1
             kind = type(event)
             if kind is ContentDelta:
-                pieces.append(content % (number, encode_text(event.text)))  # type: ignore[union-attr]
+                text: str = event.text  # type: ignore[union-attr]
+                pieces.append(content % (number, _encode(text) if text.isascii() else encode_text(text)))
             elif kind is ReasoningDelta:
                 pieces.append(self._reasoning % (number, encode_text(event.text)))  # type: ignore[union-attr]
             else:

@@ -90,7 +90,7 @@ async def _run(open_state: OpenState) -> None:
 async def _open_state(config: Config) -> AsyncIterator[McpState]:
     """The command's own session, streams and catalogue; what still runs at the end is stopped.
 
-    It is opened by the first call (see `mcp_app.late_state.LateState`) and imports what is slow to load then, on a thread,
+    It is opened by the first call (see `mcp_app.late_state`) and imports what is slow to load then, on a thread,
     so that the call's first report is sent meanwhile.
     """
     await asyncio.to_thread(importlib.import_module, "mcp_app.chat")
