@@ -21,7 +21,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 from client.sandbox import Hold, Reply, Sandbox, chunk
 from server.app import create_app
+from server.callers import Caller
 from server.config import Config
+from server.tokens import hash_token
 from tests.mcp_support import ACCEPT, ERAS, Era, Progress, answer, data_of, modern, text_of
 from tests.process import ROOT, running_server
 from tests.serving import Api, changed, serving, with_tokens
@@ -302,6 +304,26 @@ async def test_a_stream_is_its_callers_alone(guarded: Config, upstream: Sandbox,
         headers = {"Authorization": "Bearer token-of-ann"}
         async with api.http.get(f"{api.url}/chat/{stream_id}/result", headers=headers) as response:
             assert response.status == 200
+
+
+async def test_a_callers_limits_bind_its_tools_and_are_told(config: Config, upstream: Sandbox) -> None:
+    upstream.script(answer("Hello"))
+    ann = Caller("ann", hash_token("token-of-ann"), models=("acme/*",), requests_per_minute=1)
+    limited = config.model_copy(update={"callers": (ann,)})
+    async with (
+        asyncio.timeout(PATIENCE_S),
+        serving(limited) as api,
+        connected(api.url, token="token-of-ann") as client,
+    ):
+        foreign = await client.call_tool("llm_chat", {"prompt": "hi", "model": "sandbox/echo"})
+        first = await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m"})
+        second = await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m"})
+    assert foreign.is_error
+    assert "acme/*" in text_of(foreign)
+    assert data_of(first)["text"] == "Hello"
+    assert second.is_error
+    assert "Retry after" in text_of(second)
+    assert len(upstream.calls) == 1
 
 
 async def test_somebody_elses_session_is_not_found(guarded: Config) -> None:
