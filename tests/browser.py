@@ -20,13 +20,17 @@ _FLAGS = [
 
 
 @asynccontextmanager
-async def open_browser() -> AsyncIterator[Browser]:
-    """A headless Chromium that asks for nothing but what its pages ask for; the test is skipped without one."""
+async def open_browser(*flags: str) -> AsyncIterator[Browser]:
+    """A headless Chromium that asks for nothing but what its pages ask for; the test is skipped without one.
+
+    Args:
+        flags: of its command line, beside those that it always gets.
+    """
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is missing: install the Debian package chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        browser = await playwright.chromium.launch(executable_path=path, args=[*_FLAGS, *flags])
         try:
             yield browser
         finally:
