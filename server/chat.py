@@ -56,8 +56,6 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         if refusal is not None:
             return await _refuse_as_upstream(stream, refusal)
         reader = await _open_reader(request, stream, 0)
-        if not stream.verdict.done():
-            await reader.response.write(PING)  # the silence has lasted an interval already
     finally:
         stream.detach(place)
     return await _write_events(request, stream, reader)
@@ -222,6 +220,8 @@ async def _open_reader(request: web.Request, stream: Stream, position: int) -> R
     response = EventSourceResponse(headers=_stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
     await response.prepare(request)
     response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
+    if not stream.verdict.done():
+        await response.write(PING)  # the silence has lasted an interval already; may fail, so nothing is attached yet
     reader = ResponseReader(stream, request, response, position)
     stream.attach(reader)
     return reader

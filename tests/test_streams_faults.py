@@ -14,7 +14,7 @@ import pytest
 from client.sandbox import HangUp, Hold, Pause, Reply, Sandbox, Step
 from client.sandbox import chunk as sandbox_chunk
 from client.sandbox.script import step_bytes
-from tests.callers import Caller, call_and_read_head
+from tests.callers import Caller, call, call_and_read_head
 from tests.chunks import END, STOP, chunk, text
 from tests.process import ServerProcess, running_server
 from tests.serving import question
@@ -208,3 +208,21 @@ async def race(server: ServerProcess, http: aiohttp.ClientSession, dice: random.
     async with http.get(url, headers={"Last-Event-ID": events[-1].id}) as over:
         assert over.status == 204
     return reason
+
+
+async def test_callers_who_go_just_when_the_silence_is_broken_by_a_comment_leave_nothing_behind(
+    upstream: Sandbox,
+) -> None:
+    """The first comment begins the response, and may find that its reader has gone a moment ago."""
+    upstream.script_always(Reply.stream().after(Hold()))
+    env = {"OPENROUTER_BASE_URL": upstream.base_url, "STREAM_GRACE": "0", "PING_INTERVAL": "0.3"}
+    async with running_server(env=env) as server, asyncio.timeout(30):
+        for _ in range(3):
+            callers = [await call(server.port, "POST", "/chat", question()) for _ in range(150)]
+            await callers[0].read_head()
+            for number, each in enumerate(callers):
+                each.reset()
+                if number % 5 == 0:
+                    await asyncio.sleep(0)
+        await server.wait_at_rest()
+        assert b"Traceback" not in server.output
