@@ -32,6 +32,8 @@ class Settlement:
         is_sought: whether it had to be looked up.
     """
 
+    __slots__ = ("is_settled", "is_sought", "usage")
+
     def __init__(self) -> None:
         self.usage: dict[str, Any] | None = None
         self.is_settled = False

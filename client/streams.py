@@ -124,7 +124,7 @@ class Stream:
         self.stop_reason: str | None = None
         self.verdict: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
         self.generation_id: str | None = None
-        self.ended = asyncio.Event()
+        self._ended: asyncio.Event | None = None
         self.settlement = Settlement()
         self.lease = lease
         self.span = span
@@ -151,6 +151,15 @@ class Stream:
     def finish_reason(self) -> str | None:
         """That of the `done` event; None until then."""
         return None if self.is_running else self.pump.translator.finish_reason
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set once the last event is in the log; made when somebody asks, since most streams have nobody who does."""
+        if self._ended is None:
+            self._ended = asyncio.Event()
+            if not self.is_running:
+                self._ended.set()
+        return self._ended
 
     @property
     def age_s(self) -> float:
@@ -300,7 +309,8 @@ class Stream:
             self.verdict.set_result(None)
         for reader in self._readers:
             reader.wake()
-        self.ended.set()
+        if self._ended is not None:
+            self._ended.set()
         self._streams.note_end(self)
 
     def note_settled(self) -> None:
