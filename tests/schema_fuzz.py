@@ -216,10 +216,11 @@ async def _main(at_least: int, seed: int) -> int:
         started_s = time.monotonic()
         found = await asyncio.to_thread(fuzz, server.url, seed, at_least)
         _print(found, time.monotonic() - started_s)
-        failed_inside = b"Traceback" in server.output
-    if failed_inside:
-        print("The server's log holds a trace.")
-    return 1 if found.faults or failed_inside else 0
+        log = server.output.decode(errors="replace").splitlines()
+    traces = [line for line in log if "Traceback" in line]
+    for line in traces:
+        print(f"\nIn the server's log: {line}")
+    return 1 if found.faults or traces else 0
 
 
 if __name__ == "__main__":

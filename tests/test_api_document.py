@@ -123,6 +123,12 @@ async def test_every_example_of_a_request_is_answered_with_200(sandboxed: Api) -
         await ask(sandboxed, document, 200, "POST", "/chat", json=quick)
 
 
+async def test_a_reasoning_budget_beyond_all_measure_is_answered(sandboxed: Api) -> None:
+    document = await document_of(sandboxed)
+    asked = question(model="sandbox/reasoner", reasoning_max_tokens=2**70, sandbox={"tokens_per_s": 0})
+    await ask(sandboxed, document, 200, "POST", "/chat?stream=false", json=asked)
+
+
 async def test_a_message_in_the_query_is_as_good_as_one_in_the_body(sandboxed: Api) -> None:
     document = await document_of(sandboxed)
     quick = {"sandbox": {"tokens_per_s": 0}}

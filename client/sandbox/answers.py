@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Literal
 
 from client.sandbox.order import BadRequest, Order, text_of
@@ -110,7 +110,7 @@ def _think(text: str, order: Order) -> Iterator[Piece]:
     """Text fragments that share one index, then the signature alone."""
     options = _reasoning_options(order)
     budget = options.get("max_tokens")
-    pieces = list(islice(split_text(text), budget if type(budget) is int and budget > 0 else None))
+    pieces = list(split_text(text))[: budget if type(budget) is int and budget > 0 else None]  # of any size
     if options.get("exclude") is True or order.body.get("include_reasoning") is False:
         yield from (Piece(None, kind="reasoning") for _ in pieces)
         return
