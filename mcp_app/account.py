@@ -20,24 +20,23 @@ _KEY_FACTS: Final = (
     "usage_monthly",
     "is_free_tier",
 )
+_NOT_ALL = "The key's limits and what other callers spent are shown to callers with admin = true only."
 _UNKNOWN = "The upstream tells nothing about the key."
 
 
-async def account(state: McpState) -> ToolOutput:
+async def account(state: McpState, *, owner: str) -> ToolOutput:
     """Limits and use of the key, credits where the key may see them, and what this process spent.
+
+    A caller who may not see all that is told what was spent in its own name only.
 
     Raises:
         ToolFailure: upstream does not accept the key, or cannot be reached.
     """
-    data: dict[str, Any] = {
-        "upstream": state.openrouter.host,
-        "this_process": {
-            "answers": state.spending.answers,
-            "running": state.streams.active,
-            "spent_usd": round(state.spending.total_usd, 6),
-            "unsettled_answers": state.spending.unsettled,
-        },
-    }
+    if not state.sees_account(owner):
+        return facts_output(
+            {"upstream": state.openrouter.host, "your_answers": _spent(state, owner), "note": _NOT_ALL}
+        )
+    data: dict[str, Any] = {"upstream": state.openrouter.host, "this_process": _spent(state, None)}
     if state.lacks_key:
         return facts_output({**data, "note": NO_KEY})
     key, credits_ = await asyncio.gather(_ask_key(state), _ask_credits(state))
@@ -48,6 +47,16 @@ async def account(state: McpState) -> ToolOutput:
     if credits_ is not None:
         data["credits"] = credits_
     return facts_output(data)
+
+
+def _spent(state: McpState, owner: str | None) -> dict[str, Any]:
+    running = state.streams.active if owner is None else sum(s.is_running for s in state.streams.list_of(owner))
+    return {
+        "answers": state.spending.answers(owner),
+        "running": running,
+        "spent_usd": round(state.spending.total_usd(owner), 6),
+        "unsettled_answers": state.spending.unsettled(owner),
+    }
 
 
 async def _ask_key(state: McpState) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,38 +13,37 @@ _MOST_OPEN = 1000
 
 
 class Spending:
-    """Adds up the costs that upstream states.
-
-    Attributes:
-        answers: how many have ended.
-    """
+    """Adds up the costs that upstream states, for all callers and for each. Without an owner, of all."""
 
     def __init__(self) -> None:
-        self.answers = 0
-        self._settled_usd = 0.0
-        self._open: deque[Settlement] = deque(maxlen=_MOST_OPEN)
+        self._answers: Counter[str] = Counter()
+        self._settled_usd: defaultdict[str, float] = defaultdict(float)
+        self._open: deque[tuple[str, Settlement]] = deque(maxlen=_MOST_OPEN)
 
     def note_end(self, stream: Stream) -> None:
         """An answer has ended; its cost may come later."""
-        self.answers += 1
-        self._open.append(stream.settlement)
+        self._answers[stream.owner] += 1
+        self._open.append((stream.owner, stream.settlement))
         self._sweep()
 
-    @property
-    def total_usd(self) -> float:
+    def answers(self, owner: str | None = None) -> int:
+        """How many have ended."""
+        return self._answers.total() if owner is None else self._answers[owner]
+
+    def total_usd(self, owner: str | None = None) -> float:
         """USD known to have been spent."""
         self._sweep()
-        return self._settled_usd
+        return sum(self._settled_usd.values()) if owner is None else self._settled_usd.get(owner, 0.0)
 
-    @property
-    def unsettled(self) -> int:
+    def unsettled(self, owner: str | None = None) -> int:
         """Answers whose cost is still being looked up."""
         self._sweep()
-        return len(self._open)
+        return sum(owner in (None, name) for name, _ in self._open)
 
     def _sweep(self) -> None:
-        for settlement in tuple(self._open):
+        for entry in tuple(self._open):
+            owner, settlement = entry
             if settlement.is_settled:
-                self._settled_usd += settlement.total_cost or 0.0
+                self._settled_usd[owner] += settlement.total_cost or 0.0
             if settlement.is_settled or not settlement.is_sought:
-                self._open.remove(settlement)
+                self._open.remove(entry)

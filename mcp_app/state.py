@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ class McpState:
     """Shared by all calls of all clients.
 
     Attributes:
+        sees_account: whether a caller, by name, may see the key's limits and what all callers spent.
         serves_http: whether `/chat/{id}/result` can be read beside the tools.
     """
 
@@ -28,6 +30,7 @@ class McpState:
     openrouter: OpenRouterClient
     spending: Spending
     serves_http: bool = False
+    sees_account: Callable[[str], bool] = lambda owner: True
 
     @property
     def lacks_key(self) -> bool:

@@ -164,7 +164,7 @@ async def account(ctx: Context[LateState]) -> CallToolResult:
     state = await state_of(ctx)
     from mcp_app.account import account as tell
 
-    return _result_of(await tell(state))
+    return _result_of(await tell(state, owner=_owner()))
 
 
 _READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=True)

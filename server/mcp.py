@@ -18,6 +18,7 @@ from mcp_app.config import McpConfig
 from mcp_app.state import McpState
 from server.asgi import AsgiBridge
 from server.commands import program_version
+from server.config import Config
 from server.errors import ApiError, Handler, failure_response, refuse
 from server.keys import CALLER, CATALOGUE, MCP, OPENROUTER, SETTINGS, SPENDING, STREAMS
 
@@ -144,9 +145,15 @@ def _create_manager(app: web.Application) -> StreamableHTTPSessionManager:
         openrouter=app[OPENROUTER],
         spending=app[SPENDING],
         serves_http=True,
+        sees_account=lambda owner: _is_admin(app[SETTINGS].current, owner),
     )
     server = build_server(state, program_version())
     return create_manager(server, config.mcp, max_body_bytes=config.server.max_body_bytes)
+
+
+def _is_admin(config: Config, name: str) -> bool:
+    caller = config.caller_named(name)
+    return caller is not None and caller.admin
 
 
 async def _add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:

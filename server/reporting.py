@@ -44,5 +44,5 @@ def status_line(app: web.Application) -> str:
     doing = f"not ready, {reason}" if reason else "serving"
     return (
         f"{doing}; {streams.active} answers running, {streams.readers} readers; "
-        f"{app[SPENDING].total_usd:.4f} USD since the start"
+        f"{app[SPENDING].total_usd():.4f} USD since the start"
     )

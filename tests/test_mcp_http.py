@@ -326,6 +326,21 @@ async def test_a_callers_limits_bind_its_tools_and_are_told(config: Config, upst
     assert len(upstream.calls) == 1
 
 
+async def test_the_account_shows_a_caller_its_own_answers_and_an_admin_all(config: Config, upstream: Sandbox) -> None:
+    upstream.script(answer("Hello"))
+    callers = (Caller("ann", hash_token("token-of-ann")), Caller("bob", hash_token("token-of-bob"), admin=True))
+    async with asyncio.timeout(PATIENCE_S), serving(config.model_copy(update={"callers": callers})) as api:
+        async with connected(api.url, token="token-of-bob") as client:
+            await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m"})
+            everything = data_of(await client.call_tool("account", {}))
+        async with connected(api.url, token="token-of-ann") as client:
+            own = data_of(await client.call_tool("account", {}))
+    assert everything["this_process"]["answers"] == 1
+    assert "limit_remaining" in everything["key"]
+    assert own["your_answers"] == {"answers": 0, "running": 0, "spent_usd": 0, "unsettled_answers": 0}
+    assert not {"key", "credits", "this_process"} & own.keys()
+
+
 async def test_somebody_elses_session_is_not_found(guarded: Config) -> None:
     async with serving(guarded) as api:
         session = await open_session(api.http, api.url, Authorization="Bearer token-of-ann")

@@ -413,9 +413,9 @@ async def test_spending_counts_what_upstream_states_later(upstream: Sandbox) -> 
         stream = state.streams.start({"model": "acme/m", "messages": []}, owner="local")
         stream.stop("cancelled")
         await stream.ended.wait()
-        assert (state.spending.total_usd, state.spending.answers) == (0.0, 1)
+        assert (state.spending.total_usd(), state.spending.answers()) == (0.0, 1)
         stream.settlement.is_sought = True
         state.spending.note_end(stream)
-        assert state.spending.unsettled == 1
+        assert state.spending.unsettled() == 1
         stream.settlement.state({"cost": 0.5})
-        assert (state.spending.total_usd, state.spending.unsettled) == (0.5, 0)
+        assert (state.spending.total_usd(), state.spending.unsettled()) == (0.5, 0)
