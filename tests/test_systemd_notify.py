@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import socket
 import tempfile
 import time
@@ -96,6 +97,16 @@ async def test_a_service_says_when_it_is_ready_what_it_does_and_when_it_stops(up
     assert [message for message in systemd.messages if "READY" in message] == [first]
     assert sum("WATCHDOG" in message for message in systemd.messages) > 1
     assert any("0.0010 USD" in message.get("STATUS", "") for message in systemd.messages)
+
+
+async def test_a_reload_is_announced_and_then_done() -> None:
+    with NotifySocket.opened() as systemd:
+        async with running_server("--sandbox", env={"NOTIFY_SOCKET": systemd.address}) as service:
+            await systemd.receive_until("READY")
+            service.process.send_signal(signal.SIGHUP)
+            assert int((await systemd.receive_until("RELOADING"))["MONOTONIC_USEC"]) > 0
+            await systemd.receive_until("READY")
+            assert await service.stop() == 0
 
 
 async def test_without_a_watchdog_nothing_is_said_to_one() -> None:
