@@ -55,8 +55,20 @@ def run_server(config: Config, load: Callable[[], Config], hangup: Hangup) -> in
         hangup: asks for that.
     """
     faulthandler.enable()  # the watchdog's SIGABRT leaves a trace of where the loop hung
+    _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config, load, hangup))
+
+
+def _raise_file_limit() -> None:
+    """A running answer takes two sockets, and shells allow 1,024 files by default, for the sake of `select`."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # an unlimited one may be more than the system takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

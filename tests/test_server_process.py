@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import socket
 import tempfile
@@ -107,3 +108,14 @@ async def test_one_json_line_is_logged_for_every_request() -> None:
     assert lines[0]["cost_usd"] > 0
     assert lines[1]["status"] == 404
     assert b"private words" not in server.output
+
+
+async def test_a_shells_low_limit_of_files_is_raised_as_far_as_it_goes() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+    try:
+        async with running_server("--sandbox") as server:
+            raised = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raised == (hard, hard)
