@@ -126,19 +126,19 @@ class OpenRouterClient:
             UpstreamStatusError: a status of 400 and more.
             UpstreamProtocolError: a redirect.
         """
-        data = _encode_body(body)
         with _mapped_errors():
             response = await self._session.post(
                 self._chat_url,
-                data=data,
+                data=_encode_body(body),
                 headers={**self._chat_headers, **headers} if headers else self._chat_headers,
                 allow_redirects=False,
                 timeout=self._timeout,
             )
         try:
-            with _mapped_errors():
-                await _refuse_bad_status(response)
-                yield UpstreamReply(response)
+            await _refuse_bad_status(response)
+            yield UpstreamReply(response)
+        except (aiohttp.ClientError, OSError) as exc:  # `_mapped_errors` would be held for as long as an answer takes
+            raise _connection_error(exc) from exc
         finally:
             if response.content.at_eof() and response.content.exception() is None:
                 response.release()

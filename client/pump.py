@@ -174,6 +174,7 @@ class Pump:
                 if not translator.has_begun:
                     self._retry_if_failed(events)
                 self._has_handed_on = True
+                self._body = {}  # asked for once more by no attempt
             await sink.append(events)
             if translator.state is not STREAMING and translator.is_lingering and not lingering:
                 lingering = True
