@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import pytest
-from playwright.async_api import Page, async_playwright
 
 from client.sandbox import Pause, Reply, Sandbox
 from client.sandbox.script import Step
+from tests.browser import open_browser
 from tests.chunks import END, STOP, text
 from tests.mortal_proxy import mortal_proxy
 from tests.process import running_server
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <p id="answer"></p><p id="plain"></p><p id="errors"></p>
 <script type="module">
@@ -40,20 +28,6 @@ window.plain = new EventSource(started.headers.get("Location"));  // one that no
 plain.addEventListener("content", (event) => { element("plain").textContent += JSON.parse(event.data).text; });
 window.location_of_stream = started.headers.get("Location");
 </script>"""
-
-
-@asynccontextmanager
-async def browser_page() -> AsyncIterator[Page]:
-    """A page in a headless Chromium that talks to this machine only."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is missing: install the Debian package chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        try:
-            yield await browser.new_page()
-        finally:
-            await browser.close()
 
 
 def readme_example() -> str:
@@ -70,9 +44,10 @@ async def test_a_page_reads_the_whole_answer_though_the_proxy_dies_three_times(u
     async with (
         running_server(env=env) as server,
         mortal_proxy(server.port, PAGE % readme_example(), [3003, 5005, 7007]) as proxy,
-        browser_page() as page,
+        open_browser() as browser,
         asyncio.timeout(60),
     ):
+        page = await browser.new_page()
         statuses: list[int] = []
         page.on("response", lambda response: statuses.append(response.status))
         await page.goto(f"http://127.0.0.1:{proxy.port}/page.html")
