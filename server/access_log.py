@@ -11,6 +11,7 @@ from aiohttp import web
 from client.streams import Stream
 from server.errors import Handler
 from server.keys import CALLER, REQUEST_FIGURES, STARTED_STREAM
+from server.logs import log_fields
 
 logger = logging.getLogger("access")
 
@@ -41,7 +42,7 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
                 "caller": None if caller is None else caller.name,
                 "duration_ms": round(duration_s * 1000, 1),
             }
-            logger.info("request", extra={"fields": fields})
+            log_fields(logger, "request", fields)
 
 
 def log_stream(stream: Stream) -> None:
@@ -66,4 +67,4 @@ def log_stream(stream: Stream) -> None:
         "duration_ms": round(stream.age_s * 1000),
         "retries": stream.pump.retries,
     }
-    logger.info("chat", extra={"fields": fields})
+    log_fields(logger, "chat", fields)

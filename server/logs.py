@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TextIO
+from functools import lru_cache
+from typing import Any, TextIO
 
 import msgspec
 
@@ -31,7 +33,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """`{"time": …, "level": …, "logger": …, "message": …, …fields}`"""
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _iso_time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -45,6 +47,18 @@ class JsonFormatter(logging.Formatter):
             return json.dumps(line, default=str)
 
 
+def _iso_time(epoch_s: float) -> str:
+    """`2026-01-31T12:00:00.123+00:00`"""
+    second, milliseconds = divmod(int(epoch_s * 1000), 1000)
+    return f"{_iso_second(second)}.{milliseconds:03d}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _iso_second(epoch_s: int) -> str:
+    """`2026-01-31T12:00:00`; a busy second has many lines."""
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _hide_bad_request(record: logging.LogRecord) -> bool:
     """A filter: aiohttp logs what is no HTTP with a trace that quotes it, which may hold a token or a message."""
     from aiohttp.http_exceptions import HttpProcessingError  # here, since openrouter-mcp must start without aiohttp
@@ -56,6 +70,17 @@ def _hide_bad_request(record: logging.LogRecord) -> bool:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.msg, record.args = f"{record.getMessage()}: {type(exc).__name__}", ()
     return True
+
+
+def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, Any]) -> None:
+    """A line of level INFO with fields.
+
+    For lines that every request has: `logger.info` looks for the place in the source that calls it, which no
+    formatter here shows.
+    """
+    if logger.isEnabledFor(logging.INFO):
+        extra = {"fields": fields}
+        logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, message, (), None, extra=extra))
 
 
 def configure_logging(stream: TextIO = sys.stderr, level: int | str = logging.INFO) -> None:
