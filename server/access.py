@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import math
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -121,8 +122,7 @@ def _check_is_local(request: web.Request) -> None:
     if not source.is_this_machine:
         through = f" and this request came through a proxy ({source.proxy_mark})" if source.proxy_mark else ""
         raise _unauthorized(f"Without tokens only callers on the server's own machine may call{through}; {_WAY_OUT}")
-    name = _host_name(request.host)
-    if name is None or (name != "localhost" and not is_loopback(name)):
+    if not _names_this_machine(request.host):
         raise refuse(
             "forbidden",
             403,
@@ -130,11 +130,13 @@ def _check_is_local(request: web.Request) -> None:
         )
 
 
-def _host_name(host: str) -> str | None:
-    """The name in a `Host` header, without the port; None when there is none."""
+@lru_cache(maxsize=64)
+def _names_this_machine(host: str) -> bool:
+    """Whether the name in a `Host` header, without its port, is this machine's."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port  # raises for `localhost:1.evil.example`, whose name would pass
-        return parts.hostname
     except ValueError:  # a port that is no number, a bracket that is not closed
-        return None
+        return False
+    name = parts.hostname
+    return name is not None and (name == "localhost" or is_loopback(name))

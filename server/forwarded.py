@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
@@ -23,8 +23,7 @@ _MARKS = (_FOR, hdrs.FORWARDED, "X-Real-IP", hdrs.VIA)
 """A request with one of these came through a proxy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a request comes from.
 
     Attributes:
@@ -59,6 +58,7 @@ def source_of(request: web.Request, trusted_proxies: tuple[str, ...]) -> Source:
     return Source(str(first or peer), is_local, mark or "server.trusted_proxies", scheme)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str | None) -> bool:
     """Whether an address is this machine's own; None (a UNIX socket) is."""
     if host is None:
