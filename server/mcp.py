@@ -158,7 +158,7 @@ def _is_admin(config: Config, name: str) -> bool:
 
 async def _add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Lets a browser's script read what the protocol needs, beside what `server.access` allows."""
-    if _is_mcp(request) and hdrs.ACCESS_CONTROL_EXPOSE_HEADERS in response.headers:
+    if hdrs.ACCESS_CONTROL_EXPOSE_HEADERS in response.headers and _is_mcp(request):
         allowed = response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS]
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = f"{allowed}, {_EXPOSED}"
 
