@@ -7,7 +7,7 @@ not know too. No field is invented. Pure module.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -89,6 +89,8 @@ _REASONING_FIELDS = {
     "hide_reasoning": "exclude",
     "disable_reasoning": "enabled",
 }
+_SHORTHANDS = frozenset({*_PROVIDER_FIELDS, *_REASONING_FIELDS, "fallbacks", "web_search"})
+_OUR_FIELDS = frozenset(ChatRequest.model_fields)
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -100,7 +102,7 @@ class InvalidRequest(Exception):
         self.details = details
 
 
-class ChatCall(BaseModel):
+class ChatCall(NamedTuple):
     """A request made ready.
 
     Attributes:
@@ -108,8 +110,6 @@ class ChatCall(BaseModel):
         stream: whether the caller wants events.
         grace_s: seconds the answer goes on with no reader; None: the server's default.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     body: dict[str, Any]
     stream: bool = True
@@ -207,14 +207,8 @@ def _sentence(message: str) -> str:
 def _conflicts(request: ChatRequest, merged: dict[str, Any], max_grace_s: float) -> list[Detail]:
     """What is well-formed, but cannot be meant."""
     problems = _message_problems(request)
-    problems += _shorthand_problems(merged, "provider", _PROVIDER_FIELDS)
-    problems += _shorthand_problems(merged, "reasoning", _REASONING_FIELDS)
-    if request.fallbacks is not None and merged.get("models") is not None:
-        problems.append(Detail("fallbacks", "sets models, which is in the request too; send one of them"))
-    if request.web_search not in (None, False) and _has_web_search(merged.get("tools")):
-        problems.append(Detail("web_search", "adds openrouter:web_search to tools, where it stands already"))
-    if request.disable_reasoning and _asks_for_reasoning(merged):
-        problems.append(Detail("disable_reasoning", "contradicts the other reasoning fields; send one of them"))
+    if _has_shorthands(merged):
+        problems += _shorthand_problems(request, merged)
     if request.grace_s is not None and request.grace_s > max_grace_s:
         problems.append(Detail("grace_s", f"is at most {max_grace_s:g} on this server"))
     if isinstance(choices := merged.get("n"), int) and choices > 1:
@@ -236,7 +230,24 @@ def _message_problems(request: ChatRequest) -> list[Detail]:
     return []
 
 
-def _shorthand_problems(merged: dict[str, Any], group: str, fields: Mapping[str, str]) -> list[Detail]:
+def _has_shorthands(merged: Mapping[str, Any]) -> bool:
+    """Most requests have none; they are spared the look at each one."""
+    return not _SHORTHANDS.isdisjoint(merged)
+
+
+def _shorthand_problems(request: ChatRequest, merged: dict[str, Any]) -> list[Detail]:
+    problems = _group_problems(merged, "provider", _PROVIDER_FIELDS)
+    problems += _group_problems(merged, "reasoning", _REASONING_FIELDS)
+    if request.fallbacks is not None and merged.get("models") is not None:
+        problems.append(Detail("fallbacks", "sets models, which is in the request too; send one of them"))
+    if request.web_search not in (None, False) and _has_web_search(merged.get("tools")):
+        problems.append(Detail("web_search", "adds openrouter:web_search to tools, where it stands already"))
+    if request.disable_reasoning and _asks_for_reasoning(merged):
+        problems.append(Detail("disable_reasoning", "contradicts the other reasoning fields; send one of them"))
+    return problems
+
+
+def _group_problems(merged: dict[str, Any], group: str, fields: Mapping[str, str]) -> list[Detail]:
     """A shorthand beside the field that it sets; other keys of the group are kept."""
     given = merged.get(group)
     shorthands = [name for name in fields if merged.get(name) is not None]
@@ -263,10 +274,17 @@ def _has_web_search(tools: Any) -> bool:
 
 
 def _upstream_body(request: ChatRequest, merged: dict[str, Any], default_model: str) -> dict[str, Any]:
-    body = {name: value for name, value in merged.items() if name not in ChatRequest.model_fields}
+    body = {name: value for name, value in merged.items() if name not in _OUR_FIELDS}
     body["model"] = request.model or default_model
     body["messages"] = _messages(request, merged)
     body["stream"] = True
+    if _has_shorthands(merged):
+        _expand_shorthands(body, request)
+    return body
+
+
+def _expand_shorthands(body: dict[str, Any], request: ChatRequest) -> None:
+    """Puts the fields that they stand for into the body."""
     _group(body, "provider", _provider_fields(request))
     _group(body, "reasoning", _reasoning_fields(request))
     if request.fallbacks is not None:
@@ -276,7 +294,6 @@ def _upstream_body(request: ChatRequest, merged: dict[str, Any], default_model: 
         tools = body.get("tools")
         listed = tools if isinstance(tools, list) else []
         body["tools"] = [*listed, {"type": "openrouter:web_search", **parameters}]
-    return body
 
 
 def _messages(request: ChatRequest, merged: dict[str, Any]) -> list[Any]:
