@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from client.usage import total_cost_of
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from client.settlement import Settlement
@@ -121,7 +119,8 @@ class StreamFigures:
         self.events += stream.log.last
         self.event_bytes += stream.log.written_bytes
         self.retries += pump.retries
-        self.errors.update(pump.retried)
+        if pump.retried:
+            self.errors.update(pump.retried)
         self.stalls += pump.has_stalled
         if failure is not None and failure.type not in _OUR_OWN:
             self.errors[failure.type] += 1
@@ -130,8 +129,7 @@ class StreamFigures:
         if translator.first_token_s is not None:
             waited_s = translator.first_token_s - translator.started_s
             _histogram(self.first_chunk_s, model, SECONDS).observe(waited_s)
-        if translator.usage is not None:
-            self._note_usage(model, translator.usage)
+        self._note_usage(model, stream.settlement)
 
     def note_settled(self, settlement: Settlement) -> None:
         """The look-up of a cost has ended, with a cost or without."""
@@ -142,14 +140,17 @@ class StreamFigures:
         self.settled += 1
         self.settled_usd += settlement.total_cost or 0.0
         name = usage.get("model")
-        self._note_usage(self._models.bounded(name if isinstance(name, str) else None), usage)
+        self._note_usage(self._models.bounded(name if isinstance(name, str) else None), settlement)
 
-    def _note_usage(self, model: str, usage: Mapping[str, Any]) -> None:
+    def _note_usage(self, model: str, settlement: Settlement) -> None:
+        usage = settlement.usage
+        if usage is None:
+            return
         for direction, field in (("input", "prompt_tokens"), ("output", "completion_tokens")):
             count = usage.get(field)
             if isinstance(count, int) and count >= 0:
                 _histogram(self.tokens, (model, direction), TOKENS).observe(count)
-        cost_usd = total_cost_of(dict(usage))
+        cost_usd = settlement.total_cost
         if cost_usd is not None and cost_usd >= 0:  # a counter never falls
             self.cost_usd[model] = self.cost_usd.get(model, 0.0) + cost_usd
 

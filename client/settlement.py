@@ -28,26 +28,24 @@ class Settlement:
 
     Attributes:
         usage: upstream's usage object, or one made of `/generation`; None while unknown.
+        total_cost: USD; None while unknown.
         is_settled: whether upstream itself has stated the cost.
         is_sought: whether it had to be looked up.
     """
 
-    __slots__ = ("is_settled", "is_sought", "usage")
+    __slots__ = ("is_settled", "is_sought", "total_cost", "usage")
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] | None = None
+        self.total_cost: float | None = None
         self.is_settled = False
         self.is_sought = False
 
     def state(self, usage: dict[str, Any]) -> None:
         """Upstream has said what it cost."""
         self.usage = usage
+        self.total_cost = total_cost_of(usage)
         self.is_settled = True
-
-    @property
-    def total_cost(self) -> float | None:
-        """USD; None while unknown."""
-        return None if self.usage is None else total_cost_of(self.usage)
 
 
 class Settled(Protocol):
