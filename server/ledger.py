@@ -316,9 +316,7 @@ def _tokens_of(usage: dict[str, Any]) -> tuple[int, int]:
 
 
 def _count_of(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return 0
-    return min(max(value, 0), _MOST_TOKENS)
+    return min(max(value, 0), _MOST_TOKENS) if type(value) is int else 0
 
 
 @lru_cache(maxsize=8)
