@@ -10,8 +10,8 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ from client.errors import (
     UpstreamStatusError,
     UpstreamTimeout,
 )
+from client.tap import Take, hand_on
 from client.upstream_errors import clean_text, failure_of_body
 
 _MAX_ERROR_BODY_BYTES = 65_536
@@ -48,18 +49,12 @@ def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
 
 
 class UpstreamReply:
-    """A reply to a chat request, its body still to be read.
-
-    Attributes:
-        read: what has come since the last call, waiting for it; empty at the end. What aiohttp raises when the
-            connection breaks becomes ours where `open_chat` ends.
-    """
+    """A reply to a chat request, its body still to be read. Whoever has it closes it."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self.read = response.content.readany
-        self.is_event_stream = response.content_type == "text/event-stream"
         self.content_type = response.content_type
+        self.is_event_stream = self.content_type == "text/event-stream"
         self.generation_id = response.headers.get("X-Generation-Id")
 
     @property
@@ -67,11 +62,23 @@ class UpstreamReply:
         """True when the body was read to its end."""
         return self._response.content.at_eof()
 
+    async def hand_on(self, take: Take) -> None:
+        """Gives `take` the body as it comes, until that wants no more or the body ends.
+
+        Raises:
+            UpstreamConnectionError: the connection broke.
+            Exception: what `take` raised.
+        """
+        try:
+            await hand_on(self._response, take)
+        except (aiohttp.ClientError, OSError) as exc:  # `_mapped_errors` would be held for as long as an answer takes
+            raise _connection_error(exc) from exc
+
     async def read_rest(self, timeout_s: float) -> None:
         """Reads on to the end of the body: a connection that is let go before is closed, not used again."""
         with suppress(aiohttp.ClientError, OSError):
             async with asyncio.timeout(timeout_s):
-                while await self.read():
+                while await self._response.content.readany():
                     pass
 
     async def read_all(self, max_bytes: int) -> bytes:
@@ -79,8 +86,18 @@ class UpstreamReply:
 
         Raises:
             UpstreamProtocolError: the body is larger than `max_bytes`.
+            UpstreamConnectionError: the connection broke.
         """
-        return await _read_bounded(self._response, max_bytes)
+        with _mapped_errors():
+            return await _read_bounded(self._response, max_bytes)
+
+    def close(self) -> None:
+        """Lets the connection go: to be used again when the body was read to its end, else for ever."""
+        content = self._response.content
+        if content.at_eof() and content.exception() is None:
+            self._response.release()
+        else:
+            self._response.close()
 
 
 class OpenRouterClient:
@@ -113,16 +130,11 @@ class OpenRouterClient:
         """Host and port of the base URL, for people."""
         return urlsplit(self.base_url).netloc
 
-    @asynccontextmanager
-    async def open_chat(
-        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[UpstreamReply]:
-        """Sends a chat request, `headers` beside the usual ones; the reply's head has come when the block begins.
-
-        The socket is closed when the block ends before the body does.
+    async def open_chat(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> UpstreamReply:
+        """Sends a chat request, `headers` beside the usual ones, and returns the reply when its head has come.
 
         Raises:
-            UpstreamConnectionError: no connection, or it broke while the block read.
+            UpstreamConnectionError: no connection.
             UpstreamStatusError: a status of 400 and more.
             UpstreamProtocolError: a redirect.
         """
@@ -134,16 +146,13 @@ class OpenRouterClient:
                 allow_redirects=False,
                 timeout=self._timeout,
             )
-        try:
-            await _refuse_bad_status(response)
-            yield UpstreamReply(response)
-        except (aiohttp.ClientError, OSError) as exc:  # `_mapped_errors` would be held for as long as an answer takes
-            raise _connection_error(exc) from exc
-        finally:
-            if response.content.at_eof() and response.content.exception() is None:
-                response.release()
-            else:
-                response.close()
+            reply = UpstreamReply(response)
+            if response.status >= 300:
+                try:
+                    await _refuse_bad_status(response)
+                finally:
+                    reply.close()
+            return reply
 
     async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON that a GET of `path` (below the base URL, sent as it is) answers.

@@ -41,8 +41,8 @@ class Sink(Protocol):
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request, and will not be asked again."""
 
-    async def append(self, events: list[ChatEvent]) -> None:
-        """Takes the events of one read."""
+    def append(self, events: list[ChatEvent]) -> bool:
+        """Takes the events of one read; false when nothing more shall be read now."""
 
     @property
     def is_full(self) -> bool:
@@ -84,6 +84,8 @@ class Pump:
         self._has_handed_on = False
         self._expired: Failure | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._limit: asyncio.Timeout  # that of the current attempt
+        self._lingers = False
 
     async def run(self) -> None:
         """Attempts until one gets through; the last event handed on is `Done`."""
@@ -94,7 +96,7 @@ class Pump:
             except OpenRouterError as error:
                 delay_s = self._delay_s(error)
                 if delay_s is None:
-                    await self._give_up(error)
+                    self._give_up(error)
                     return
                 self.retried.append(error.failure.type)
                 logger.info("upstream %s; trying again in %.1f s", error.failure.type, delay_s)
@@ -121,27 +123,27 @@ class Pump:
             return None
         return retry_delay_s(error, self.retries, self._config.max_retries)
 
-    async def _give_up(self, error: OpenRouterError) -> None:
+    def _give_up(self, error: OpenRouterError) -> None:
         if self.translator.has_begun:
             failure = INTERRUPTED if isinstance(error, UpstreamConnectionError) else error.failure
         else:
             failure = error.failure
             self._sink.refused(failure)
-        await self._hand_on(self.translator.close(failure))
-
-    async def _hand_on(self, events: list[ChatEvent]) -> None:
         self._has_handed_on = True
-        await self._sink.append(events)
+        self._sink.append(self.translator.close(failure))
 
     # -- one attempt --------------------------------------------------------------------------------------------
 
     async def _attempt(self) -> None:
         self._expired = None
         try:
-            async with asyncio.timeout(None) as limit:
-                self._watch(limit)
-                async with self._openrouter.open_chat(self._body, self._headers) as reply:
-                    await self._take_reply(reply, limit)
+            async with asyncio.timeout(None) as self._limit:
+                self._watch()
+                reply = await self._openrouter.open_chat(self._body, self._headers)
+                try:
+                    await self._take_reply(reply)
+                finally:
+                    reply.close()
         except TimeoutError:
             if self._expired is None:
                 raise
@@ -149,36 +151,53 @@ class Pump:
         finally:
             self._unwatch()
 
-    async def _take_reply(self, reply: UpstreamReply, limit: asyncio.Timeout) -> None:
+    async def _take_reply(self, reply: UpstreamReply) -> None:
         self.translator.generation_id = reply.generation_id
         if not reply.is_event_stream:
             await self._take_whole(reply)
             return
         self._sink.opened(reply.generation_id)
-        await self._take_events(reply, limit)
+        await self._take_events(reply)
         self._unwatch()
         if self.translator.failure is None and not reply.has_ended:
             await reply.read_rest(_REUSE_S)
 
-    async def _take_events(self, reply: UpstreamReply, limit: asyncio.Timeout) -> None:
-        translator, sink, read = self.translator, self._sink, reply.read
-        lingering = False
-        while translator.state is not DONE:
-            if sink.is_full:
+    async def _take_events(self, reply: UpstreamReply) -> None:
+        while self.translator.state is not DONE:
+            if self._sink.is_full:
                 await self._wait_room()
-            data = await read()
-            events = translator.receive_data(data) if data else translator.receive_eof()
-            if not events:
-                continue
+            await reply.hand_on(self._take)
+            if reply.has_ended and self.translator.state is not DONE:
+                events = self.translator.receive_eof()
+                if not self._has_handed_on:
+                    self._begin(events)
+                self._sink.append(events)
+
+    def _take(self, data: bytes) -> bool:
+        """Takes one read, in the turn of the loop in which it came; whether more can be taken now."""
+        events = self.translator.receive_data(data)
+        if events:
             if not self._has_handed_on:
-                if not translator.has_begun:
-                    self._retry_if_failed(events)
-                self._has_handed_on = True
-                self._body = {}  # asked for once more by no attempt
-            await sink.append(events)
-            if translator.state is not STREAMING and translator.is_lingering and not lingering:
-                lingering = True
-                self._watch(limit)
+                self._begin(events)
+            has_room = self._sink.append(events)
+            if self.translator.state is not STREAMING:
+                return self._take_end() and has_room
+            return has_room
+        return True
+
+    def _begin(self, events: list[ChatEvent]) -> None:
+        """From the first event that is handed on, nothing is tried again."""
+        if not self.translator.has_begun:
+            self._retry_if_failed(events)
+        self._has_handed_on = True
+        self._body = {}
+
+    def _take_end(self) -> bool:
+        """The answer has ended, or all but ended; whether more may follow."""
+        if self.translator.is_lingering and not self._lingers:
+            self._lingers = True
+            self._watch()
+        return self.translator.state is not DONE
 
     async def _take_whole(self, reply: UpstreamReply) -> None:
         """A reply that is no event stream: a whole completion, an error under status 200, or a stranger."""
@@ -193,7 +212,8 @@ class Pump:
             self._sink.refused(_failure_in(events))
         else:
             self._sink.opened(self.translator.generation_id)
-        await self._hand_on(events)
+        self._has_handed_on = True
+        self._sink.append(events)
 
     def _retry_if_failed(self, events: list[ChatEvent]) -> None:
         """An error that is the first thing a stream says may be tried again: nothing was passed on yet."""
@@ -216,7 +236,7 @@ class Pump:
 
     # -- time limits --------------------------------------------------------------------------------------------
 
-    def _watch(self, limit: asyncio.Timeout) -> None:
+    def _watch(self) -> None:
         """Sets the timer for the nearest limit, or ends the attempt when that has passed."""
         self._unwatch()
         now_s = self._loop.time()
@@ -225,9 +245,9 @@ class Pump:
             deadline_s = now_s + self._config.idle_timeout_s
         if now_s >= deadline_s:
             self._expired = failure
-            limit.reschedule(now_s)
+            self._limit.reschedule(now_s)
         else:
-            self._timer = self._loop.call_at(deadline_s, self._watch, limit)
+            self._timer = self._loop.call_at(deadline_s, self._watch)
 
     def _unwatch(self) -> None:
         if self._timer is not None:

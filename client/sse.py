@@ -11,6 +11,7 @@ from __future__ import annotations
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
 _END = b"\n\n"
+_NEXT = _END + _DATA
 _JOINED_BYTES = 65_536
 """Most of an unfinished line that is joined with the next read; a longer one is kept in pieces, or every read of a
 large event would copy all of it."""
@@ -40,6 +41,7 @@ class SSEDecoder:
         self._data_bytes = 0
         self._after_cr = False
         self._at_start = True
+        self._is_between = False  # two events: nothing of the last read is outstanding
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """The data of every event that this read completed, in order.
@@ -47,6 +49,25 @@ class SSEDecoder:
         Raises:
             EventTooLarge: the event under way passed the cap.
         """
+        if (
+            self._is_between
+            and data.startswith(_DATA)
+            and data.endswith(_END)
+            and b"\r" not in data
+            and len(data) <= self._max_event_bytes
+        ):
+            lines = data.count(b"\n")
+            if lines == 2:
+                return [data[6:-2]]
+            events = data[6:-2].split(_NEXT)
+            if 2 * len(events) == lines:
+                return events
+        events = self._receive(data)
+        self._is_between = not (self._at_start or self._after_cr or self._line or self._data)
+        return events
+
+    def _receive(self, data: bytes) -> list[bytes]:
+        """What does not begin and end with whole events of one line each, or follows something unfinished."""
         if self._after_cr and data:
             self._after_cr = False
             if data[:1] == b"\n":
@@ -98,7 +119,7 @@ class SSEDecoder:
             return []
         events: list[bytes] = []
         if data.startswith(_DATA):
-            events = data[len(_DATA) : end].split(_END + _DATA)
+            events = data[len(_DATA) : end].split(_NEXT)
         if 2 * len(events) != data.count(b"\n", 0, end + 2):  # comments, or events of several lines
             events = self._take_odd_blocks(data[:end].split(_END))
         if rest := data[end + 2 :]:
@@ -106,12 +127,13 @@ class SSEDecoder:
         return events
 
     def _take_odd_blocks(self, blocks: list[bytes]) -> list[bytes]:
-        """Whole events, each without its empty line."""
+        """Whole events and comments, each without its empty line."""
         events: list[bytes] = []
         for block in blocks:
-            if block.startswith(_DATA) and b"\n" not in block:
+            is_line = b"\n" not in block
+            if is_line and block.startswith(_DATA):
                 events.append(block[len(_DATA) :])
-            else:
+            elif not (is_line and block.startswith(b":")):
                 self._take_lines_into(events, [*block.split(b"\n"), b"", b""])
         return events
 

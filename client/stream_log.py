@@ -35,7 +35,7 @@ class StreamLog:
         self._data = bytearray()
         self._numbers = array("Q")  # of marked events, rising
         self._ends = array("Q")  # offset behind each of them, counted from the log's very beginning
-        self._marked_bytes = 0  # the last of these
+        self._next_mark_bytes = _MARK_BYTES  # size of what is kept from which on another is due
         self._dropped_bytes = 0
         self._dropped = 0
 
@@ -53,12 +53,11 @@ class StreamLog:
         """Adds `count` events."""
         self._data += events
         self.last += count
-        self.size_bytes += len(events)
-        end = self._dropped_bytes + self.size_bytes
-        if end - self._marked_bytes >= _MARK_BYTES:
+        self.size_bytes = size_bytes = len(self._data)
+        if size_bytes >= self._next_mark_bytes:
             self._numbers.append(self.last)
-            self._ends.append(end)
-            self._marked_bytes = end
+            self._ends.append(self._dropped_bytes + size_bytes)
+            self._next_mark_bytes = size_bytes + _MARK_BYTES
 
     async def read_after(self, number: int, max_bytes: int) -> tuple[bytes, int]:
         """Whole events after `number`, about `max_bytes` of them but at least one, and the number of the last.
@@ -93,6 +92,7 @@ class StreamLog:
         del self._ends[:marks]
         self._dropped = number
         self._dropped_bytes = offset
+        self._next_mark_bytes -= freed
         self.size_bytes -= freed
         return freed
 

@@ -56,7 +56,7 @@ class Reader(Protocol):
 
     position: int
 
-    async def push(self, data: bytes, last: int) -> None:
+    def push(self, data: bytes, last: int) -> None:
         """Takes events that directly follow `position`, or leaves them to be read from the log. Never waits."""
 
     def wake(self) -> None:
@@ -223,12 +223,12 @@ class Stream:
         if not self.verdict.done():
             self.verdict.set_result(failure)
 
-    async def append(self, events: list[ChatEvent]) -> None:
-        """Numbers, keeps and passes on the events of one read."""
+    def append(self, events: list[ChatEvent]) -> bool:
+        """Numbers, keeps and passes on the events of one read; false when no more may be kept now."""
         data = self._encoder.encode(events)
-        log, translator = self.log, self.pump.translator
+        log, translator, streams = self.log, self.pump.translator, self._streams
         log.append(data, len(events))
-        self._streams.total_bytes += len(data)
+        streams.total_bytes += len(data)
         has_ended = translator.state is DONE
         gap_s = translator.last_event_s - self.appended_s
         if self.appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
@@ -236,9 +236,10 @@ class Stream:
         self.appended_s = translator.last_read_s
         last = log.last
         for reader in self._readers:
-            await reader.push(data, last)
+            reader.push(data, last)
         if has_ended:
             self._finish()
+        return not self.is_full
 
     @property
     def is_full(self) -> bool:
@@ -293,7 +294,7 @@ class Stream:
             reason = self.stop_reason or (None if failure is not None else "shutting_down")
             if failure is not None:
                 self.refused(failure)
-            await self.append(self.pump.translator.close(failure, reason))
+            self.append(self.pump.translator.close(failure, reason))
         self.pump.release()
 
     def _finish(self) -> None:

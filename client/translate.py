@@ -149,18 +149,19 @@ class ChatTranslator:
     def receive_data(self, data: bytes) -> list[ChatEvent]:
         """The events that one read of the event stream amounts to."""
         self.last_read_s = self._clock()
+        events: list[ChatEvent] = []
         if self.state is DONE:
-            return []
+            return events
         try:
             payloads = self._decoder.receive_data(data)
         except EventTooLarge as exc:
-            return self._take_all(exc.events) + self.close(_too_large(exc.max_event_bytes))
-        return self._take_all(payloads)
+            self._take_all(exc.events, events)
+            return events + self.close(_too_large(exc.max_event_bytes))
+        if payloads:
+            self._take_all(payloads, events)
+        return events
 
-    def _take_all(self, payloads: list[bytes]) -> list[ChatEvent]:
-        events: list[ChatEvent] = []
-        if not payloads:
-            return events
+    def _take_all(self, payloads: list[bytes], events: list[ChatEvent]) -> None:
         self.last_event_s = self.last_read_s
         for payload in payloads:
             if self._expects_plain:
@@ -173,7 +174,6 @@ class ChatTranslator:
             if self.first_token_s is None and events:
                 self._note_first_token(events)
             self._expects_plain = self._was_plain(events)
-        return events
 
     def _was_plain(self, events: list[ChatEvent]) -> bool:
         """Whether the chunk just taken was content, with nothing outstanding of the ones before."""

@@ -36,7 +36,7 @@ class AnswerReader:
         self._stream = stream
         self._keeps_up = False
 
-    async def push(self, data: bytes, last: int) -> None:
+    def push(self, data: bytes, last: int) -> None:
         """Takes the events, once those before them were read from the log."""
         if self._keeps_up:
             self.answer.feed(data)

@@ -37,23 +37,23 @@ class ResponseReader:
         self.response = response
         self._loop = asyncio.get_running_loop()
         self._keeps_up = False
-        self._woken = asyncio.Event()
+        self._turn: asyncio.Future[None] | None = None
         self._written_s = self._loop.time()
 
-    async def push(self, data: bytes, last: int) -> None:
+    def push(self, data: bytes, last: int) -> None:
         """Writes events in the pump's turn when the connection takes them without waiting."""
         if not self._keeps_up:
             return
         transport = self._protocol.transport
-        if (
-            transport is None
-            or self._protocol.writing_paused
-            or transport.get_write_buffer_size() + len(data) > _PIECE_BYTES
-        ):
+        if transport is None or transport.get_write_buffer_size() + len(data) > _PIECE_BYTES:
             self.wake()
             return
+        writing = self.response.write(data)
         try:
-            await self.response.write(data)
+            writing.send(None)
+            writing.close()  # it would wait now, but only after the connection has taken the data
+        except StopIteration:
+            pass
         except ConnectionError:
             self.wake()  # the handler finds out for itself
             return
@@ -63,7 +63,8 @@ class ResponseReader:
     def wake(self) -> None:
         """Gives the turn to the handler."""
         self._keeps_up = False
-        self._woken.set()
+        if self._turn is not None:
+            _resolve(self._turn)
 
     async def run(self, ping_interval_s: float) -> None:
         """Writes until the stream's last event is out.
@@ -73,7 +74,6 @@ class ResponseReader:
         """
         log = self._stream.log
         while True:
-            self._woken.clear()
             while self.position < log.last:
                 await self._write_from_log()
             if log.closed:
@@ -96,15 +96,22 @@ class ResponseReader:
         return max(self._written_s, self._stream.appended_s)
 
     async def _wait(self, ping_interval_s: float) -> None:
-        """Until woken; a comment goes out whenever nothing else did for `ping_interval_s`."""
-        while not self._woken.is_set():
+        """Until it is the handler's turn; a comment goes out whenever nothing else did for `ping_interval_s`."""
+        while self._keeps_up:
+            self._turn = self._loop.create_future()
+            timer = self._loop.call_at(self._silent_since_s + ping_interval_s, _resolve, self._turn)
             try:
-                async with asyncio.timeout_at(self._silent_since_s + ping_interval_s):
-                    await self._woken.wait()
-            except TimeoutError:
-                if self._loop.time() >= self._silent_since_s + ping_interval_s:
-                    self._written_s = self._loop.time()
-                    await self.response.write(PING)
+                await self._turn
+            finally:
+                timer.cancel()
+            if self._keeps_up and self._loop.time() >= self._silent_since_s + ping_interval_s:
+                self._written_s = self._loop.time()
+                await self.response.write(PING)
+
+
+def _resolve(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 class PlaceHolder:
@@ -112,7 +119,7 @@ class PlaceHolder:
 
     position = 0
 
-    async def push(self, data: bytes, last: int) -> None:
+    def push(self, data: bytes, last: int) -> None:
         """Leaves the events in the log."""
 
     def wake(self) -> None:
@@ -128,7 +135,7 @@ class CollectingReader:
         self._answer_bytes: list[bytes] = []
         self._ended = asyncio.Event()
 
-    async def push(self, data: bytes, last: int) -> None:
+    def push(self, data: bytes, last: int) -> None:
         """Keeps the events."""
         self._answer_bytes.append(data)
         self.position = last

@@ -103,7 +103,7 @@ def program(name: str, package: str) -> str:
 async def proxied(kind: str, folder: Path, upstream_port: int) -> AsyncIterator[str]:
     """Runs a proxy with its files in an empty folder while the context is open; its URL."""
     address = f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(250)}.{secrets.randbelow(250) + 1}"
-    certificate = await _make_certificate(folder, address)
+    certificate = await make_certificate(folder, address)
     place = Place(folder, f"{address}:8443", f"127.0.0.1:{upstream_port}", certificate)
     environ = {"PATH": _PATH, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "log").open("wb") as log:
@@ -120,7 +120,7 @@ async def proxied(kind: str, folder: Path, upstream_port: int) -> AsyncIterator[
         print((folder / "log").read_text())  # shown when the test fails
 
 
-async def _make_certificate(folder: Path, address: str) -> Path:
+async def make_certificate(folder: Path, address: str) -> Path:
     """Certificate and key in one file."""
     file = folder / "certificate.pem"
     options = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]

@@ -60,7 +60,7 @@ class FickleReader:
         self._pushes = 0
         self.woken = asyncio.Event()
 
-    async def push(self, data: bytes, last: int) -> None:
+    def push(self, data: bytes, last: int) -> None:
         self._pushes += 1
         first = last - data.count(b"\n\n") + 1
         if self._pattern[self._pushes % len(self._pattern)] and self.position == first - 1:
