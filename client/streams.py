@@ -234,6 +234,8 @@ class Stream:
         if self.appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
             self._gaps_s.observe(gap_s)
         self.appended_s = translator.last_read_s
+        if has_ended:
+            log.close()
         last = log.last
         for reader in self._readers:
             reader.push(data, last)
@@ -299,7 +301,6 @@ class Stream:
 
     def _finish(self) -> None:
         self.is_running = False
-        self.log.close()
         translator = self.pump.translator
         self.generation_id = translator.generation_id or self.generation_id
         if translator.usage is not None:

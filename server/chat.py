@@ -23,7 +23,7 @@ from server.config import Config
 from server.errors import invalid_request, refuse
 from server.json_body import read_json_object
 from server.keys import CALLER, SETTINGS, STREAMS
-from server.readers import CollectingReader, PlaceHolder, ResponseReader
+from server.readers import PIECE_BYTES, CollectingReader, ResponseReader
 
 if TYPE_CHECKING:  # a type alone: the API document is made of it
     from server.replies import StreamSummary
@@ -49,16 +49,15 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
     if not call.stream:
         return await _answer_whole(request, _start(request, streams, call, grace_s=0.0))
     stream = _start(request, streams, call, grace_s=call.grace_s)
-    place = PlaceHolder()
-    stream.attach(place)
+    reader = ResponseReader(stream, request.protocol, 0)
+    stream.attach(reader)
     try:
         refusal = await _wait_verdict(stream, config.server.ping_interval_s)
         if refusal is not None:
             return await _refuse_as_upstream(stream, refusal)
-        reader = await _open_reader(request, stream, 0)
+        return await _send_events(request, stream, reader)
     finally:
-        stream.detach(place)
-    return await _write_events(request, stream, reader)
+        stream.detach(reader)
 
 
 @routes.get("/chat")
@@ -145,9 +144,7 @@ async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:
     """Upstream's status, and the events of the stream as body."""
     await stream.ended.wait()
     body, _ = await stream.log.read_after(0, _REFUSED_BYTES)
-    response = web.Response(body=body, status=failure.status, content_type="text/event-stream")
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["X-Stream-Id"] = stream.id
+    response = _whole_events(stream, body, failure.status)
     if failure.retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, round(failure.retry_after_s)))
     return response
@@ -205,35 +202,36 @@ async def _read(request: web.Request, stream: Stream, position: int) -> web.Stre
         raise _gone(stream)
     if position:
         request.app[STREAMS].figures.resumes += 1
-    place = PlaceHolder()
-    stream.attach(place)
+    reader = ResponseReader(stream, request.protocol, position)
+    stream.attach(reader)
     try:
-        reader = await _open_reader(request, stream, position)
+        return await _send_events(request, stream, reader)
     finally:
-        stream.detach(place)
-    return await _write_events(request, stream, reader)
+        stream.detach(reader)
 
 
-async def _open_reader(request: web.Request, stream: Stream, position: int) -> ResponseReader:
-    """Sends the head of the response and attaches its reader."""
+async def _send_events(request: web.Request, stream: Stream, reader: ResponseReader) -> web.StreamResponse:
+    """Everything after the reader's position, as it comes."""
+    if stream.log.closed:
+        events, last = await stream.log.read_after(reader.position, PIECE_BYTES)
+        if last == stream.log.last and len(events) <= PIECE_BYTES:
+            return _whole_events(stream, events)
     interval_s = request.app[SETTINGS].current.server.ping_interval_s
     response = EventSourceResponse(headers=_stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
     await response.prepare(request)
     response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
     if not stream.verdict.done():
-        await response.write(PING)  # the silence has lasted an interval already; may fail, so nothing is attached yet
-    reader = ResponseReader(stream, request, response, position)
-    stream.attach(reader)
-    return reader
+        await response.write(PING)  # the silence has lasted an interval already
+    await reader.run(response, interval_s)
+    return response
 
 
-async def _write_events(request: web.Request, stream: Stream, reader: ResponseReader) -> web.StreamResponse:
-    try:
-        await reader.run(request.app[SETTINGS].current.server.ping_interval_s)
-        await reader.response.write_eof()
-    finally:
-        stream.detach(reader)
-    return reader.response
+def _whole_events(stream: Stream, events: bytes, status: int = 200) -> web.Response:
+    """The rest of an answer that has ended, in one piece."""
+    headers = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
+    return web.Response(
+        body=events, status=status, headers=headers | _stream_headers(stream), content_type="text/event-stream"
+    )
 
 
 def _find(request: web.Request, stream_id: str) -> Stream:

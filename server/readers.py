@@ -9,46 +9,43 @@ from __future__ import annotations
 import asyncio
 
 from aiohttp import web
-from aiohttp_sse import EventSourceResponse
 
 from client.answer import Answer
 from client.streams import Stream
 from client.wire import PING
 
-_PIECE_BYTES = 65_536
+PIECE_BYTES = 65_536
 """Most that is written at once, and that may lie unsent before a reader counts as lagging: the size at which the
 connection itself would make its writer wait."""
 
 
 class ResponseReader:
-    """Writes a stream to an event-source response.
+    """Writes a stream to an event-source response; from the first it keeps the stream running and its log whole.
 
     Attributes:
-        response: what is written to.
         position: number of the last event written.
-        sent_bytes: event bytes written.
     """
 
-    def __init__(self, stream: Stream, request: web.Request, response: EventSourceResponse, position: int) -> None:
+    def __init__(self, stream: Stream, protocol: web.RequestHandler, position: int) -> None:
         self.position = position
-        self.sent_bytes = 0
         self._stream = stream
-        self._protocol = request.protocol
-        self.response = response
+        self._protocol = protocol
+        self._response: web.StreamResponse
         self._loop = asyncio.get_running_loop()
         self._keeps_up = False
         self._turn: asyncio.Future[None] | None = None
         self._written_s = self._loop.time()
 
     def push(self, data: bytes, last: int) -> None:
-        """Writes events in the pump's turn when the connection takes them without waiting."""
-        if not self._keeps_up:
+        """Writes events in the pump's turn when the connection takes them without waiting; the last ones go out
+        with the end of the response, from the handler's turn."""
+        if not self._keeps_up or self._stream.log.closed:
             return
         transport = self._protocol.transport
-        if transport is None or transport.get_write_buffer_size() + len(data) > _PIECE_BYTES:
+        if transport is None or transport.get_write_buffer_size() + len(data) > PIECE_BYTES:
             self.wake()
             return
-        writing = self.response.write(data)
+        writing = self._response.write(data)
         try:
             writing.send(None)
             writing.close()  # it would wait now, but only after the connection has taken the data
@@ -58,7 +55,6 @@ class ResponseReader:
             self.wake()  # the handler finds out for itself
             return
         self.position = last
-        self.sent_bytes += len(data)
 
     def wake(self) -> None:
         """Gives the turn to the handler."""
@@ -66,27 +62,35 @@ class ResponseReader:
         if self._turn is not None:
             _resolve(self._turn)
 
-    async def run(self, ping_interval_s: float) -> None:
-        """Writes until the stream's last event is out.
+    async def run(self, response: web.StreamResponse, ping_interval_s: float) -> None:
+        """Writes until the stream's last event is out, and ends the response, whose head has been sent.
 
         Raises:
             ConnectionError: the caller has gone.
         """
+        self._response = response
         log = self._stream.log
-        while True:
+        while not log.closed:
             while self.position < log.last:
-                await self._write_from_log()
-            if log.closed:
-                return
-            self._keeps_up = True
+                await self._write(*await log.read_after(self.position, PIECE_BYTES))
+            self._keeps_up = not log.closed
             await self._wait(ping_interval_s)
+        await self._write_rest()
 
-    async def _write_from_log(self) -> None:
-        data, last = await self._stream.log.read_after(self.position, _PIECE_BYTES)
-        for start in range(0, len(data), _PIECE_BYTES):
-            await self.response.write(data[start : start + _PIECE_BYTES])
+    async def _write_rest(self) -> None:
+        """The events of a log that is closed; the last piece goes out in one with the end."""
+        log = self._stream.log
+        data, last = await log.read_after(self.position, PIECE_BYTES)
+        while last < log.last or len(data) > PIECE_BYTES:
+            await self._write(data, last)
+            data, last = await log.read_after(self.position, PIECE_BYTES)
+        await self._response.write_eof(data)
         self.position = last
-        self.sent_bytes += len(data)
+
+    async def _write(self, data: bytes, last: int) -> None:
+        for start in range(0, len(data), PIECE_BYTES):
+            await self._response.write(data[start : start + PIECE_BYTES])
+        self.position = last
         self._written_s = self._loop.time()
         self._stream.note_progress()
 
@@ -106,24 +110,12 @@ class ResponseReader:
                 timer.cancel()
             if self._keeps_up and self._loop.time() >= self._silent_since_s + ping_interval_s:
                 self._written_s = self._loop.time()
-                await self.response.write(PING)
+                await self._response.write(PING)
 
 
 def _resolve(turn: asyncio.Future[None]) -> None:
     if not turn.done():
         turn.set_result(None)
-
-
-class PlaceHolder:
-    """Keeps a stream running while the response that will read it is not yet there."""
-
-    position = 0
-
-    def push(self, data: bytes, last: int) -> None:
-        """Leaves the events in the log."""
-
-    def wake(self) -> None:
-        """Nobody waits."""
 
 
 class CollectingReader:
