@@ -8,7 +8,7 @@ reference's rule is never to fail on what one does not know. Pure module.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -86,6 +86,45 @@ def plain_content(payload: bytes) -> str | None:
         return _decode_plain(payload).choices[0].delta.content
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+class _ReasoningDelta(msgspec.Struct, gc=False):
+    reasoning: str
+    reasoning_details: list[dict[str, Any]] | None = None
+    content: Literal[""] | None = None
+    tool_calls: None = None
+    refusal: None = None
+    annotations: None = None
+    images: None = None
+    audio: None = None
+    reasoning_content: None = None
+
+
+class _ReasoningChoice(msgspec.Struct, gc=False):
+    delta: _ReasoningDelta
+    finish_reason: None = None
+    native_finish_reason: None = None
+    error: None = None
+
+
+class _ReasoningChunk(msgspec.Struct, gc=False):
+    """The same for thinking."""
+
+    choices: tuple[_ReasoningChoice]
+    usage: None = None
+    error: None = None
+
+
+_decode_reasoning = msgspec.json.Decoder(_ReasoningChunk).decode
+
+
+def plain_reasoning(payload: bytes) -> tuple[str, list[dict[str, Any]] | None] | None:
+    """Text and details of a chunk that holds nothing else that is used; None for any other."""
+    try:
+        delta = _decode_reasoning(payload).choices[0].delta
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return delta.reasoning, delta.reasoning_details
 
 
 def decode_chunk(payload: bytes) -> Chunk | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+_IN_PIECES = ("reasoning.text", "reasoning.summary", "reasoning.encrypted")
 _APPENDED = ("text", "summary", "data")
 _OVERWRITTEN = ("signature", "id", "format")
 
@@ -36,13 +37,13 @@ class ReasoningMerger:
         return self._entries
 
     def _continues(self, entry: dict[str, Any]) -> bool:
+        """Server tool calls are whole objects, told apart by their id; unknown types are kept as they are."""
         last = self._entries[-1] if self._entries else None
-        return (
-            isinstance(last, dict)
-            and last.get("type") == entry.get("type")
-            and last.get("index") == entry.get("index")
-            and _same_block(last, entry)
-        )
+        kind = entry.get("type")
+        if not isinstance(last, dict) or kind not in _IN_PIECES or last.get("type") != kind:
+            return False
+        id_ = entry.get("id")
+        return last.get("index") == entry.get("index") and (not id_ or not last.get("id") or last["id"] == id_)
 
     def _start(self, entry: Any) -> None:
         self._join()
@@ -52,7 +53,10 @@ class ReasoningMerger:
         last = self._entries[-1]
         for field, value in entry.items():
             if field in _APPENDED and isinstance(value, str):
-                self._pieces.setdefault(field, [_text(last.get(field))]).append(value)
+                pieces = self._pieces.get(field)
+                if pieces is None:
+                    pieces = self._pieces[field] = [_text(last.get(field))]
+                pieces.append(value)
             elif field in _OVERWRITTEN:
                 if value:
                     last[field] = value
@@ -63,13 +67,6 @@ class ReasoningMerger:
         for field, pieces in self._pieces.items():
             self._entries[-1][field] = "".join(pieces)
         self._pieces = {}
-
-
-def _same_block(last: dict[str, Any], entry: dict[str, Any]) -> bool:
-    """Server tool calls are whole objects, told apart by their id; unknown types are kept as they are."""
-    return entry.get("type") in ("reasoning.text", "reasoning.summary", "reasoning.encrypted") and (
-        not entry.get("id") or not last.get("id") or entry["id"] == last["id"]
-    )
 
 
 def _text(value: Any) -> str:

@@ -117,10 +117,13 @@ class SSEDecoder:
         if end < 0:
             self._take_lines_into([], data.split(b"\n"))
             return []
-        events: list[bytes] = []
-        if data.startswith(_DATA):
-            events = data[len(_DATA) : end].split(_NEXT)
-        if 2 * len(events) != data.count(b"\n", 0, end + 2):  # comments, or events of several lines
+        events = data[:end].split(_NEXT)
+        is_one_line_each = 2 * len(events) == data.count(b"\n", 0, end + 2)
+        if is_one_line_each and data.startswith(_DATA):
+            events[0] = events[0][len(_DATA) :]
+        elif is_one_line_each and data.startswith(b":"):  # a comment
+            del events[0]
+        else:
             events = self._take_odd_blocks(data[:end].split(_END))
         if rest := data[end + 2 :]:
             self._take_lines_into(events, rest.split(b"\n"))

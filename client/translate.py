@@ -17,7 +17,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, decode_json, plain_content
+from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, decode_json, plain_content, plain_reasoning
 from client.errors import Failure
 from client.events import (
     Annotation,
@@ -137,7 +137,7 @@ class ChatTranslator:
         self._finish_reason: str | None = None
         self._native_finish_reason: str | None = None
         self._usage_reported = False
-        self._expects_plain = False  # the last chunk was nothing but content, so the next one may well be
+        self._expected: type[ChatEvent] | None = None  # what the next chunk may well be, and nothing else
 
     @property
     def is_lingering(self) -> bool:
@@ -164,20 +164,33 @@ class ChatTranslator:
     def _take_all(self, payloads: list[bytes], events: list[ChatEvent]) -> None:
         self.last_event_s = self.last_read_s
         for payload in payloads:
-            if self._expects_plain:
-                content = plain_content(payload)
-                if content is not None:
-                    if content:
-                        events.append(ContentDelta(content))
-                    continue
+            if self._expected is not None and self._take_expected(payload, events):
+                continue
             self._take(payload, events)
             if self.first_token_s is None and events:
                 self._note_first_token(events)
-            self._expects_plain = self._was_plain(events)
+            self._expect_more_of(events)
 
-    def _was_plain(self, events: list[ChatEvent]) -> bool:
-        """Whether the chunk just taken was content, with nothing outstanding of the ones before."""
-        return self.state is STREAMING and bool(events) and type(events[-1]) is ContentDelta and not self._held
+    def _take_expected(self, payload: bytes, events: list[ChatEvent]) -> bool:
+        """Takes a chunk of the same kind as the last one, as nearly all are; false for any other."""
+        if self._expected is ContentDelta:
+            content = plain_content(payload)
+            if content:
+                events.append(ContentDelta(content))
+            return content is not None
+        found = plain_reasoning(payload)
+        if found is None or not found[0]:
+            return False
+        reasoning, details = found
+        if details:
+            self._add_details(details)
+        events.append(ReasoningDelta(reasoning))
+        return True
+
+    def _expect_more_of(self, events: list[ChatEvent]) -> None:
+        """After text or thinking, with nothing outstanding of the chunks before, the next may well be the same."""
+        kind = type(events[-1]) if events and self.state is STREAMING and not self._held else None
+        self._expected = kind if kind is ContentDelta or kind is ReasoningDelta else None
 
     def receive_eof(self) -> list[ChatEvent]:
         """The events that the end of the connection amounts to."""
@@ -290,9 +303,7 @@ class ChatTranslator:
     def _take_delta(self, delta: Delta, events: list[ChatEvent]) -> None:
         details = delta.reasoning_details
         if details:
-            if self._reasoning is None:
-                self._reasoning = ReasoningMerger()
-            self._reasoning.add(details)
+            self._add_details(details)
         reasoning = delta.reasoning or (text_of(details) if details else "") or delta.reasoning_content
         if reasoning:
             self._text(ReasoningDelta, reasoning, events)
@@ -308,6 +319,11 @@ class ChatTranslator:
             events.append(Audio(delta.audio))
         if delta.tool_calls:
             events.extend(self._calls.add(delta.tool_calls))
+
+    def _add_details(self, details: list[Any]) -> None:
+        if self._reasoning is None:
+            self._reasoning = ReasoningMerger()
+        self._reasoning.add(details)
 
     def _text(
         self,
