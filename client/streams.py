@@ -60,7 +60,7 @@ class Reader(Protocol):
         """Takes events that directly follow `position`, or leaves them to be read from the log. Never waits."""
 
     def wake(self) -> None:
-        """The stream has ended, or wants to be read on."""
+        """Upstream has given its verdict, or the stream has ended."""
 
 
 class Lease(Protocol):
@@ -98,7 +98,8 @@ class Stream:
         grace_s: seconds it goes on with no reader.
         is_running: until the last event is in the log.
         stop_reason: our word when it was stopped, else None.
-        verdict: resolves when upstream has accepted (None) or refused the request (the failure).
+        has_verdict: whether upstream has accepted or refused the request, or the stream has ended.
+        refusal: why it was refused; None when it was not, or not yet.
         settlement: what is known of its cost.
     """
 
@@ -122,7 +123,8 @@ class Stream:
         self.grace_s = grace_s
         self.is_running = True
         self.stop_reason: str | None = None
-        self.verdict: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+        self.has_verdict = False
+        self.refusal: Failure | None = None
         self.generation_id: str | None = None
         self._ended: asyncio.Event | None = None
         self.settlement = Settlement()
@@ -213,15 +215,20 @@ class Stream:
     def opened(self, generation_id: str | None) -> None:
         """Upstream accepted the request."""
         self.generation_id = generation_id
-        if not self.verdict.done():
-            self.verdict.set_result(None)
+        self._note_verdict(None)
         if self.lease is not None:
             self.lease.opened(self)
 
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request."""
-        if not self.verdict.done():
-            self.verdict.set_result(failure)
+        self._note_verdict(failure)
+
+    def _note_verdict(self, refusal: Failure | None) -> None:
+        """The first one stands."""
+        if not self.has_verdict:
+            self.has_verdict, self.refusal = True, refusal
+            for reader in self._readers:
+                reader.wake()
 
     def append(self, events: list[ChatEvent]) -> bool:
         """Numbers, keeps and passes on the events of one read; false when no more may be kept now."""
@@ -307,8 +314,7 @@ class Stream:
             self.settlement.state(translator.usage)
         if self._grace_timer is not None:
             self._grace_timer.cancel()
-        if not self.verdict.done():
-            self.verdict.set_result(None)
+        self.has_verdict = True
         for reader in self._readers:
             reader.wake()
         if self._ended is not None:

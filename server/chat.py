@@ -52,9 +52,9 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
     reader = ResponseReader(stream, request.protocol, 0)
     stream.attach(reader)
     try:
-        refusal = await _wait_verdict(stream, config.server.ping_interval_s)
-        if refusal is not None:
-            return await _refuse_as_upstream(stream, refusal)
+        await reader.wait_verdict(config.server.ping_interval_s)
+        if stream.refusal is not None:
+            return await _refuse_as_upstream(stream, stream.refusal)
         return await _send_events(request, stream, reader)
     finally:
         stream.detach(reader)
@@ -132,12 +132,6 @@ def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: f
 def _trace_of(request: web.Request) -> TraceContext | None:
     traceparents = request.headers.getall("traceparent", ())
     return read_trace_context(traceparents, request.headers.getall("tracestate", ())) if traceparents else None
-
-
-async def _wait_verdict(stream: Stream, at_most_s: float) -> Failure | None:
-    """Upstream's refusal; None when it accepted, or has said nothing for `at_most_s`."""
-    done, _ = await asyncio.wait({stream.verdict}, timeout=at_most_s)
-    return stream.verdict.result() if done else None
 
 
 async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:
@@ -220,7 +214,7 @@ async def _send_events(request: web.Request, stream: Stream, reader: ResponseRea
     response = EventSourceResponse(headers=_stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
     await response.prepare(request)
     response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
-    if not stream.verdict.done():
+    if not stream.has_verdict:
         await response.write(PING)  # the silence has lasted an interval already
     await reader.run(response, interval_s)
     return response

@@ -62,6 +62,11 @@ class ResponseReader:
         if self._turn is not None:
             _resolve(self._turn)
 
+    async def wait_verdict(self, at_most_s: float) -> None:
+        """Until upstream has accepted or refused the request, but no longer than `at_most_s`."""
+        if not self._stream.has_verdict:
+            await self._wait_turn(self._loop.time() + at_most_s)
+
     async def run(self, response: web.StreamResponse, ping_interval_s: float) -> None:
         """Writes until the stream's last event is out, and ends the response, whose head has been sent.
 
@@ -102,15 +107,18 @@ class ResponseReader:
     async def _wait(self, ping_interval_s: float) -> None:
         """Until it is the handler's turn; a comment goes out whenever nothing else did for `ping_interval_s`."""
         while self._keeps_up:
-            self._turn = self._loop.create_future()
-            timer = self._loop.call_at(self._silent_since_s + ping_interval_s, _resolve, self._turn)
-            try:
-                await self._turn
-            finally:
-                timer.cancel()
+            await self._wait_turn(self._silent_since_s + ping_interval_s)
             if self._keeps_up and self._loop.time() >= self._silent_since_s + ping_interval_s:
                 self._written_s = self._loop.time()
                 await self._response.write(PING)
+
+    async def _wait_turn(self, until_s: float) -> None:
+        self._turn = self._loop.create_future()
+        timer = self._loop.call_at(until_s, _resolve, self._turn)
+        try:
+            await self._turn
+        finally:
+            timer.cancel()
 
 
 def _resolve(turn: asyncio.Future[None]) -> None:
@@ -125,7 +133,6 @@ class CollectingReader:
         self.position = 0
         self._stream = stream
         self._answer_bytes: list[bytes] = []
-        self._ended = asyncio.Event()
 
     def push(self, data: bytes, last: int) -> None:
         """Keeps the events."""
@@ -133,12 +140,11 @@ class CollectingReader:
         self.position = last
 
     def wake(self) -> None:
-        """The stream has ended."""
-        self._ended.set()
+        """`wait_answer` waits for the stream itself."""
 
     async def wait_answer(self) -> Answer:
         """The answer, when the stream has ended."""
-        await self._ended.wait()
+        await self._stream.ended.wait()
         answer = Answer()
         answer.feed(b"".join(self._answer_bytes))
         return answer
