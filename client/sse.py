@@ -12,6 +12,8 @@ _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
 _END = b"\n\n"
 _NEXT = _END + _DATA
+_CR = 13
+"""As a number, which is looked for in a third of the time."""
 _JOINED_BYTES = 65_536
 """Most of an unfinished line that is joined with the next read; a longer one is kept in pieces, or every read of a
 large event would copy all of it."""
@@ -49,25 +51,16 @@ class SSEDecoder:
         Raises:
             EventTooLarge: the event under way passed the cap.
         """
-        if (
-            self._is_between
-            and data.startswith(_DATA)
-            and data.endswith(_END)
-            and b"\r" not in data
-            and len(data) <= self._max_event_bytes
-        ):
-            lines = data.count(b"\n")
-            if lines == 2:
-                return [data[6:-2]]
-            events = data[6:-2].split(_NEXT)
-            if 2 * len(events) == lines:
-                return events
+        if self._is_between:  # then a read is one event of one line, as a rule
+            line, _, rest = data.partition(b"\n")
+            if rest == b"\n" and line[:6] == _DATA and _CR not in line and len(data) <= self._max_event_bytes:
+                return [line[6:]]
         events = self._receive(data)
         self._is_between = not (self._at_start or self._after_cr or self._line or self._data)
         return events
 
     def _receive(self, data: bytes) -> list[bytes]:
-        """What does not begin and end with whole events of one line each, or follows something unfinished."""
+        """What is more or less than one event, or follows something unfinished."""
         if self._after_cr and data:
             self._after_cr = False
             if data[:1] == b"\n":
@@ -80,9 +73,9 @@ class SSEDecoder:
             self._line.append(data)
             data = b"".join(self._line)
             self._line, self._line_bytes = [], 0
-        if not self._line and not self._data and b"\r" not in data and len(data) <= self._max_event_bytes:
+        if not self._line and not self._data and _CR not in data and len(data) <= self._max_event_bytes:
             return self._take_blocks(data)
-        if b"\r" in data:
+        if _CR in data:
             lines = data.splitlines()  # on bytes: LF, CR, CRLF only
             self._after_cr = data[-1:] == b"\r"
             if data[-1:] in b"\r\n":

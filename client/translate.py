@@ -164,20 +164,21 @@ class ChatTranslator:
     def _take_all(self, payloads: list[bytes], events: list[ChatEvent]) -> None:
         self.last_event_s = self.last_read_s
         for payload in payloads:
-            if self._expected is not None and self._take_expected(payload, events):
+            if self._expected is ContentDelta:
+                content = plain_content(payload)
+                if content is not None:
+                    if content:
+                        events.append(ContentDelta(content))
+                    continue
+            elif self._expected is ReasoningDelta and self._take_plain_reasoning(payload, events):
                 continue
             self._take(payload, events)
             if self.first_token_s is None and events:
                 self._note_first_token(events)
             self._expect_more_of(events)
 
-    def _take_expected(self, payload: bytes, events: list[ChatEvent]) -> bool:
-        """Takes a chunk of the same kind as the last one, as nearly all are; false for any other."""
-        if self._expected is ContentDelta:
-            content = plain_content(payload)
-            if content:
-                events.append(ContentDelta(content))
-            return content is not None
+    def _take_plain_reasoning(self, payload: bytes, events: list[ChatEvent]) -> bool:
+        """Takes a chunk of thinking and nothing else; false for any other."""
         found = plain_reasoning(payload)
         if found is None or not found[0]:
             return False
