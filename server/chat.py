@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
 from client.answer import Answer
@@ -209,7 +209,10 @@ async def _send_events(request: web.Request, stream: Stream, reader: ResponseRea
     if stream.log.closed:
         events, last = await stream.log.read_after(reader.position, PIECE_BYTES)
         if last == stream.log.last and len(events) <= PIECE_BYTES:
-            return _whole_events(stream, events)
+            whole = _whole_events(stream, events)
+            if request.version >= HttpVersion11:
+                whole.enable_chunked_encoding()  # as all streams are sent: clients may count on it
+            return whole
     interval_s = request.app[SETTINGS].current.server.ping_interval_s
     response = EventSourceResponse(headers=_stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
     await response.prepare(request)

@@ -23,6 +23,7 @@ from tests.bench.report import Summary, summarise, table
 from tests.bench.runs import Bench
 from tests.bench.scenarios import SCENARIOS, Figures, Incomplete, warm
 from tests.bench.servers import (
+    FLOOR,
     OURS,
     REFERENCE,
     Launch,
@@ -30,6 +31,7 @@ from tests.bench.servers import (
     Server,
     direct,
     find_nginx,
+    floor,
     litellm,
     nginx,
     openrouter_server,
@@ -95,6 +97,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--streams", type=int, default=1000, help="callers of the largest scenarios (%(default)s)")
     parser.add_argument("--python", default=sys.executable, help="interpreter of this project's server")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="its event loop")
+    parser.add_argument("--floor", action="store_true", help="measure a bare program on the same libraries too")
     parser.add_argument("--litellm", type=Path, metavar="PATH", help="virtual environment with litellm[proxy]")
     parser.add_argument(
         "--peer", type=parse_peer, action="append", default=[], metavar="NAME=URL,FORMAT", help="a running gateway"
@@ -124,6 +127,8 @@ def _launches(args: argparse.Namespace) -> dict[str, Launch]:
     find_nginx()
     launches: dict[str, Launch] = {"direct": direct} if args.direct else {}
     launches |= {REFERENCE: nginx, OURS: openrouter_server(args.python, args.loop)}
+    if args.floor:
+        launches[FLOOR] = floor(args.python)
     if args.litellm:
         launches["litellm"] = litellm(args.litellm)
     return launches | {peer.name: peer for peer in args.peer}

@@ -21,6 +21,7 @@ from tests.bench.processes import free_port, listener_pid, start, stop, tree, wa
 ROOT = Path(__file__).parents[2]
 OURS = "openrouter-server"
 REFERENCE = "nginx"
+FLOOR = "floor"
 
 _KEY = "sk-bench-0000"
 _OPENAI_PATH = "/v1/chat/completions"
@@ -195,6 +196,20 @@ def nginx(place: Place) -> Server:
 def direct(place: Place) -> Server:
     """No server at all: what the harness itself adds to a delay."""
     return Server("direct", place.upstream_port, _OPENAI_PATH, "openai")
+
+
+def floor(python: str) -> Launch:
+    """The bare program on the same libraries (`tests.bench.floor`)."""
+
+    def launch(place: Place) -> Server:
+        port = free_port()
+        env = _clean_env(place, PYTHONPATH=str(ROOT))
+        if place.certificate is not None:
+            env["SSL_CERT_FILE"] = str(place.certificate)
+        command = [python, "-m", "tests.bench.floor", "--port", str(port), "--upstream", place.upstream_url]
+        return _launch(Server(FLOOR, port, "/chat", "typed"), command, place, "/health", env)
+
+    return launch
 
 
 _LITELLM_CONF = """\
