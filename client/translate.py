@@ -152,17 +152,13 @@ class ChatTranslator:
         events: list[ChatEvent] = []
         if self.state is DONE:
             return events
+        too_large: EventTooLarge | None = None
         try:
             payloads = self._decoder.receive_data(data)
         except EventTooLarge as exc:
-            self._take_all(exc.events, events)
-            return events + self.close(_too_large(exc.max_event_bytes))
+            payloads, too_large = exc.events, exc
         if payloads:
-            self._take_all(payloads, events)
-        return events
-
-    def _take_all(self, payloads: list[bytes], events: list[ChatEvent]) -> None:
-        self.last_event_s = self.last_read_s
+            self.last_event_s = self.last_read_s
         for payload in payloads:
             if self._expected is ContentDelta:
                 content = plain_content(payload)
@@ -176,6 +172,7 @@ class ChatTranslator:
             if self.first_token_s is None and events:
                 self._note_first_token(events)
             self._expect_more_of(events)
+        return events + self.close(_too_large(too_large.max_event_bytes)) if too_large else events
 
     def _take_plain_reasoning(self, payload: bytes, events: list[ChatEvent]) -> bool:
         """Takes a chunk of thinking and nothing else; false for any other."""
