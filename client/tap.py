@@ -41,9 +41,12 @@ async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
 
 
 def _hand_on_now(content: aiohttp.StreamReader, take: Take) -> bool:
-    """Hands on what is there, until nothing is left: reading may let more in. Tells whether more is wanted."""
-    while body := content.read_nowait():
-        if not take(body):
+    """Hands on what is there, and what reading lets in; tells whether more is wanted. Raises what broke the body."""
+    fed_bytes = -1
+    while fed_bytes != content.total_bytes:
+        fed_bytes = content.total_bytes
+        body = content.read_nowait()
+        if body and not take(body):
             return False
     return True
 
@@ -55,7 +58,7 @@ class _Tap(asyncio.Protocol):
         closed: resolves when no more will be handed on; holds what went wrong.
     """
 
-    __slots__ = ("_content", "_protocol", "_take", "_taken_bytes", "_transport", "closed")
+    __slots__ = ("_content", "_protocol", "_take", "_transport", "closed")
 
     def __init__(
         self, transport: asyncio.Transport, protocol: asyncio.Protocol, content: aiohttp.StreamReader, take: Take
@@ -65,7 +68,6 @@ class _Tap(asyncio.Protocol):
         self._protocol = protocol
         self._content = content
         self._take = take
-        self._taken_bytes = content.total_bytes
         transport.set_protocol(self)
 
     def close(self, error: Exception | None = None) -> None:
@@ -84,14 +86,8 @@ class _Tap(asyncio.Protocol):
         self._protocol.data_received(data)
         if self.closed.done():  # whoever waited was cancelled in this very turn
             return
-        content = self._content
         try:
-            wants_more = True
-            while wants_more and content.total_bytes > self._taken_bytes:  # reading may let more in
-                body = content.read_nowait()
-                self._taken_bytes += len(body)
-                wants_more = self._take(body)
-            if not wants_more or content.at_eof():
+            if not _hand_on_now(self._content, self._take) or self._content.at_eof():
                 self.close()
         except Exception as exc:  # whoever waits shall have it, not the loop
             self.close(exc)

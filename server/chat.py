@@ -44,15 +44,13 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
     last_event_id = request.headers.get("Last-Event-ID")
     if last_event_id:
         return await _resume(request, last_event_id)
-    config, streams = request.app[SETTINGS].current, request.app[STREAMS]
-    call = await _read_call(request, config)
-    if not call.stream:
-        return await _answer_whole(request, _start(request, streams, call, grace_s=0.0))
-    stream = _start(request, streams, call, grace_s=call.grace_s)
+    stream, is_streamed = await _start_asked(request)
+    if not is_streamed:
+        return await _answer_whole(request, stream)
     reader = ResponseReader(stream, request.protocol, 0)
     stream.attach(reader)
     try:
-        await reader.wait_verdict(config.server.ping_interval_s)
+        await reader.wait_verdict(request.app[SETTINGS].current.server.ping_interval_s)
         if stream.refusal is not None:
             return await _refuse_as_upstream(stream, stream.refusal)
         return await _send_events(request, stream, reader)
@@ -98,6 +96,13 @@ async def get_result(request: web.Request) -> web.Response:
 
 
 # -- starting -----------------------------------------------------------------------------------------------------
+
+
+async def _start_asked(request: web.Request) -> tuple[Stream, bool]:
+    """What the request asks for, started; whether it shall be streamed. What was asked is not held for longer."""
+    call = await _read_call(request, request.app[SETTINGS].current)
+    stream = _start(request, request.app[STREAMS], call, grace_s=call.grace_s if call.stream else 0.0)
+    return stream, call.stream
 
 
 async def _read_call(request: web.Request, config: Config) -> ChatCall:

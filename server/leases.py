@@ -78,7 +78,7 @@ class AnswerLease:
         self._known = known
         self._account = account
         self._holds = account.holds
-        self._body = body
+        self._body = {} if reserved_nano else body  # asked for an estimate where none was made
         self._day = ledger.today
         self._reserved_nano = reserved_nano
         self._open: OpenAnswer | None = None

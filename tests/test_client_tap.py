@@ -211,6 +211,27 @@ def test_a_broken_body_is_an_error_after_what_came_before(run: Run, rest: bytes,
     run(main())
 
 
+def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection_stays(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            waits = asyncio.Event()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+                await waits.wait()
+                writer.write(chunk(b"no gzip"))
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                waiting = asyncio.create_task(hand_on(response, lambda body: True))
+                await asyncio.sleep(0)  # it waits for the body from here on
+                waits.set()
+                with pytest.raises(aiohttp.ClientError):
+                    await waiting
+
+    run(main())
+
+
 def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run) -> None:
     async def main() -> None:
         async with open_place() as place:
