@@ -8,7 +8,7 @@ reference's rule is never to fail on what one does not know. Pure module.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -50,10 +50,9 @@ class Chunk(msgspec.Struct, gc=False):
 _decode_typed = msgspec.json.Decoder(Chunk).decode
 
 
-class _PlainDelta(msgspec.Struct, gc=False):
-    content: str
-    reasoning: None = None
-    reasoning_details: None = None
+class _NothingElse(msgspec.Struct, gc=False, kw_only=True):
+    """What is not there, or null, in a delta that is text or thinking alone."""
+
     tool_calls: None = None
     refusal: None = None
     annotations: None = None
@@ -62,22 +61,38 @@ class _PlainDelta(msgspec.Struct, gc=False):
     reasoning_content: None = None
 
 
-class _PlainChoice(msgspec.Struct, gc=False):
-    delta: _PlainDelta
+class _PlainDelta(_NothingElse, gc=False, kw_only=True):
+    content: str
+    reasoning: None = None
+    reasoning_details: None = None
+
+
+class _ReasoningDelta(_NothingElse, gc=False, kw_only=True):
+    reasoning: str
+    reasoning_details: list[dict[str, Any]] | None = None
+    content: Literal[""] | None = None
+
+
+_Only = TypeVar("_Only", bound=_NothingElse)
+
+
+class _OneChoice(msgspec.Struct, Generic[_Only], gc=False):
+    delta: _Only
     finish_reason: None = None
     native_finish_reason: None = None
     error: None = None
 
 
-class _PlainChunk(msgspec.Struct, gc=False):
-    """A chunk that only adds text to the answer, as nearly all do; nothing else that is used is there or not null."""
+class _OneDelta(msgspec.Struct, Generic[_Only], gc=False):
+    """A chunk that only adds text or thinking, as nearly all do; nothing else that is used is there or not null."""
 
-    choices: tuple[_PlainChoice]
+    choices: tuple[_OneChoice[_Only]]
     usage: None = None
     error: None = None
 
 
-_decode_plain = msgspec.json.Decoder(_PlainChunk).decode
+_decode_plain = msgspec.json.Decoder(_OneDelta[_PlainDelta]).decode
+_decode_reasoning = msgspec.json.Decoder(_OneDelta[_ReasoningDelta]).decode
 
 
 def plain_content(payload: bytes) -> str | None:
@@ -86,36 +101,6 @@ def plain_content(payload: bytes) -> str | None:
         return _decode_plain(payload).choices[0].delta.content
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-class _ReasoningDelta(msgspec.Struct, gc=False):
-    reasoning: str
-    reasoning_details: list[dict[str, Any]] | None = None
-    content: Literal[""] | None = None
-    tool_calls: None = None
-    refusal: None = None
-    annotations: None = None
-    images: None = None
-    audio: None = None
-    reasoning_content: None = None
-
-
-class _ReasoningChoice(msgspec.Struct, gc=False):
-    delta: _ReasoningDelta
-    finish_reason: None = None
-    native_finish_reason: None = None
-    error: None = None
-
-
-class _ReasoningChunk(msgspec.Struct, gc=False):
-    """The same for thinking."""
-
-    choices: tuple[_ReasoningChoice]
-    usage: None = None
-    error: None = None
-
-
-_decode_reasoning = msgspec.json.Decoder(_ReasoningChunk).decode
 
 
 def plain_reasoning(payload: bytes) -> tuple[str, list[dict[str, Any]] | None] | None:

@@ -27,6 +27,20 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+class Taker:
+    """Takes what is handed on; after each piece it says whether it wants more."""
+
+    def __init__(self, *, wants_more: bool = True) -> None:
+        self.taken: list[bytes] = []
+        self.arrived = asyncio.Event()
+        self._wants_more = wants_more
+
+    def __call__(self, body: bytes) -> bool:
+        self.taken.append(body)
+        self.arrived.set()
+        return self._wants_more
+
+
 class Place:
     """A server that answers every request of a connection by `script`, and a session that asks it."""
 
@@ -81,31 +95,25 @@ def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
 ) -> None:
     async def main() -> None:
         async with open_place(tmp_path if tls else None) as place:
-            taken: list[bytes] = []
-            arrived = asyncio.Event()
-
-            def take(body: bytes) -> bool:
-                taken.append(body)
-                arrived.set()
-                return True
+            take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(HEAD + chunk(b"first "))
                 for word in (b"second ", b"third ", b"fourth"):
-                    await arrived.wait()  # so each is a read of its own
-                    arrived.clear()
+                    await take.arrived.wait()  # so each is a read of its own
+                    take.arrived.clear()
                     writer.write(chunk(word[:2]) + chunk(word[2:]))
-                await arrived.wait()
+                await take.arrived.wait()
                 writer.write(END)
 
             place.script = script
             for _ in range(3):
-                taken.clear()
-                arrived.clear()
+                take.taken.clear()
+                take.arrived.clear()
                 async with place.session.get(place.url) as response:
                     await hand_on(response, take)
                     assert response.content.at_eof()
-                assert taken == [b"first ", b"second ", b"third ", b"fourth"]
+                assert take.taken == [b"first ", b"second ", b"third ", b"fourth"]
             assert place.connections == 1
 
     run(main())
@@ -114,30 +122,24 @@ def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
 def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run) -> None:
     async def main() -> None:
         async with open_place() as place:
-            taken: list[bytes] = []
-            first = asyncio.Event()
-
-            def take_one(body: bytes) -> bool:
-                taken.append(body)
-                first.set()
-                return False
+            take = Taker(wants_more=False)
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(HEAD)
                 await writer.drain()
                 writer.write(chunk(b"a"))
-                await first.wait()
+                await take.arrived.wait()
                 for letter in (b"b", b"c"):
                     writer.write(chunk(letter))
                 writer.write(END)
 
             place.script = script
             async with place.session.get(place.url) as response:
-                await hand_on(response, take_one)
-                assert taken == [b"a"]
+                await hand_on(response, take)
+                assert take.taken == [b"a"]
                 while not response.content.at_eof():
-                    await hand_on(response, take_one)
-            assert b"".join(taken) == b"abc"
+                    await hand_on(response, take)
+            assert b"".join(take.taken) == b"abc"
 
     run(main())
 
@@ -187,17 +189,11 @@ def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(run: Run
 def test_a_broken_body_is_an_error_after_what_came_before(run: Run, rest: bytes, error: type[Exception]) -> None:
     async def main() -> None:
         async with open_place() as place:
-            taken: list[bytes] = []
-            first = asyncio.Event()
-
-            def take(body: bytes) -> bool:
-                taken.append(body)
-                first.set()
-                return True
+            take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(HEAD + chunk(b"whole"))
-                await first.wait()
+                await take.arrived.wait()
                 writer.write(rest)
                 writer.write_eof()
                 raise ConnectionAbortedError
@@ -206,7 +202,7 @@ def test_a_broken_body_is_an_error_after_what_came_before(run: Run, rest: bytes,
             async with place.session.get(place.url) as response:
                 with pytest.raises(error):
                     await hand_on(response, take)
-            assert taken == [b"whole"]
+            assert take.taken == [b"whole"]
 
     run(main())
 
@@ -235,17 +231,11 @@ def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection
 def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run) -> None:
     async def main() -> None:
         async with open_place() as place:
-            taken: list[bytes] = []
-            first = asyncio.Event()
-
-            def take(body: bytes) -> bool:
-                taken.append(body)
-                first.set()
-                return True
+            take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\none ")
-                await first.wait()
+                await take.arrived.wait()
                 writer.write(b"two")
                 writer.write_eof()
                 raise ConnectionAbortedError
@@ -254,7 +244,7 @@ def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run) -> None:
             async with place.session.get(place.url) as response:
                 await hand_on(response, take)
                 assert response.content.at_eof()
-            assert taken == [b"one ", b"two"]
+            assert take.taken == [b"one ", b"two"]
 
     run(main())
 
@@ -286,12 +276,8 @@ def test_what_the_taker_raises_reaches_whoever_waits(run: Run) -> None:
 def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_its_protocol(run: Run) -> None:
     async def main() -> None:
         async with open_place() as place:
-            taken: list[bytes] = []
+            take = Taker()
             goes_on = asyncio.Event()
-
-            def take(body: bytes) -> bool:
-                taken.append(body)
-                return True
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(HEAD)
@@ -312,7 +298,7 @@ def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_
                 assert transport.get_protocol() is protocol
                 goes_on.set()
                 assert await response.read() == b"late"
-            assert taken == []
+            assert take.taken == []
 
     run(main())
 
