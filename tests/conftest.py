@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 
 import pytest
+import uvloop
 from pydantic import SecretStr
 
 from client.config import StreamsConfig, UpstreamConfig
@@ -23,6 +24,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"skipped although REQUIRE_ALL_TESTS is set: {report.longrepr}"
     return report
+
+
+_UNDER_BOTH_LOOPS = ("test_streams_bad_input", "test_streams_lease", "test_streams_limits")
+"""Of the streams' tests those that serve inside their own loop; the others start processes under each loop."""
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loops under which an asynchronous test runs."""
+    if item.path.stem in _UNDER_BOTH_LOOPS:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from client.sandbox import Pause, Reply, Sandbox
 from client.sandbox.script import Step
@@ -37,12 +38,15 @@ def readme_example() -> str:
     return found[1]
 
 
-async def test_a_page_reads_the_whole_answer_though_the_proxy_dies_three_times(upstream: Sandbox) -> None:
+@pytest.mark.parametrize("with_uvloop", [True, False], ids=["uvloop", "asyncio"])
+async def test_a_page_reads_the_whole_answer_though_the_proxy_dies_three_times(
+    upstream: Sandbox, with_uvloop: bool
+) -> None:
     words: list[Step] = [step for number in range(200) for step in (text(f"Wört {number} "), Pause(0.03))]
     upstream.script(Reply.stream(*words, STOP, END))
     env = {"OPENROUTER_BASE_URL": upstream.base_url}
     async with (
-        running_server(env=env) as server,
+        running_server(env=env, uvloop=with_uvloop) as server,
         mortal_proxy(server.port, PAGE % readme_example(), [3003, 5005, 7007]) as proxy,
         open_browser() as browser,
         asyncio.timeout(60),

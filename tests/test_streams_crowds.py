@@ -16,10 +16,10 @@ from tests.serving import question
 from tests.sse_reader import parse_events, text_of
 
 
-@pytest.fixture
-async def server(upstream: Sandbox) -> AsyncIterator[ServerProcess]:
+@pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
+async def server(upstream: Sandbox, request: pytest.FixtureRequest) -> AsyncIterator[ServerProcess]:
     env = {"OPENROUTER_BASE_URL": upstream.base_url, "STREAM_GRACE": "5"}
-    async with running_server(env=env) as process, asyncio.timeout(60):
+    async with running_server(env=env, uvloop=request.param) as process, asyncio.timeout(60):
         yield process
         await process.wait_at_rest()
         assert b"Traceback" not in process.output

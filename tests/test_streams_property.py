@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +100,7 @@ READERS = st.lists(
 )
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=30),
@@ -103,12 +108,15 @@ READERS = st.lists(
     st.lists(st.integers(1, 400), max_size=6),
 )
 def test_every_reader_gets_the_log_once_and_in_order(
-    pieces: list[str], readers: list[tuple[list[bool], int, int]], cuts: list[int]
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    pieces: list[str],
+    readers: list[tuple[list[bool], int, int]],
+    cuts: list[int],
 ) -> None:
     stream = b"".join(map(text, pieces)) + STOP + END
     places = sorted({cut for cut in cuts if cut < len(stream)})
     reads = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
-    asyncio.run(_check_readers("".join(pieces), reads, readers))
+    run(_check_readers("".join(pieces), reads, readers))
 
 
 async def _check_readers(content: str, reads: list[bytes], readers: list[tuple[list[bool], int, int]]) -> None:
