@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
 from client.costs import models_of
 from client.errors import Failure, Refusal
+from server.tokens import is_name_of_token, names_of_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ LOCAL = Caller("local", admin=True)
 """Whoever calls from this machine while no token is configured: the one who owns it."""
 ANYONE = Caller("anyone")
 """Whoever asks for what is open to all."""
+
+
+def keep_names(old: Iterable[Caller], new: Iterable[Caller]) -> tuple[Caller, ...]:
+    """The new callers, of whom those that are named by their token keep the name that they had.
+
+    Such a name has more digits while another token is like it, and that one may come or go: what a caller has begun
+    stays its own, and nobody gets the name of one who was there before.
+    """
+    had = {each.token_sha256: each.name for each in old if is_name_of_token(each.name)}
+    new = tuple(new)
+    by_token = [each.token_sha256 for each in new if is_name_of_token(each.name)]
+    fresh = [token_sha256 for token_sha256 in by_token if token_sha256 and token_sha256 not in had]
+    names = had | dict(zip(fresh, names_of_tokens(fresh, taken=set(had.values())), strict=True))
+    return tuple(
+        replace(each, name=names[each.token_sha256]) if is_name_of_token(each.name) else each for each in new
+    )
 
 
 _ASKING_OTHERS = frozenset(

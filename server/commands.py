@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from server.callers import Caller
 from server.config import Config, ConfigError, ConfigProblem, Flags, check_name, load_config, setting_fields
-from server.tokens import caller_toml, hash_token, new_token
+from server.tokens import caller_toml, hash_token, is_name_of_token, new_token
 
 DISTRIBUTION = "openrouter-sse-backend"
 EX_USAGE = 64
@@ -151,6 +151,8 @@ def print_new_token(name: str) -> int:
     """Prints a token, for the only time, and the `[[callers]]` that lets it in; returns the exit code."""
     try:
         name = check_name(name.strip())
+        if is_name_of_token(name):
+            raise ValueError("is made like the name of another token; choose another one")
     except ValueError as exc:
         print(f"NAME {exc}.", file=sys.stderr)
         return EX_USAGE

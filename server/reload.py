@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
+from server.callers import keep_names
 from server.config import Config, ConfigError, setting_fields
 from server.hangup import Hangup
 from server.keys import CATALOGUE, OPENROUTER, SETTINGS, STREAMS
@@ -109,6 +110,7 @@ def merge(old: Config, new: Config) -> tuple[Config, list[str], list[str]]:
         The settings, the keys that take effect, and the keys that wait for a restart.
     """
     kept: dict[str, dict[str, object]] = {}
+    new = new.model_copy(update={"callers": keep_names(old.callers, new.callers)})
     changed = [] if new.callers == old.callers else ["callers"]
     waiting: list[str] = []
     for section, key in setting_fields():

@@ -16,7 +16,7 @@ from server.app import create_app
 from server.callers import Caller
 from server.config import Config, LiveConfig
 from server.keys import STREAMS
-from server.tokens import hash_token
+from server.tokens import hash_token, names_of_tokens
 from tests.sse_reader import Event, parse_events
 
 KEY = "sk-or-v1-a-key-that-nobody-may-see"
@@ -77,8 +77,9 @@ def changed(config: Config, section: str, **values: Any) -> Config:
 
 
 def with_tokens(config: Config, *tokens: str) -> Config:
-    """The settings with a caller for each token: `token-1`, `token-2` and so on."""
-    callers = tuple(Caller(f"token-{number}", hash_token(token)) for number, token in enumerate(tokens, 1))
+    """The settings with a caller for each plain token."""
+    hashes = [hash_token(token) for token in tokens]
+    callers = tuple(map(Caller, names_of_tokens(hashes), hashes))
     return config.model_copy(update={"callers": callers})
 
 

@@ -196,7 +196,7 @@ def test_tokens_come_as_a_comma_list_or_one_per_line(tmp_path: Path) -> None:
 
     def tokens() -> list[str]:
         callers = load_config(Flags(), environ, tmp_path).callers
-        assert [caller.name for caller in callers] == [f"token-{number + 1}" for number in range(len(callers))]
+        assert [each.name for each in callers] == [f"token-{(each.token_sha256 or '')[:8]}" for each in callers]
         known = {hashlib.sha256(token.encode()).hexdigest(): token for token in "abcdefg"}
         return [known[caller.token_sha256 or ""] for caller in callers]
 

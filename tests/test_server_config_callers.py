@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from server.__main__ import main
-from server.callers import LOCAL, Caller
+from server.callers import LOCAL, Caller, keep_names
 from server.commands import check_config
 from server.config import Config, Flags, load_config
 from tests.test_server_config_problems import problems
@@ -41,9 +42,54 @@ def test_a_table_says_all_that_a_caller_may(tmp_path: Path) -> None:
 def test_tables_and_plain_tokens_stand_beside_each_other(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(table())
     config = load_config(Flags(), {"SERVER_TOKENS": "two"}, tmp_path)
-    assert config.callers == (Caller("phone", HASH), Caller("token-1", OTHER))
+    assert config.callers == (Caller("phone", HASH), Caller(f"token-{OTHER[:8]}", OTHER))
     file = str(tmp_path / "config.toml")
     assert config.sources == {"callers[0]": file, "callers[1]": "environment variable SERVER_TOKENS"}
+
+
+ALIKE = ("token-00000000000000000000005346", "token-00000000000000000000020056")
+"""Tokens whose SHA-256 have their first 8 digits in common."""
+FIRST, SECOND = (hashlib.sha256(token.encode()).hexdigest() for token in ALIKE)
+
+
+def callers_of(folder: Path, *tokens: str) -> tuple[Caller, ...]:
+    return load_config(Flags(), {"SERVER_TOKENS": ",".join(tokens)}, folder).callers
+
+
+def test_a_caller_with_a_plain_token_is_named_by_it_wherever_it_stands(tmp_path: Path) -> None:
+    """break-it 3."""
+    ann, bob = callers_of(tmp_path, "one", "two")
+    assert [ann.name, bob.name] == [f"token-{HASH[:8]}", f"token-{OTHER[:8]}"]
+    assert callers_of(tmp_path, "two", "three", "one", "two")[::2] == (bob, ann)
+    assert callers_of(tmp_path, "two") == (bob,)
+
+
+def test_tokens_that_are_alike_in_their_first_digits_have_names_of_their_own(tmp_path: Path) -> None:
+    """break-it 3: two tokens whose 8 digits collide."""
+    assert FIRST[:8] == SECOND[:8]
+    found = callers_of(tmp_path, *ALIKE, "one")
+    assert [each.name for each in found] == [f"token-{FIRST[:9]}", f"token-{SECOND[:9]}", f"token-{HASH[:8]}"]
+    (tmp_path / "config.toml").write_text(table(name=f"token-{FIRST[:8]}", token_sha256=FIRST))
+    assert callers_of(tmp_path, ALIKE[1])[1] == Caller(f"token-{SECOND[:9]}", SECOND)
+
+
+def test_a_table_may_have_the_name_that_its_plain_token_had(tmp_path: Path) -> None:
+    """break-it 3: so a plain token that gets limits keeps its figures."""
+    (plain,) = callers_of(tmp_path, "one")
+    (tmp_path / "config.toml").write_text(table(name=plain.name, more="max_concurrent = 1"))
+    assert load_config(Flags(), {}, tmp_path).callers == (replace(plain, max_concurrent=1),)
+
+
+def test_names_stay_while_tokens_that_are_alike_come_and_go() -> None:
+    """break-it 3: nobody gets a name that another token had before."""
+    first, second = Caller(f"token-{FIRST[:8]}", FIRST), Caller(f"token-{SECOND[:8]}", SECOND)
+    ann = Caller("ann", HASH)
+    both = Caller(f"token-{FIRST[:9]}", FIRST), Caller(f"token-{SECOND[:9]}", SECOND)
+    longer = Caller(f"token-{SECOND[:9]}", SECOND)
+    assert keep_names([first], both) == (first, longer)
+    assert keep_names([first, longer], [ann, second]) == (ann, longer)
+    assert keep_names([first], [second]) == (longer,)
+    assert keep_names([ann], [second, replace(ann, admin=True)]) == (second, replace(ann, admin=True))
 
 
 def test_without_callers_there_is_the_one_on_this_machine() -> None:
@@ -63,6 +109,8 @@ def test_without_callers_there_is_the_one_on_this_machine() -> None:
         (f'[[callers]]\ntoken_sha256 = "{HASH}"', "callers[0].name: is missing"),
         (table(name="\\u0007"), "callers[0].name"),
         (table(name="x" * 65), "must be 1 to 64 printable characters"),
+        (table(name="token-0123abcd"), "is the name of another token, made of the first digits of its SHA-256"),
+        (table(name=f"token-{HASH[:8].upper()}"), "is the name of another token"),
         (table(name="local"), 'callers[0].name = "local": is the server\'s own word'),
         (table(more="requests_per_minute = 0"), "= 0: must be a whole number, at least 1"),
         (table(more="max_concurrent = 1.5"), "= 1.5: must be a whole number, at least 1"),
@@ -87,15 +135,15 @@ def test_a_mistake_is_told_with_file_key_value_and_the_way_out(tmp_path: Path, t
 
 
 def test_every_mistake_is_told_at_once_doubles_in_broken_tables_too(tmp_path: Path) -> None:
-    toml = table(more="max_concurrent = 0") + table(name="token-1") + table(token_sha256=OTHER, more="admin = 1")
+    toml = table(more="max_concurrent = 0") + table(name="phone") + table(token_sha256=OTHER, more="admin = 1")
     found = problems(tmp_path, toml, {"SERVER_TOKENS": "three four,two"})
     assert sorted(str(problem.key) for problem in found) == [
         "callers[0].max_concurrent",
+        "callers[1].name",
         "callers[1].token_sha256",
         "callers[2].admin",
         "callers[2].name",
         "tokens",
-        "tokens[0].name",
         "tokens[1].token_sha256",
     ]
     assert "is the token of callers[2]" in str(next(p for p in found if p.key == "tokens[1].token_sha256"))
@@ -119,9 +167,9 @@ def test_check_config_shows_callers_and_their_limits_but_nothing_of_their_tokens
     out = capsys.readouterr().out
     shown = '{name = "phone", models = ["a/*"], budget_usd_per_day = 0.0, admin = true}'
     assert f"callers[0] = {shown}  # {tmp_path / 'config.toml'}\n" in out
-    assert 'callers[1] = {name = "token-1"}  # environment variable SERVER_TOKENS\n' in out
+    assert f'callers[1] = {{name = "token-{OTHER[:8]}"}}  # environment variable SERVER_TOKENS\n' in out
     assert HASH[:8] not in out
-    assert OTHER[:8] not in out
+    assert OTHER[8:] not in out
 
 
 @pytest.mark.parametrize("name", ["phone", 'Ann "the" B\\C', "Büro 日本", "a]]\t"])
@@ -137,7 +185,7 @@ def test_new_token_prints_a_token_and_the_table_that_lets_it_in(
     assert out.count(token) == 1
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\nb", "local", "x" * 65, "\udcff"])
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "token-0123abcd", "local", "x" * 65, "\udcff"])
 def test_new_token_refuses_a_name_that_no_table_may_have(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main(["new-token", name]) == 64
     out, err = capsys.readouterr()

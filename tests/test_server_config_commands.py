@@ -71,7 +71,7 @@ def test_check_config_prints_every_setting_with_its_source(
         f"# config file: {file}",
         f'upstream.x_title = "ü"  # {file}',
         "upstream.api_key = ********  # environment variable OPENROUTER_API_KEY",
-        'callers[1] = {name = "token-2"}  # environment variable SERVER_TOKENS',
+        'callers[1] = {name = "token-c9ca580d"}  # environment variable SERVER_TOKENS',
         f"upstream.timeout_s = 5.0  # {tmp_path / '.env'} API_TIMEOUT",
         f'server.cors_origins = ["https://a"]  # {file}',
         'server.host = "::1"  # environment variable HOST',

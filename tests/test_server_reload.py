@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -262,6 +263,39 @@ def assert_nothing_is_missing(events: list[Event]) -> None:
     assert len(said) > 2
     assert events[-1].name == "done"
     assert events[-1].data["finish_reason"] == "cancelled"
+
+
+async def test_a_plain_token_that_is_taken_out_gives_nothing_to_the_next_one(tmp_path: Path) -> None:
+    """break-it 3: a caller is its token, not its place in a list."""
+    file = tmp_path / "tokens"
+    env = {"SERVER_TOKENS_FILE": str(file)}
+    tokens = {name: f"token-of-{name}-{'x' * 20}" for name in ("ann", "bob", "eve")}
+    file.write_text(f"{tokens['ann']}\n{tokens['bob']}\n")
+    async with running_server("--sandbox", env=env) as server, aiohttp.ClientSession() as http:
+
+        async def ask(name: str, path: str, **more: object) -> tuple[int, Any]:
+            method = "POST" if more else "GET"
+            headers = {"Authorization": f"Bearer {tokens[name]}"}
+            async with http.request(method, server.url + path, headers=headers, json=more or None) as response:
+                return response.status, await response.json()
+
+        for name in ("ann", "bob"):
+            await ask(name, "/chat?stream=false", message=f"for {name} only", model="sandbox/echo")
+        (of_ann,), (of_bob,) = [(await ask(name, "/chat"))[1]["data"] for name in ("ann", "bob")]
+        figures = (await ask("bob", "/usage"))[1]
+        file.write_text(f"{tokens['eve']}\n{tokens['bob']}\n")
+        server.process.send_signal(signal.SIGHUP)
+        await server.wait_said(b'"settings reloaded"')
+        assert (await ask("ann", "/chat"))[0] == 401
+        assert [each["stream_id"] for each in (await ask("bob", "/chat"))[1]["data"]] == [of_bob["stream_id"]]
+        for name in ("bob", "eve"):
+            assert (await ask(name, f"/chat/{of_ann['stream_id']}/result"))[0] == 404
+        assert (await ask("bob", f"/chat/{of_bob['stream_id']}/result"))[0] == 200
+        assert (await ask("bob", "/usage"))[1] == figures
+        assert (await ask("eve", "/usage"))[1]["data"] == (await ask("eve", "/chat"))[1]["data"] == []
+        assert figures["data"][0]["caller"] == f"token-{hash_token(tokens['bob'])[:8]}"
+        assert await server.stop() == 0
+    assert b'"caller":"token-' in server.output.replace(b'": "', b'":"')
 
 
 async def test_a_signal_while_the_server_starts_is_kept_until_it_has(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from client.config import Section
 from server.callers import ANYONE, LOCAL, Caller
 from server.config.layers import Found
 from server.config.problems import ConfigProblem, expected, nearest_key, shown
-from server.tokens import hash_token
+from server.tokens import hash_token, may_be_named, names_of_tokens
 
 _HASH_DIGITS = 64
 _MAX_NAME = 64
 _EMPTY_SHA256 = hash_token("")
+_NAME_OF_ANOTHER = "is the name of another token, made of the first digits of its SHA-256; choose another name"
 _WAY_OUT = "`openrouter-server new-token NAME` prints a token and what belongs here"
 
 
@@ -137,11 +138,14 @@ def _callers_of_tables(found: Found, claims: list[_Claim], problems: list[Config
             callers.append(CallerTable.model_validate(table).to_caller())
         except ValidationError as exc:
             problems += [_problem(error, key, table, found.source) for error in exc.errors(include_url=False)]
+            continue
+        if not may_be_named(name, token_sha256.lower()):
+            problems.append(ConfigProblem(found.source, _NAME_OF_ANOTHER, f"{key}.name", shown(name)))
     return callers
 
 
 def _callers_of_tokens(found: Found, claims: list[_Claim], problems: list[ConfigProblem]) -> list[Caller]:
-    """The callers of plain tokens, one per line or in a comma list: `token-1`, `token-2` and so on."""
+    """The callers of plain tokens, one per line or in a comma list; a caller is its token, not its place there."""
     parts = (part.strip() for part in re.split(r"[,\r\n]", str(found.value)))
     tokens = list(dict.fromkeys(filter(None, parts)))
     if not tokens:
@@ -150,9 +154,11 @@ def _callers_of_tokens(found: Found, claims: list[_Claim], problems: list[Config
         if not re.fullmatch(r"[!-~]+", token):
             what = f"token {number} must be printable ASCII without spaces"
             problems.append(ConfigProblem(found.source, what, "tokens"))
-    callers = [(f"token-{number}", hash_token(token)) for number, token in enumerate(tokens, 1)]
-    claims += [_Claim(f"tokens[{n}]", found.source, name, hashed) for n, (name, hashed) in enumerate(callers)]
-    return [Caller(name, hashed) for name, hashed in callers]
+    hashes = [hash_token(token) for token in tokens]
+    names = names_of_tokens(hashes, taken={claim.name for claim in claims})
+    callers = [Caller(name, hashed) for name, hashed in zip(names, hashes, strict=True)]
+    claims += [_Claim(f"tokens[{n}]", found.source, each.name, hashes[n]) for n, each in enumerate(callers)]
+    return callers
 
 
 def _find_doubles(claims: Sequence[_Claim]) -> list[ConfigProblem]:
