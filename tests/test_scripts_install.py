@@ -38,8 +38,9 @@ case "$*" in
         echo home >"$3/pyvenv.cfg"
         touch "$3/lib/python$version/site-packages/pip" ;;
     *"-r "*)
-        [ -e "$(dirname "$0")/../lib/python$version/site-packages/pip" ] || { echo "No module named pip" >&2; exit 1; }
-        mkdir -p "$(dirname "$0")"/../lib/python$version/site-packages/aiohttp-1.dist-info
+        packages=$(dirname "$0")/../lib/python$version/site-packages
+        [ -e "$packages/pip" ] || { echo "No module named pip" >&2; exit 1; }
+        mkdir -p "$packages/aiohttp-1.dist-info"
         stop requirements ;;
     *--editable*)
         stop editable
