@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from client.chunks import decode_json
+from client.json_codec import decode_json
 
 _EVENT = re.compile(rb"event: (\w+)\nid: [^\n]*\ndata: ([^\n]*)\n\n")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import re
 import time
@@ -19,9 +18,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
-import msgspec
-
 from client.errors import Failure, OpenRouterError, UpstreamStatusError
+from client.json_codec import encode_json
 from client.model_facts import Model
 from client.model_pages import join_pages, next_page_params, parse_endpoints, parse_model, parse_page
 from client.model_query import UPSTREAM_SORTS, ModelQuery
@@ -315,14 +313,6 @@ def _narrowed(snapshot: Snapshot, allows: Allows) -> Snapshot:
     index = snapshot.index.narrowed(allows)
     data = encode_json(index.models)
     return replace(snapshot, index=index, data_json=data, etag=etag_of(data))
-
-
-def encode_json(value: object) -> bytes:
-    """JSON of anything upstream's JSON can hold, lone surrogates and numbers beyond 64 bits included."""
-    try:
-        return msgspec.json.encode(value)
-    except (OverflowError, UnicodeEncodeError):
-        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def etag_of(content: bytes) -> str:

@@ -7,10 +7,11 @@ reference's rule is never to fail on what one does not know. Pure module.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
+
+from client.json_codec import decode_json
 
 
 class Delta(msgspec.Struct, gc=False):
@@ -122,14 +123,6 @@ def decode_chunk(payload: bytes) -> Chunk | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = decode_json(payload)
         return chunk_of(found) if isinstance(found, dict) else None
-
-
-def decode_json(payload: bytes) -> Any:
-    """Any JSON value, with lone surrogates and invalid UTF-8 let through; None when it is not JSON."""
-    try:
-        return json.loads(payload.decode("utf-8", "replace").strip("\ufeff \t\r\n"))
-    except (ValueError, RecursionError):
-        return None
 
 
 def chunk_of(found: dict[str, Any]) -> Chunk:

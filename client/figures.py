@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, TypeVar
 
+from client.fit import fit_name
+
 if TYPE_CHECKING:
     from client.settlement import Settlement
     from client.streams import Stream
@@ -64,7 +66,8 @@ class BoundedNames:
 
     def bounded(self, name: str | None) -> str:
         """The name to count under; nothing is `unknown`."""
-        if not name:
+        name = fit_name(name, _LONGEST_NAME + 1)
+        if name is None:
             return UNKNOWN
         if name not in self._names:
             if len(self._names) >= self._most or len(name) > _LONGEST_NAME:

@@ -7,7 +7,6 @@ not followed: the key belongs to one host.
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 from yarl import URL
 
-from client.chunks import decode_json
 from client.config import UpstreamConfig
 from client.errors import (
     Failure,
@@ -29,6 +26,7 @@ from client.errors import (
     UpstreamStatusError,
     UpstreamTimeout,
 )
+from client.json_codec import decode_json, encode_json
 from client.tap import Take, hand_on
 from client.upstream_errors import clean_text, failure_of_body
 
@@ -141,7 +139,7 @@ class OpenRouterClient:
         with _mapped_errors():
             response = await self._session.post(
                 self._chat_url,
-                data=_encode_body(body),
+                data=encode_json(body),
                 headers={**self._chat_headers, **headers} if headers else self._chat_headers,
                 allow_redirects=False,
                 timeout=self._timeout,
@@ -187,13 +185,6 @@ class OpenRouterClient:
         if found is None:
             raise _protocol_error(f"{self.host} answered {path} with something that is not JSON{_peek(body)}")
         return found
-
-
-def _encode_body(body: Mapping[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _headers_of(config: UpstreamConfig) -> dict[str, str]:

@@ -17,7 +17,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, decode_json, plain_content, plain_reasoning
+from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, plain_content, plain_reasoning
 from client.errors import Failure
 from client.events import (
     Annotation,
@@ -33,6 +33,7 @@ from client.events import (
     StreamStarted,
     UsageReport,
 )
+from client.json_codec import decode_json
 from client.reasoning import ReasoningMerger, text_of
 from client.sse import EventTooLarge, SSEDecoder
 from client.tool_calls import ToolCallAssembler

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from client.chunks import decode_json
 from client.errors import Failure
+from client.json_codec import decode_json
 
 MAX_TEXT = 500
 """Characters of any upstream text that are passed on."""

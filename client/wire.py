@@ -6,8 +6,6 @@ Pure module.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from typing import Any, assert_never
 
@@ -29,6 +27,7 @@ from client.events import (
     ToolCallDelta,
     UsageReport,
 )
+from client.json_codec import encode_json, encode_text
 
 EVENT_NAMES = (
     "start",
@@ -49,8 +48,6 @@ EVENT_NAMES = (
 PING = b": ping\n\n"
 
 _encode = msgspec.json.Encoder().encode
-_LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
-_ESCAPED = {b"\xc2\x85": b"\\u0085", b"\xe2\x80\xa8": b"\\u2028", b"\xe2\x80\xa9": b"\\u2029"}
 
 
 class EventEncoder:
@@ -81,33 +78,6 @@ class EventEncoder:
                 pieces.append(self._other % (name.encode(), number, encode_json(data)))
         self.count = number
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def encode_text(text: str) -> bytes:
-    """A JSON string of one line. Raw U+2028, U+2029 and U+0085 are legal in it, but line readers of many languages
-    cut there, so they go out escaped."""
-    try:
-        encoded = _encode(text)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(text).encode()
-    if not text.isascii() and _LINE_ENDS.search(text):
-        return _escape_line_ends(encoded)
-    return encoded
-
-
-def encode_json(value: Any) -> bytes:
-    """Any JSON value on one line, by the same rules."""
-    try:
-        encoded = _encode(value)
-    except UnicodeEncodeError:
-        return json.dumps(value, default=msgspec.to_builtins).encode()
-    return encoded if encoded.isascii() else _escape_line_ends(encoded)
-
-
-def _escape_line_ends(encoded: bytes) -> bytes:
-    for raw, escaped in _ESCAPED.items():
-        encoded = encoded.replace(raw, escaped)
-    return encoded
 
 
 def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:

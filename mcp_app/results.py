@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from client.answer import Answer
 from client.settlement import Settlement
-from mcp_app.output import Picture, ToolOutput
+from mcp_app.output import Picture, ToolOutput, sendable
 
 MAX_TEXT_BYTES: Final = 60_000
 """Of an answer in one result; the rest is read with `offset`."""
@@ -56,7 +56,7 @@ class AnswerFacts:
 
 def output_of(answer: Answer, facts: AnswerFacts, *, include_reasoning: bool = False, offset: int = 0) -> ToolOutput:
     """The result for an answer, whole or so far."""
-    whole = answer.to_result()
+    whole = sendable(answer.to_result())
     status = _status(answer, facts)
     text = whole["content"] or whole["refusal"] or ""
     part, next_offset = cut_text(text, offset)

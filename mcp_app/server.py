@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from mcp.server import CacheHint, MCPServer
 from mcp.server.mcpserver import Context
@@ -26,6 +26,7 @@ from mcp_app.arguments import argument_problems
 from mcp_app.disconnect import cancel_on_disconnect
 from mcp_app.failures import ToolFailure
 from mcp_app.late_state import LateState, OpenState
+from mcp_app.output import sendable
 from mcp_app.schemas import plain_schema
 from mcp_app.tools import TOOLS, state_of
 
@@ -105,9 +106,10 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
         from mcp_app.models import describe_model
 
         try:
-            return describe_model(await model_details(await state_of(ctx), model_id))
+            described = describe_model(await model_details(await state_of(ctx), model_id))
         except ToolFailure as exc:
-            raise (ResourceNotFoundError if exc.is_not_found else ResourceError)(str(exc)) from exc
+            raise (ResourceNotFoundError if exc.is_not_found else ResourceError)(sendable(str(exc))) from exc
+        return cast(dict[str, Any], sendable(described))
 
     @mcp.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
@@ -119,12 +121,12 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
 
         if argument.name != "model_id":
             return None
-        found = await complete_model_id(await states[0].get(), argument.value)
+        found = sendable(await complete_model_id(await states[0].get(), argument.value))
         return Completion(values=found[:_MAX_COMPLETIONS], total=len(found), has_more=len(found) > _MAX_COMPLETIONS)
 
 
 def _error_result(text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+    return CallToolResult(content=[TextContent(type="text", text=sendable(text))], is_error=True)
 
 
 def _plain(tool: ListedTool) -> ListedTool:

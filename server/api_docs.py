@@ -15,7 +15,8 @@ from pathlib import Path
 
 from aiohttp import ETag, web
 
-from client.catalogue import encode_json, etag_of
+from client.catalogue import etag_of
+from client.json_codec import encode_json
 from client.wire import EVENT_NAMES
 from server.commands import program_version
 from server.conditional import tagged, unchanged

@@ -7,7 +7,6 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
@@ -22,6 +21,7 @@ from server.access_log import note_stream
 from server.config import Config
 from server.errors import invalid_request, refuse
 from server.json_body import read_json_object
+from server.json_reply import json_reply
 from server.keys import CALLER, SETTINGS, STREAMS
 from server.readers import PIECE_BYTES, CollectingReader, ResponseReader
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # a type alone: the API document is made of it
 
 routes = web.RouteTableDef()
 
-_encode = msgspec.json.Encoder().encode
 _EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})")
 _RETRY_AFTER_S = 5.0
 _REFUSED_BYTES = 1_048_576
@@ -62,7 +61,7 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
 async def list_chats(request: web.Request) -> web.Response:
     """The caller's running and recent streams, newest first."""
     streams = request.app[STREAMS].list_of(request[CALLER].name)
-    return _json({"data": [_summary(stream) for stream in streams]})
+    return json_reply({"data": [_summary(stream) for stream in streams]})
 
 
 @routes.get("/chat/{stream_id}", allow_head=False)  # a reader of a HEAD would be sent the events too
@@ -80,7 +79,7 @@ async def delete_chat(request: web.Request) -> web.Response:
     stream = _find(request, request.match_info["stream_id"])
     stream.stop("cancelled")
     await stream.ended.wait()
-    return _json(_summary(stream))
+    return json_reply(_summary(stream))
 
 
 @routes.get("/chat/{stream_id}/result")
@@ -92,7 +91,7 @@ async def get_result(request: web.Request) -> web.Response:
     result |= {"stream_id": stream.id, "running": stream.is_running}
     if answer.error is not None:
         result["error"] = answer.error
-    return _json(result, status=202 if stream.is_running else 200)
+    return json_reply(result, status=202 if stream.is_running else 200)
 
 
 # -- starting -----------------------------------------------------------------------------------------------------
@@ -160,7 +159,7 @@ async def _answer_whole(request: web.Request, stream: Stream) -> web.Response:
     result = _result_of(answer, stream)
     headers = _stream_headers(stream)
     if answer.error is None and answer.done is not None and answer.done["completed"]:
-        return _json(result, headers=headers)
+        return json_reply(result, headers=headers)
     return _failed_whole(answer, result, headers)
 
 
@@ -178,7 +177,7 @@ def _failed_whole(answer: Answer, result: dict[str, Any], headers: dict[str, str
     status = 502 if answer.start is not None else error["status"]
     if error.get("retry_after_s") is not None:
         headers["Retry-After"] = str(max(1, round(error["retry_after_s"])))
-    return _json(error, status=status, headers=headers)
+    return json_reply(error, status=status, headers=headers)
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
@@ -313,7 +312,3 @@ def _stream_headers(stream: Stream) -> dict[str, str]:
     if stream.generation_id:
         headers["X-Generation-Id"] = stream.generation_id
     return headers
-
-
-def _json(data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=_encode(data), status=status, headers=headers, content_type="application/json")

@@ -10,16 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-import msgspec
 from aiohttp import web
 
 from client.errors import Detail, Failure, OpenRouterError, Refusal
+from client.json_codec import encode_json
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_encoder = msgspec.json.Encoder()
 
 
 class ApiError(Refusal):
@@ -53,7 +51,7 @@ def invalid_request(details: Iterable[Detail]) -> ApiError:
 def failure_response(failure: Failure, headers: dict[str, str] | None = None) -> web.Response:
     """The JSON answer for a failure, with `Retry-After` where there is something to wait for."""
     response = web.Response(
-        body=_encoder.encode(failure),
+        body=encode_json(failure),
         status=failure.status,
         content_type="application/json",
         headers=headers,

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from server.commands import program_version
 from server.errors import refuse
+from server.json_reply import json_reply
 from server.keys import CATALOGUE, READINESS, SETTINGS, STARTED_S, STREAMS
 
 if TYPE_CHECKING:  # types alone: the API document is made of them
@@ -34,7 +35,7 @@ async def get_health(request: web.Request) -> web.Response:
         },
         "catalogue": {"models": catalogue.size, "age_s": catalogue.age_s},
     }
-    return web.json_response(health)
+    return json_reply(health)
 
 
 @routes.get("/ready")
@@ -48,4 +49,4 @@ async def get_ready(request: web.Request) -> web.Response:
             "shutting_down" if request.app[STREAMS].is_draining else "overloaded", 503, f"Not ready: {reason}."
         )
     ready: Ready = {"status": "ready"}
-    return web.json_response(ready)
+    return json_reply(ready)

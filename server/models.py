@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from aiohttp import ETag, web
 
-from client.catalogue import encode_json, etag_of
+from client.catalogue import etag_of
 from client.errors import Detail
+from client.json_codec import encode_json
 from client.model_query import QueryError, parse_model_query, unknown_parameters
 from server.callers import check_models
 from server.conditional import tagged, unchanged

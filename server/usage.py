@@ -13,6 +13,7 @@ from client.errors import Detail
 from client.model_query import unknown_parameters
 from server.admission import BudgetState
 from server.errors import invalid_request
+from server.json_reply import json_reply
 from server.keys import ADMISSION, CALLER
 from server.ledger_file import UsageCounts, UsageKey
 
@@ -42,7 +43,7 @@ async def get_usage(request: web.Request) -> web.Response:
     budget = admission.budget_of(caller)
     if budget is not None:
         reply["budget"] = _budget(budget)
-    return web.json_response(reply)
+    return json_reply(reply)
 
 
 def _row(key: UsageKey, counts: UsageCounts) -> dict[str, Any]:

@@ -5,9 +5,10 @@ Pure: no I/O and no clock but what the caller hands in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from client.json_codec import encode_json
 
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 """The keep-alive that OpenRouter sends while it has nothing else to say."""
@@ -17,14 +18,6 @@ DONE = b"data: [DONE]\n\n"
 
 PADDING = b"\n         \n"
 """What a reply that is not streamed sends while the model works: 11 bytes of white space."""
-
-
-def encode_json(value: object) -> bytes:
-    """Compact UTF-8 JSON; a lone surrogate, which UTF-8 cannot carry, stays an escape."""
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def sse_event(value: Mapping[str, Any]) -> bytes:
