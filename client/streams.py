@@ -11,16 +11,18 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from client.config import StreamsConfig
 from client.errors import Failure
-from client.events import ChatEvent
+from client.events import ChatEvent, Done, StreamFailed
 from client.figures import StreamFigures
 from client.openrouter import OpenRouterClient
 from client.pump import Pump
 from client.settlement import Settled, Settlement, Settler
+from client.steps import take_each
 from client.stream_log import StreamLog
 from client.tracing import Span, StartSpan, TraceContext
 from client.translate import DONE
@@ -101,7 +103,40 @@ class Stream:
         has_verdict: whether upstream has accepted or refused the request, or the stream has ended.
         refusal: why it was refused; None when it was not, or not yet.
         settlement: what is known of its cost.
+        finish_reason: that of the `done` event; None until then.
     """
+
+    __slots__ = (
+        "_encoder",
+        "_ended",
+        "_gaps_s",
+        "_grace_timer",
+        "_has_begun",
+        "_is_dropped",
+        "_max_log_bytes",
+        "_readers",
+        "_room",
+        "_stop_failure",
+        "_streams",
+        "_task",
+        "appended_s",
+        "created_s",
+        "finish_reason",
+        "generation_id",
+        "grace_s",
+        "has_verdict",
+        "id",
+        "is_running",
+        "lease",
+        "log",
+        "owner",
+        "pump",
+        "refusal",
+        "requested_model",
+        "settlement",
+        "span",
+        "stop_reason",
+    )
 
     def __init__(
         self,
@@ -141,18 +176,14 @@ class Stream:
         self._has_begun = False
         self._is_dropped = False
         self._gaps_s = streams.figures.gaps_s
+        self.finish_reason: str | None = None
         self.pump = Pump(openrouter, body, self, headers)
-        self._task = asyncio.create_task(self._run(), name=f"stream {self.id}")
+        self._task = asyncio.create_task(self._run(), name=self._name)
 
     @property
     def model(self) -> str:
         """The model that answers, or the one asked for until it does."""
         return self.pump.translator.model or self.requested_model
-
-    @property
-    def finish_reason(self) -> str | None:
-        """That of the `done` event; None until then."""
-        return None if self.is_running else self.pump.translator.finish_reason
 
     @property
     def ended(self) -> asyncio.Event:
@@ -162,6 +193,11 @@ class Stream:
             if not self.is_running:
                 self._ended.set()
         return self._ended
+
+    @property
+    def _name(self) -> str:
+        """For the log."""
+        return f"stream {self.id}"
 
     @property
     def age_s(self) -> float:
@@ -217,7 +253,7 @@ class Stream:
         self.generation_id = generation_id
         self._note_verdict(None)
         if self.lease is not None:
-            self.lease.opened(self)
+            take_each(self._name, partial(self.lease.opened, self))
 
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request."""
@@ -227,28 +263,86 @@ class Stream:
         """The first one stands."""
         if not self.has_verdict:
             self.has_verdict, self.refusal = True, refusal
-            for reader in self._readers:
-                reader.wake()
+            self._wake_readers()
 
     def append(self, events: list[ChatEvent]) -> bool:
-        """Numbers, keeps and passes on the events of one read; false when no more may be kept now."""
-        data = self._encoder.encode(events)
+        """Numbers, keeps and passes on the events of one read; false when no more may be kept now.
+
+        It raises for nothing that the events hold, and for no reader.
+        """
         log, translator, streams = self.log, self.pump.translator, self._streams
-        log.append(data, len(events))
+        try:
+            data = self._encoder.encode(events)
+            count = len(events)
+        except Exception:
+            data = self._encode_each(events)
+            count = self._encoder.count - log.last
+        log.append(data, count)
         streams.total_bytes += len(data)
         has_ended = translator.state is DONE
-        gap_s = translator.last_event_s - self.appended_s
-        if self.appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
-            self._gaps_s.observe(gap_s)
-        self.appended_s = translator.last_read_s
-        if has_ended:
-            log.close()
-        last = log.last
-        for reader in self._readers:
-            reader.push(data, last)
         if has_ended:
             self._finish()
+        last = log.last
+        for reader in self._readers:
+            try:
+                reader.push(data, last)
+            except Exception:
+                self._leave_behind(reader)
+        gap_s, appended_s = translator.last_event_s - self.appended_s, self.appended_s
+        self.appended_s = translator.last_read_s
+        if has_ended:
+            self._settle_up()
+        if appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
+            self._gaps_s.observe(gap_s)
         return not self.is_full
+
+    def _leave_behind(self, reader: Reader) -> None:
+        """A reader that could not take what it was pushed finds out for itself; the others read on."""
+        logger.exception("%s: a reader failed", self._name)
+        take_each(self._name, reader.wake)
+
+    def _encode_each(self, events: Sequence[ChatEvent]) -> bytes:
+        """For events of which one cannot be encoded: that is left out, and the answer is said to have failed."""
+        translator = self.pump.translator
+        *others, last = events
+        if not isinstance(last, Done):
+            others.append(last)
+        pieces = [self._encode_one(event) for event in others]
+        is_whole = None not in pieces
+        if not is_whole and not isinstance(last, Done):
+            return _joined(pieces) + self._encode_each(self._last_words(_INTERNAL))
+        if isinstance(last, Done):
+            if not is_whole:
+                last = Done(False, last.finish_reason, last.native_finish_reason)
+                if translator.failure is None:
+                    translator.failure = _INTERNAL
+                    pieces.append(self._encode_one(StreamFailed(_INTERNAL)))
+            pieces.append(self._encode_one(last) or self._encoder.bare_done())
+        return _joined(pieces)
+
+    def _encode_one(self, event: ChatEvent) -> bytes | None:
+        try:
+            return self._encoder.encode([event])
+        except Exception:
+            logger.exception("%s: an event could not be encoded", self._name)
+            return None
+
+    def _last_words(self, failure: Failure | None, reason: str | None = None) -> list[ChatEvent]:
+        """The end of the answer, also where the translator has no words for it any more."""
+        translator = self.pump.translator
+        has_failed = translator.failure is not None
+        try:
+            events = translator.close(failure, reason)
+        except Exception:
+            logger.exception("%s: its end could not be told", self._name)
+            events = []
+        if events and isinstance(events[-1], Done):
+            return events
+        translator.state = DONE
+        translator.failure = translator.failure or failure
+        translator.finish_reason = reason or "interrupted"
+        told: list[ChatEvent] = [] if failure is None or has_failed else [StreamFailed(failure)]
+        return [*told, Done(False, translator.finish_reason, None)]
 
     @property
     def is_full(self) -> bool:
@@ -297,34 +391,50 @@ class Stream:
         except asyncio.CancelledError:
             failure = self._stop_failure
         except Exception:
-            logger.exception("stream %s failed", self.id)
+            logger.exception("%s failed", self._name)
             failure = _INTERNAL
-        if self.is_running:
-            reason = self.stop_reason or (None if failure is not None else "shutting_down")
-            if failure is not None:
-                self.refused(failure)
-            self.append(self.pump.translator.close(failure, reason))
-        self.pump.release()
+        finally:
+            take_each(self._name, partial(self._close, failure), self.pump.release)
+
+    def _close(self, failure: Failure | None) -> None:
+        """The end, where the pump did not come to one."""
+        if not self.is_running:
+            return
+        if failure is not None:
+            self.refused(failure)
+        reason = self.stop_reason or (None if failure is not None else "shutting_down")
+        self.append(self._last_words(failure, reason))
 
     def _finish(self) -> None:
+        """The last event is in the log: nothing that comes after this may keep anybody waiting."""
         self.is_running = False
+        self.has_verdict = True
+        self.finish_reason = self.pump.translator.finish_reason
+        take_each(self._name, self.log.close)
+
+    def _settle_up(self) -> None:
+        """Tells everybody of the end; each hears of it whatever the others do."""
+        steps: list[Callable[[], object]] = [self._note_usage, self._wake_readers]
+        if self._grace_timer is not None:
+            steps.append(self._grace_timer.cancel)
+        if self._ended is not None:
+            steps.append(self._ended.set)
+        take_each(self._name, *steps, partial(self._streams.note_end, self))
+
+    def _note_usage(self) -> None:
         translator = self.pump.translator
         self.generation_id = translator.generation_id or self.generation_id
         if translator.usage is not None:
             self.settlement.state(translator.usage)
-        if self._grace_timer is not None:
-            self._grace_timer.cancel()
-        self.has_verdict = True
+
+    def _wake_readers(self) -> None:
         for reader in self._readers:
-            reader.wake()
-        if self._ended is not None:
-            self._ended.set()
-        self._streams.note_end(self)
+            take_each(self._name, reader.wake)
 
     def note_settled(self) -> None:
         """The look-up of its cost has ended."""
         if self.lease is not None:
-            self.lease.settled(self)
+            take_each(self._name, partial(self.lease.settled, self))
 
 
 class Streams:
@@ -340,8 +450,7 @@ class Streams:
         self,
         openrouter: OpenRouterClient,
         config: StreamsConfig,
-        on_end: Callable[[Stream], None] = lambda stream: None,
-        *,
+        *on_end: Callable[[Stream], None],
         admit: Admit | None = None,
         start_span: StartSpan | None = None,
     ) -> None:
@@ -421,7 +530,7 @@ class Streams:
             raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
         grace_s = self.config.grace_s if grace_s is None else grace_s
         lease = None if self._admit is None else self._admit(body, owner)
-        span = None if self._start_span is None else self._start_span(body, trace)
+        span = self._begin_span(body, trace)
         stream = Stream(
             self,
             self._openrouter,
@@ -449,18 +558,29 @@ class Streams:
     def note_end(self, stream: Stream) -> None:
         """Keeps a finished stream for `retain_s`, and looks up what it cost when upstream did not say."""
         self._running.discard(stream)
-        loop = asyncio.get_running_loop()
-        self._finished[stream.id] = loop.call_later(self.config.retain_s, self._drop, stream.id)
         if not self._running:
             self._idle.set()
-        self._settler.settle(stream)
-        self.release(0)
-        self.figures.note_end(stream)
+        steps = [partial(self._keep, stream), partial(self._settler.settle, stream), partial(self.release, 0)]
+        steps.append(partial(self.figures.note_end, stream))
         if stream.span is not None:
-            stream.span.end(stream)
+            steps.append(partial(stream.span.end, stream))
         if stream.lease is not None:
-            stream.lease.end(stream)
-        self._on_end(stream)
+            steps.append(partial(stream.lease.end, stream))
+        take_each(f"stream {stream.id}", *steps, *[partial(on_end, stream) for on_end in self._on_end])
+
+    def _keep(self, stream: Stream) -> None:
+        loop = asyncio.get_running_loop()
+        self._finished[stream.id] = loop.call_later(self.config.retain_s, self._drop, stream.id)
+
+    def _begin_span(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span | None:
+        """An answer that was granted goes on without a span rather than not at all."""
+        if self._start_span is None:
+            return None
+        try:
+            return self._start_span(body, trace)
+        except Exception:
+            logger.exception("an answer's span could not be begun")
+            return None
 
     def release(self, freed_bytes: int) -> None:
         """A log has shrunk, or may be dropped from now on: those that wait for room look again."""
@@ -516,6 +636,10 @@ class Streams:
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             stream.drop()
+
+
+def _joined(pieces: Sequence[bytes | None]) -> bytes:
+    return b"".join(piece for piece in pieces if piece is not None)
 
 
 def _headers_of(span: Span | None, trace: TraceContext | None) -> Mapping[str, str] | None:

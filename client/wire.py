@@ -79,6 +79,12 @@ class EventEncoder:
         self.count = number
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def bare_done(self) -> bytes:
+        """The `done` of an answer of which nothing else can be said any more."""
+        self.count += 1
+        data = b'{"completed":false,"finish_reason":"interrupted","native_finish_reason":null}'
+        return self._other % (b"done", self.count, data)
+
 
 def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
     """Name and data of an event."""

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from client.catalogue import Catalogue
 from client.openrouter import OpenRouterClient, create_session
-from client.streams import SHUTTING_DOWN, Stream, Streams
+from client.streams import SHUTTING_DOWN, Streams
 from mcp_app.spending import Spending
 from server import api_docs, chat, health, models, usage
 from server.access import access_middleware, add_cors_headers
@@ -76,16 +76,16 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         app[OPENROUTER] = openrouter
         app[CATALOGUE] = catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
         app[SPENDING] = spending = Spending()
-
-        def note_end(stream: Stream) -> None:
-            log_stream(stream)
-            spending.note_end(stream)
-
         app[ADMISSION] = admission = Admission(
             Ledger(_ledger_path(config)), lambda name: app[SETTINGS].current.caller_named(name), catalogue.known
         )
         app[STREAMS] = streams = Streams(
-            openrouter, config.streams, note_end, start_span=start_span, admit=admission.admit
+            openrouter,
+            config.streams,
+            log_stream,
+            spending.note_end,
+            start_span=start_span,
+            admit=admission.admit,
         )
         await admission.open(streams.settle)
         if any(caller.budget_usd_per_day is not None for caller in config.callers):
