@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
+from client.details import MOST_DETAILS, bounded, query_name, summary
 from client.errors import Detail
 
 Sort = Literal[
@@ -45,8 +46,8 @@ class QueryError(ValueError):
     """A query that cannot be answered; `details` name each parameter, what is wrong and what is known."""
 
     def __init__(self, details: Iterable[Detail]) -> None:
-        self.details = list(details)
-        super().__init__("; ".join(f"{detail.where}: {detail.what}" for detail in self.details))
+        self.details = bounded(list(details))
+        super().__init__(summary(self.details))
 
 
 def _split(value: object) -> object:
@@ -136,12 +137,12 @@ def query_problems(exc: ValidationError) -> list[Detail]:
 
 
 def unknown_parameters(names: Iterable[str], known: Iterable[str]) -> list[Detail]:
-    """One detail per parameter that is none of the known ones, naming them."""
+    """One detail per parameter that is none of the known ones; the first ones name those."""
     listed = tuple(known)
+    strange = [name for name in dict.fromkeys(names) if name not in listed]
     return [
-        Detail(f"query.{name}", f"unknown parameter{_hint(name, listed)}")
-        for name in dict.fromkeys(names)
-        if name not in listed
+        Detail(query_name(name), f"unknown parameter{_hint(name, listed) if number < MOST_DETAILS else ''}")
+        for number, name in enumerate(strange)
     ]
 
 

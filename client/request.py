@@ -20,10 +20,11 @@ from pydantic import (
     ValidationError,
 )
 
+from client.details import bounded, details_of, items_like, items_of, query_name, summary
 from client.errors import Detail
 
 NotNegative = Annotated[StrictInt, Field(ge=0)] | Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
-Names = StrictStr | list[StrictStr]
+Names = Annotated[StrictStr | list[StrictStr], items_of(str)]
 
 
 class HistoryMessage(BaseModel):
@@ -35,15 +36,26 @@ class HistoryMessage(BaseModel):
     content: Any
 
 
+def _is_turn(item: Any) -> bool:
+    return type(item) is dict and type(item.get("role")) is str and "content" in item
+
+
+History = Annotated[list[HistoryMessage], items_like(_is_turn, HistoryMessage)]
+"""Checked, and left as it came: its items are dicts."""
+
+
+Messages = Annotated[list[dict[str, Any]], items_of(dict)]
+
+
 class ChatRequest(BaseModel):
     """The body of `POST /chat`: shorthands of ours; any other OpenRouter field may stand beside them."""
 
     model_config = ConfigDict(extra="allow")
 
     message: StrictStr | None = Field(None, description="The last user message.")
-    history: list[HistoryMessage] | None = Field(None, description="Earlier turns, with `message`.")
+    history: History | None = Field(None, description="Earlier turns, with `message`.")
     system: StrictStr | None = Field(None, description="The system message, with `message`.")
-    messages: list[dict[str, Any]] | None = Field(None, description="OpenRouter messages, instead of `message`.")
+    messages: Messages | None = Field(None, description="OpenRouter messages, instead of `message`.")
     model: StrictStr | None = Field(None, min_length=1, description="A model id; the server's default without.")
     stream: StrictBool | None = Field(None, description="false: one JSON reply instead of events.")
     grace_s: NotNegative | None = Field(None, description="Seconds that the answer goes on with no reader.")
@@ -95,11 +107,14 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class InvalidRequest(Exception):
-    """A request that cannot be passed on; `details` names every field and what is wrong with it."""
+    """A request that cannot be passed on; `details` names every field and what is wrong with it.
+
+    Of a great many problems it names the first, and how many there are.
+    """
 
     def __init__(self, details: list[Detail]) -> None:
-        super().__init__("; ".join(f"{detail.where}: {detail.what}" for detail in details))
-        self.details = details
+        self.details = bounded(details)
+        super().__init__(summary(self.details))
 
 
 class ChatCall(NamedTuple):
@@ -149,7 +164,7 @@ def _merge_query(body: Mapping[str, Any], query: Iterable[tuple[str, str]], prob
     seen: set[str] = set()
     for name, text in query:
         if name not in QUERY_FIELDS:
-            problems.append(Detail(f"query.{name}", f"unknown; known are {', '.join(QUERY_FIELDS)}"))
+            problems.append(Detail(query_name(name), f"unknown; known are {', '.join(QUERY_FIELDS)}"))
         elif name in body:
             problems.append(Detail(f"query.{name}", "is in the body too; send it in one place"))
         elif name in seen:
@@ -177,31 +192,10 @@ def _query_value(name: str, text: str, problems: list[Detail]) -> Any:
 
 def _validate(merged: dict[str, Any], problems: list[Detail]) -> ChatRequest | None:
     try:
-        return ChatRequest.model_validate(merged)
+        return ChatRequest.model_validate({name: merged[name] for name in _OUR_FIELDS if name in merged})
     except ValidationError as exc:
         problems += details_of(exc)
         return None
-
-
-def details_of(exc: ValidationError) -> list[Detail]:
-    """pydantic's errors as details; the branches of a union are one problem of the field they belong to."""
-    by_field: dict[str, list[str]] = {}
-    for error in exc.errors(include_url=False, include_input=False, include_context=False):
-        path = [str(part) for part in error["loc"] if not _names_a_branch(str(part))]
-        by_field.setdefault(".".join(path) or "body", []).append(_sentence(error["msg"]))
-    return [Detail(where, " or ".join(dict.fromkeys(whats))) for where, whats in by_field.items()]
-
-
-def _names_a_branch(part: str) -> bool:
-    """pydantic adds the type it tried to the path: `float`, `list[str]`, `constrained-float`, …"""
-    return part in _BRANCHES or "[" in part
-
-
-_BRANCHES = {"str", "int", "float", "bool", "dict", "list", "constrained-float", "constrained-int"}
-
-
-def _sentence(message: str) -> str:
-    return message.removeprefix("Input ").removeprefix("Value error, ")
 
 
 def _conflicts(request: ChatRequest, merged: dict[str, Any], max_grace_s: float) -> list[Detail]:
@@ -211,9 +205,13 @@ def _conflicts(request: ChatRequest, merged: dict[str, Any], max_grace_s: float)
         problems += _shorthand_problems(request, merged)
     if request.grace_s is not None and request.grace_s > max_grace_s:
         problems.append(Detail("grace_s", f"is at most {max_grace_s:g} on this server"))
-    if isinstance(choices := merged.get("n"), int) and choices > 1:
+    if "n" in merged and not _is_one(merged["n"]):
         problems.append(Detail("n", "one answer a request can be streamed; send the request again for another"))
     return problems
+
+
+def _is_one(value: Any) -> bool:
+    return type(value) in (int, float) and value == 1
 
 
 def _message_problems(request: ChatRequest) -> list[Detail]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
+from client.details import details_of, items_of
+
 WAIT_S: Final = 45.0
 """Default of `wait_s`: many hosts give a call up after 60 s."""
 
@@ -46,7 +48,7 @@ Wait = Annotated[
     float, _or(WAIT_S), Field(allow_inf_nan=False, description="seconds; then it goes on in the background")
 ]
 Messages = Annotated[
-    list[dict[str, Any]] | None,
+    Annotated[list[dict[str, Any]], items_of(dict)] | None,
     BeforeValidator(_unset_if_blank),
     WithJsonSchema({"type": "array", "items": {"type": "object"}}),
 ]
@@ -54,13 +56,9 @@ Messages = Annotated[
 
 def argument_problems(exc: ValidationError) -> str:
     """What is wrong with the arguments, in words that a model can act on: pydantic's own quote them at length."""
-    said = "; ".join(f"{_place(error['loc'])}: {_what(error['msg'])}" for error in exc.errors(include_url=False))
+    said = "; ".join(f"{detail.where}: {_what(detail.what)}" for detail in details_of(exc))
     return f"{said}. Correct that and call again."
 
 
-def _place(where: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, where))
-
-
 def _what(said: str) -> str:
-    return said.replace("Field required", "is required").replace("Input should be", "must be")
+    return said.replace("Field required", "is required").replace("should be", "must be")

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from client.details import bounded, summary
 from client.errors import Detail, Failure, OpenRouterError, Refusal
 from client.json_codec import encode_json
 
@@ -42,10 +43,10 @@ def refuse(type_: str, status: int, error: str, *, retry_after_s: float | None =
 
 
 def invalid_request(details: Iterable[Detail]) -> ApiError:
-    """A 422 that names every field and what is wrong with it."""
-    listed = list(details)
-    summary = "; ".join(f"{detail.where}: {detail.what}" for detail in listed)
-    return ApiError(Failure(error=summary, type="invalid_request", status=422, retryable=False, details=listed))
+    """A 422 that names every field and what is wrong with it; of a great many, the first."""
+    listed = bounded(list(details))
+    failure = Failure(error=summary(listed), type="invalid_request", status=422, retryable=False, details=listed)
+    return ApiError(failure)
 
 
 def failure_response(failure: Failure, headers: dict[str, str] | None = None) -> web.Response:

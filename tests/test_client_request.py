@@ -63,6 +63,16 @@ def test_shorthands_become_openrouters_fields(given_: dict[str, Any], becomes: d
     assert build({"message": "x", **given_}) == {"model": "d/m", "messages": [USER], "stream": True, **becomes}
 
 
+@pytest.mark.parametrize("wrong", [2, 0, -1, 2.0, 1.5, "2", "1", None, True, [1], {}, 10**30])
+def test_break_it_27_n_is_refused_unless_it_is_one(wrong: Any) -> None:
+    assert problems({"message": "x", "n": wrong})[0].startswith("n: one answer")
+
+
+@pytest.mark.parametrize("one", [1, 1.0])
+def test_break_it_27_n_of_one_goes_through(one: float) -> None:
+    assert build({"message": "x", "n": one})["n"] == 1
+
+
 def test_history_and_system_stand_before_the_message() -> None:
     history = [{"role": "user", "content": "a"}, {"role": "model", "content": "b", "reasoning_details": [1]}]
     assert build({"message": "x", "history": history, "system": "s"})["messages"] == [
