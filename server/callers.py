@@ -8,7 +8,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
-from client.costs import models_of
+from client.costs import MOST_MODELS, models_of, name_of
 from client.errors import Failure, Refusal
 from server.tokens import is_name_of_token, names_of_tokens
 
@@ -66,6 +66,9 @@ _ASKING_OTHERS = frozenset(
     {"openrouter:advisor", "openrouter:subagent", "openrouter:fusion", "openrouter:image_generation", "fusion"}
 )
 
+_MOST_TOOLS = 10_000
+"""What a caller that is held to its models may send of each kind: all of them are looked at."""
+
 
 def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
     """Holds the request that goes upstream to the caller's models: `model`, `models`, and those that tools ask.
@@ -75,11 +78,19 @@ def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
     """
     if not caller.models:
         return
+    for name, most in (("models", MOST_MODELS), ("tools", _MOST_TOOLS), ("plugins", _MOST_TOOLS)):
+        if isinstance(listed := body.get(name), list) and len(listed) > most:
+            raise _forbidden(
+                f"{caller.name} may send at most {most} {name} in a request; this one has {len(listed)}."
+            )
     for model in _models_of(body):
         if not caller.may_use(model):
             allowed = ", ".join(caller.models)
-            error = f"{caller.name} may not use {model[:200]}; allowed: {allowed}."
-            raise Refusal(Failure(error=error, type="forbidden", status=403, retryable=False))
+            raise _forbidden(f"{caller.name} may not use {model[:200]}; allowed: {allowed}.")
+
+
+def _forbidden(error: str) -> Refusal:
+    return Refusal(Failure(error=error, type="forbidden", status=403, retryable=False))
 
 
 def _models_of(body: Mapping[str, Any]) -> Iterator[str]:
@@ -92,7 +103,7 @@ def _models_of(body: Mapping[str, Any]) -> Iterator[str]:
         name, at, preset = model.partition("@preset/")
         yield from [name] * bool(name) + [at + preset] * bool(at)
     if body.get("preset") is not None:
-        yield f"@preset/{body['preset']}"
+        yield f"@preset/{name_of(body['preset'])}"
     for kind in ("tools", "plugins"):
         listed = body.get(kind)
         for each in listed if isinstance(listed, list) else ():
@@ -104,7 +115,7 @@ def _models_of_tool(tool: Mapping[str, Any]) -> Iterator[str]:
     parameters = tool.get("parameters")
     named = [*_models_named(tool), *(_models_named(parameters) if isinstance(parameters, dict) else [])]
     yield from named
-    name = str(tool.get("type") or tool.get("id"))
+    name = name_of(tool.get("type") or tool.get("id"))
     if name in _ASKING_OTHERS and not named:
         yield name
 
@@ -112,6 +123,6 @@ def _models_of_tool(tool: Mapping[str, Any]) -> Iterator[str]:
 def _models_named(tool: Mapping[str, Any]) -> Iterator[str]:
     for name in ("model", "models", "analysis_models", "pin_model"):
         value = tool.get(name)
-        yield from (str(item) for item in (value if isinstance(value, list) else [value]) if item)
+        yield from (name_of(item) for item in (value if isinstance(value, list) else [value]) if item)
     if tool.get("preset") is not None:
-        yield f"@preset/{tool['preset']}"
+        yield f"@preset/{name_of(tool['preset'])}"

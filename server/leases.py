@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from client.costs import Known, estimate_nano_usd, nano_usd, tokens_nano_usd
+from client.costs import Known, nano_usd, reckon, tokens_nano_usd
 from client.settlement import Settlement
 from client.streams import Stream
 from server.ledger import Ledger, usage_key
@@ -69,7 +69,7 @@ class Account:
 class AnswerLease:
     """What was granted for one answer (`client.streams.Lease`)."""
 
-    __slots__ = ("_account", "_body", "_day", "_holds", "_known", "_ledger", "_open", "_reserved_nano")
+    __slots__ = ("_account", "_day", "_holds", "_known", "_ledger", "_open", "_reckoning", "_reserved_nano")
 
     def __init__(
         self, ledger: Ledger, known: Known, account: Account, body: Mapping[str, Any], reserved_nano: int
@@ -78,7 +78,7 @@ class AnswerLease:
         self._known = known
         self._account = account
         self._holds = account.holds
-        self._body = {} if reserved_nano else body  # asked for an estimate where none was made
+        self._reckoning = None if reserved_nano else reckon(body)  # for an estimate where none was made
         self._day = ledger.today
         self._reserved_nano = reserved_nano
         self._open: OpenAnswer | None = None
@@ -97,7 +97,6 @@ class AnswerLease:
             self._hold_on(stream)
         else:
             self._count(stream)
-        self._body = {}  # may be large, and is asked no more
 
     def settled(self, stream: Stream) -> None:
         """Corrects the estimate, if the cost was found."""
@@ -131,7 +130,7 @@ class AnswerLease:
         if isinstance(prompt, int) and isinstance(completion, int):
             model = self._known(stream.model) or self._known(stream.requested_model)
             return tokens_nano_usd(model, prompt, completion)
-        return self._reserved_nano or estimate_nano_usd(self._body, self._known)
+        return self._reserved_nano if self._reckoning is None else self._reckoning.nano_usd(self._known)
 
     def _answer(self, stream: Stream, estimate_nano: int, *, is_counted: bool) -> OpenAnswer:
         key = usage_key(self._day, stream.owner, stream.model)

@@ -200,6 +200,49 @@ async def test_a_thousand_parallel_calls_against_a_budget_for_ten(config: Config
         assert (budget["spent_usd"], budget["reserved_usd"]) == (0.001, 0)
 
 
+TEXT = "x" * 90_000
+LONG, SHORT = question(model=MODEL, message=TEXT, max_tokens=1), question(model=MODEL, message="x")
+
+
+@pytest.mark.parametrize(
+    ("body", "like"),
+    [
+        (LONG, LONG),
+        ({"message": "data:" + TEXT}, LONG),
+        ({"messages": [{"role": "user", "type": "file", "content": TEXT}]}, LONG),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "text": TEXT}]}]}, LONG),
+        ({"message": "x", "response_format": {"x": TEXT}}, LONG),
+        ({"message": "x", "max_tokens": "1"}, SHORT),
+        ({"message": "x", "max_tokens": 1, "max_completion_tokens": 1_000_000}, SHORT),
+    ],
+    ids=["plain", "data", "file", "image", "response_format", "text limit", "two limits"],
+)
+async def test_nothing_in_a_request_makes_it_look_cheaper_than_it_is(
+    config: Config, upstream: Sandbox, body: dict[str, Any], like: dict[str, Any]
+) -> None:
+    """break-it 7: of twenty answers at once that may take most of a budget each, one runs."""
+    go_on = asyncio.Event()
+    upstream.script_always(answer(0.001, COMMENT, Hold(go_on)))
+    config = changed(config, "server", max_body_bytes=1_000_000)
+    async with serving_for(config, Caller("ann", budget_usd_per_day=costs_at_most(like) * Decimal("1.5"))) as api:
+
+        async def call() -> int:
+            async with api.http.post(
+                f"{api.url}/chat", json={"model": MODEL, "max_tokens": 1, **body}, headers=bearer("ann")
+            ) as response:
+                if response.status == 429:
+                    refused.release()
+                await response.read()
+                return response.status
+
+        refused = asyncio.Semaphore(0)
+        calls = [asyncio.create_task(call()) for _ in range(20)]
+        for _ in range(19):
+            await refused.acquire()
+        go_on.set()
+        assert Counter(await asyncio.gather(*calls)) == {200: 1, 429: 19}
+
+
 async def test_a_used_up_budget_is_a_429_that_says_what_was_spent_and_when_it_resets(
     config: Config, upstream: Sandbox
 ) -> None:
