@@ -111,7 +111,7 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
                     await _stop_accepting(runner)
                 await _drain(app, signals, notifier)
         finally:
-            await runner.cleanup()
+            await _close(runner)
     return 0
 
 
@@ -125,6 +125,19 @@ async def _listen(runner: web.AppRunner, config: Config, passed: list[socket.soc
             _say(f"Cannot listen on {site.name}: {exc.strerror}. Choose another server.port, or stop what uses it.")
             return False
     return True
+
+
+async def _close(runner: web.AppRunner) -> None:
+    """Ends everything, and leaves no connection with bytes that nobody reads to the end of the interpreter.
+
+    Python 3.13 closes such a one then, and prints a `TypeError` of its own `Server` while it does.
+    """
+    connections = [] if runner.server is None else [handler.transport for handler in runner.server.connections]
+    await runner.cleanup()
+    for transport in connections:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)  # asyncio closes their sockets in the loop's next turn
 
 
 async def _stop_accepting(runner: web.AppRunner) -> None:

@@ -68,3 +68,15 @@ async def test_ctrl_c_twice_never_hangs_on_a_reader_who_does_not_read(upstream: 
         assert took_s < FLUSH_S + 3
         assert b"Traceback" not in server.output
         await caller.aclose()
+
+
+@pytest.mark.parametrize("uvloop", [True, False], ids=["uvloop", "asyncio"])
+async def test_no_connection_outlives_the_event_loop(upstream: Sandbox, uvloop: bool) -> None:
+    """bare 11: Python 3.13 prints a trace of its own for each one that does."""
+    upstream.script_always(Reply.stream(text("x" * UNREAD_BYTES), Hold()))
+    env = {"OPENROUTER_BASE_URL": upstream.base_url, "SHUTDOWN_TIMEOUT": "0.1", "PYTHONWARNINGS": "always"}
+    async with running_server(env=env, uvloop=uvloop) as server, asyncio.timeout(30):
+        callers = [await start(server.port, small=True) for _ in range(3)]
+        assert await server.stop() == 0
+        assert b"unclosed" not in server.output
+        await asyncio.gather(*(caller.aclose() for caller in callers))
