@@ -19,8 +19,21 @@ from tests.serving import KEY, Api, serving
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, object, object]:
     """With REQUIRE_ALL_TESTS set, a skipped test is a failure: the machine lacks a program that it should have."""
-    report = yield
-    if os.environ.get("REQUIRE_ALL_TESTS") and isinstance(report, pytest.TestReport) and report.skipped:
+    return _seen((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, object, object]:
+    """The same for whole modules."""
+    return _seen((yield))
+
+
+def _seen(report: object) -> object:
+    if (
+        os.environ.get("REQUIRE_ALL_TESTS")
+        and isinstance(report, pytest.TestReport | pytest.CollectReport)
+        and report.skipped
+    ):
         report.outcome = "failed"
         report.longrepr = f"skipped although REQUIRE_ALL_TESTS is set: {report.longrepr}"
     return report

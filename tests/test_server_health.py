@@ -68,13 +68,25 @@ async def test_without_a_key_it_is_not_ready_and_says_what_to_set(config: Config
         assert "OPENROUTER_API_KEY" in assert_refused(found, "upstream_auth", 502)["error"]
 
 
-@pytest.mark.parametrize(("switch", "code"), [({}, 0), ({"REQUIRE_ALL_TESTS": "1"}, 1)])
-def test_the_switch_makes_a_skipped_test_a_failure(tmp_path: Path, switch: dict[str, str], code: int) -> None:
+@pytest.mark.parametrize(("switch", "passes"), [({}, True), ({"REQUIRE_ALL_TESTS": "1"}, False)])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def test_one():\n    pytest.skip('a program is missing')\ndef test_two(): pass",
+        "pytest.skip('a program is missing', allow_module_level=True)",
+    ],
+    ids=["test", "module"],
+)
+def test_the_switch_makes_a_skipped_test_a_failure(
+    tmp_path: Path, body: str, switch: dict[str, str], passes: bool
+) -> None:
+    """bare 11: no skip passes unseen."""
     path = tmp_path / "test_one.py"
-    path.write_text("import pytest\ndef test_one():\n    pytest.skip('a program is missing')\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", os.devnull, str(path)]
+    path.write_text(f"import pytest\n{body}\n")
+    (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", os.devnull, str(tmp_path)]
     env = {name: value for name, value in os.environ.items() if name != "REQUIRE_ALL_TESTS"}
     run = subprocess.run(command, cwd=ROOT, env={**env, **switch}, capture_output=True, text=True, check=False)
-    assert run.returncode == code, run.stdout + run.stderr
-    if code:
+    assert (run.returncode == 0) == passes, run.stdout + run.stderr
+    if not passes:
         assert "skipped although REQUIRE_ALL_TESTS is set" in run.stdout
