@@ -30,18 +30,6 @@ class ToolOutput:
     pictures: list[Picture] = field(default_factory=list)
 
 
-def sendable(value: Any) -> Any:
-    """The value with U+FFFD for every half of a surrogate pair: MCP's messages are written by a library that refuses
-    the whole of a result for one."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, Mapping):
-        return {sendable(key): sendable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [sendable(item) for item in value]
-    return value
-
-
 def facts_output(data: dict[str, Any]) -> ToolOutput:
     """Facts in both forms."""
     return ToolOutput(texts=[_lines(data)], data=data)

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 
 from client.answer import Answer
 from client.settlement import Settlement
-from mcp_app.output import Picture, ToolOutput, sendable
+from mcp_app.clean import clean_json
+from mcp_app.output import Picture, ToolOutput
 
 MAX_TEXT_BYTES: Final = 60_000
 """Of an answer in one result; the rest is read with `offset`."""
@@ -56,7 +57,7 @@ class AnswerFacts:
 
 def output_of(answer: Answer, facts: AnswerFacts, *, include_reasoning: bool = False, offset: int = 0) -> ToolOutput:
     """The result for an answer, whole or so far."""
-    whole = sendable(answer.to_result())
+    whole = clean_json(answer.to_result())
     status = _status(answer, facts)
     text = whole["content"] or whole["refusal"] or ""
     part, next_offset = cut_text(text, offset)

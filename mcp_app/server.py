@@ -23,10 +23,10 @@ from mcp.types import Tool as ListedTool
 from pydantic import ValidationError
 
 from mcp_app.arguments import argument_problems
+from mcp_app.clean import clean_json
 from mcp_app.disconnect import cancel_on_disconnect
 from mcp_app.failures import ToolFailure
 from mcp_app.late_state import LateState, OpenState
-from mcp_app.output import sendable
 from mcp_app.schemas import plain_schema
 from mcp_app.tools import TOOLS, state_of
 
@@ -108,8 +108,8 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
         try:
             described = describe_model(await model_details(await state_of(ctx), model_id))
         except ToolFailure as exc:
-            raise (ResourceNotFoundError if exc.is_not_found else ResourceError)(sendable(str(exc))) from exc
-        return cast(dict[str, Any], sendable(described))
+            raise (ResourceNotFoundError if exc.is_not_found else ResourceError)(clean_json(str(exc))) from exc
+        return cast(dict[str, Any], clean_json(described))
 
     @mcp.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
@@ -121,12 +121,12 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
 
         if argument.name != "model_id":
             return None
-        found = sendable(await complete_model_id(await states[0].get(), argument.value))
+        found = clean_json(await complete_model_id(await states[0].get(), argument.value))
         return Completion(values=found[:_MAX_COMPLETIONS], total=len(found), has_more=len(found) > _MAX_COMPLETIONS)
 
 
 def _error_result(text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=sendable(text))], is_error=True)
+    return CallToolResult(content=[TextContent(type="text", text=clean_json(text))], is_error=True)
 
 
 def _plain(tool: ListedTool) -> ListedTool:

@@ -16,8 +16,9 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, T
 from pydantic import BaseModel, Field
 
 from mcp_app.arguments import WAIT_S, Flag, MaybeFlag, Messages, Number, Offset, Text, Wait, Whole, Words
+from mcp_app.clean import clean_json
 from mcp_app.late_state import LateState
-from mcp_app.output import ToolOutput, sendable
+from mcp_app.output import ToolOutput
 from mcp_app.state import McpState
 
 if TYPE_CHECKING:
@@ -213,8 +214,8 @@ async def _begin_report(ctx: Context[LateState]) -> Report:
 
 def _result_of(output: ToolOutput) -> CallToolResult:
     """A tool's output in the words of MCP."""
-    first, *rest = sendable(output.texts)
+    first, *rest = clean_json(output.texts)
     blocks: list[ContentBlock] = [TextContent(type="text", text=first)]
     blocks += [ImageContent(type="image", data=each.data, mime_type=each.mime_type) for each in output.pictures]
     blocks += [TextContent(type="text", text=text) for text in rest]
-    return CallToolResult(content=blocks, structured_content=sendable(output.data))
+    return CallToolResult(content=blocks, structured_content=clean_json(output.data))
