@@ -5,7 +5,7 @@ RUN python -m venv /opt/openrouter-sse-backend
 ENV PATH=/opt/openrouter-sse-backend/bin:$PATH
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE openrouter_sse_backend.py ./
 COPY client client
 COPY mcp_app mcp_app
 COPY server server

@@ -2,7 +2,7 @@
 
 import sys
 
-from server.mcp_command import main
+from openrouter_sse_backend import openrouter_mcp
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(openrouter_mcp())
