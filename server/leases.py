@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client.costs import Known, nano_usd, reckon, tokens_nano_usd
+from client.fit import count_of
 from client.settlement import Settlement
 from client.streams import Stream
 from server.ledger import Ledger, usage_key
@@ -122,12 +123,15 @@ class AnswerLease:
         self._holds.seek(self._open.estimate_nano)
 
     def _estimate(self, stream: Stream) -> int:
-        """By the tokens where upstream told only them, else as reserved, else as it would have been."""
+        """By the tokens where upstream told only them, else as reserved, else as it would have been.
+
+        Counts that make no sense tell nothing.
+        """
         if _has_failed_unbegun(stream):
             return 0
         usage = stream.settlement.usage or {}
-        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if isinstance(prompt, int) and isinstance(completion, int):
+        prompt, completion = count_of(usage.get("prompt_tokens")), count_of(usage.get("completion_tokens"))
+        if prompt is not None and completion is not None and prompt + completion > 0:
             model = self._known(stream.model) or self._known(stream.requested_model)
             return tokens_nano_usd(model, prompt, completion)
         return self._reserved_nano if self._reckoning is None else self._reckoning.nano_usd(self._known)

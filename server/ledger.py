@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from client.fit import count_of, fit_name
 from server.ledger_file import (
     Batch,
     OpenAnswer,
@@ -37,8 +38,8 @@ WRITE_EVERY_S: Final = 0.5
 RETRY_EVERY_S: Final = 5.0
 DAY_S: Final = 86_400
 _MOST_KEPT = 50_000
-_LONGEST_NAME = 200
-_MOST_TOKENS = 10**12
+_NAMELESS = "unknown"
+"""A model whose name is none."""
 
 _DAMAGED = (
     "The usage ledger %s is damaged (%s). It was moved to %s and a new one is begun: its history no longer counts, "
@@ -122,7 +123,7 @@ class Ledger:
 
     def spent_nano(self, day: str, caller: str) -> int:
         """What a caller has spent on one of the last two days, estimates included."""
-        return self._spent.get((day, caller), 0)
+        return max(self._spent.get((day, caller), 0), 0)
 
     def count_settled(self, key: UsageKey, usage: dict[str, Any], cost_nano: int) -> None:
         """An answer has ended, and upstream has stated its cost."""
@@ -191,7 +192,7 @@ class Ledger:
             for key, counts in self._unsaved.counts.items():
                 if days[0] <= key.day <= days[1] and caller in (None, key.caller):
                     read.add(key, counts)
-        return dict(sorted(read.counts.items()))
+        return {key: counts.not_negative() for key, counts in sorted(read.counts.items())}
 
     # -- the file -----------------------------------------------------------------------------------------------
 
@@ -308,15 +309,11 @@ class Ledger:
 
 def usage_key(day: str, caller: str, model: str) -> UsageKey:
     """A key that can be written: the model's name comes from outside."""
-    return UsageKey(day, caller, model[:_LONGEST_NAME].encode("utf-8", "replace").decode())
+    return UsageKey(day, caller, fit_name(model) or _NAMELESS)
 
 
 def _tokens_of(usage: dict[str, Any]) -> tuple[int, int]:
-    return _count_of(usage.get("prompt_tokens")), _count_of(usage.get("completion_tokens"))
-
-
-def _count_of(value: object) -> int:
-    return min(max(value, 0), _MOST_TOKENS) if type(value) is int else 0
+    return count_of(usage.get("prompt_tokens")) or 0, count_of(usage.get("completion_tokens")) or 0
 
 
 @lru_cache(maxsize=8)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import aiosqlite
 
@@ -70,13 +70,19 @@ class UsageCounts:
     unsettled: int = 0
 
     def add(self, more: UsageCounts) -> None:
-        """Adds every figure."""
-        self.requests += more.requests
-        self.prompt_tokens += more.prompt_tokens
-        self.completion_tokens += more.completion_tokens
-        self.cost_nano += more.cost_nano
-        self.settled_nano += more.settled_nano
-        self.unsettled += more.unsettled
+        """Adds every figure, up to the largest that SQLite can hold and add to."""
+        for name in _FIGURES:
+            setattr(self, name, max(min(getattr(self, name) + getattr(more, name), MOST), -MOST))
+
+    def not_negative(self) -> UsageCounts:
+        """The same figures, none of them below zero: a row of a file may be anything, and no figure can be so."""
+        return UsageCounts(*(max(getattr(self, name), 0) for name in _FIGURES))
+
+
+MOST: Final = 2**62
+"""The largest figure: two of them add up to no more than SQLite's 64 bits."""
+
+_FIGURES = tuple(each.name for each in fields(UsageCounts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +117,11 @@ class Batch:
         self.counts.setdefault(key, UsageCounts()).add(more)
 
 
-_ADD = """
-INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, caller, model) DO UPDATE SET
-    requests = requests + excluded.requests,
-    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = completion_tokens + excluded.completion_tokens,
-    cost_nano = cost_nano + excluded.cost_nano,
-    settled_nano = settled_nano + excluded.settled_nano,
-    unsettled = unsettled + excluded.unsettled
-"""
+_BEGIN_ROW = f"INSERT INTO usage VALUES (?, ?, ?{', 0' * len(_FIGURES)}) ON CONFLICT DO NOTHING"  # noqa: S608
+_ADD = f"""
+UPDATE usage SET {", ".join(f"{name} = MIN(MAX({name} + ?, 0), {MOST})" for name in _FIGURES)}
+WHERE day = ? AND caller = ? AND model = ?
+"""  # noqa: S608 - made of our own words
 _READ = """
 SELECT day, caller, model, requests, prompt_tokens, completion_tokens, cost_nano, settled_nano, unsettled
 FROM usage WHERE day BETWEEN ? AND ? AND (? IS NULL OR caller = ?)
@@ -137,9 +139,10 @@ class UsageFile:
         """Adds a batch: all of it or nothing."""
         opened = [answer for answer in batch.opened.values() if answer is not None]
         closed = [(stream_id,) for stream_id, answer in batch.opened.items() if answer is None]
-        rows = [(*key, *astuple(counts)) for key, counts in batch.counts.items()]
+        rows = [(*astuple(counts), *key) for key, counts in batch.counts.items()]
         await self._db.execute("BEGIN IMMEDIATE")
         try:
+            await self._db.executemany(_BEGIN_ROW, batch.counts)
             await self._db.executemany(_ADD, rows)
             await self._db.executemany(_OPEN, map(_open_row, opened))
             await self._db.executemany("DELETE FROM open_answer WHERE stream_id = ?", closed)
@@ -152,18 +155,18 @@ class UsageFile:
     async def read(self, first: str, last: str, caller: str | None) -> dict[UsageKey, UsageCounts]:
         """The rows of these days, of one caller or of all."""
         rows = await self._db.execute_fetchall(_READ, (first, last, caller, caller))
-        return {UsageKey(*row[:3]): UsageCounts(*row[3:]) for row in rows}
+        return {UsageKey(*map(str, row[:3])): UsageCounts(*map(_figure, row[3:])) for row in rows}
 
     async def spent_since(self, day: str) -> Iterable[tuple[str, str, int]]:
-        """Day, caller and what it cost, nano-USD, from that day on."""
-        query = "SELECT day, caller, SUM(cost_nano) FROM usage WHERE day >= ? GROUP BY day, caller"
-        return [(row[0], row[1], row[2]) for row in await self._db.execute_fetchall(query, (day,))]
+        """Day, caller and what it cost, nano-USD, from that day on; a row for each model."""
+        query = "SELECT day, caller, cost_nano FROM usage WHERE day >= ?"
+        return [(row[0], row[1], _figure(row[2])) for row in await self._db.execute_fetchall(query, (day,))]
 
     async def open_answers(self) -> list[OpenAnswer]:
         """Those that an earlier process left."""
         query = "SELECT stream_id, day, caller, model, estimate_nano, generation_id, is_counted FROM open_answer"
         return [
-            OpenAnswer(row[0], UsageKey(*row[1:4]), row[4], row[5], bool(row[6]))
+            OpenAnswer(row[0], UsageKey(*row[1:4]), _figure(row[4]), row[5], bool(row[6]))
             for row in await self._db.execute_fetchall(query)
         ]
 
@@ -226,6 +229,11 @@ def _damaged(what: str) -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError(what)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
+
+
+def _figure(value: object) -> int:
+    """A figure of a file that may be older, or was changed by hand."""
+    return min(max(int(value), 0), MOST) if isinstance(value, int | float) else 0
 
 
 def _open_row(answer: OpenAnswer) -> tuple[str | int | None, ...]:

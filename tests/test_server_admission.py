@@ -356,6 +356,43 @@ async def test_tokens_without_a_cost_are_reckoned_at_the_catalogues_price(upstre
     assert office.budget() == (0.005, 0)
 
 
+def told(usage: dict[str, Any]) -> Reply:
+    return Reply.stream(chunk({"content": "x"}), chunk({}, "stop"), chunk({}, "stop", usage=usage), DONE)
+
+
+@pytest.mark.parametrize(
+    ("usage", "spent"),
+    [
+        ({"prompt_tokens": -5_000_000, "completion_tokens": 1}, 1),
+        ({"prompt_tokens": 1, "completion_tokens": -5_000_000}, 1),
+        ({"prompt_tokens": -5, "completion_tokens": -5, "cost": "x"}, 1),
+        ({"prompt_tokens": "many", "completion_tokens": True}, 1),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, 1),
+        ({"prompt_tokens": [1], "completion_tokens": None, "cost": -1}, 1),
+        ({"prompt_tokens": 3, "completion_tokens": 5.5}, 1),
+        ({"prompt_tokens": 3, "completion_tokens": 5, "cost": float("inf")}, 0.005),
+        ({"prompt_tokens": 3.0, "completion_tokens": "5"}, 0.005),
+        ({"prompt_tokens": 3, "completion_tokens": 10**18}, 10_000),
+        ({"prompt_tokens": 3, "completion_tokens": 10**400}, 10_000),
+        ({"prompt_tokens": -3, "completion_tokens": 10**18, "cost": 0.25}, 0.25),
+    ],
+    ids=str,
+)
+async def test_figures_that_make_no_sense_neither_give_budget_away_nor_lose_any(
+    upstream: Sandbox, usage: dict[str, Any], spent: float
+) -> None:
+    """break-it 8, faults I2: a budget can only be used up; where nothing can be believed the reservation stands."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    upstream.script(told(usage))
+    async with running(office, upstream) as streams:
+        await streams.start(ask(), owner="ann").ended.wait()
+    assert office.budget() == (spent, 0)
+    counts = await office.counts()
+    assert (counts.requests, counts.cost_nano) == (1, spent * NANOS)
+    assert min(counts.prompt_tokens, counts.completion_tokens) >= 0
+
+
 async def test_without_a_budget_answers_are_counted_all_the_same(upstream: Sandbox) -> None:
     office = Office()
     upstream.script(answer(0.25), answer(0.25), Reply.stream(chunk({"content": "x"})))

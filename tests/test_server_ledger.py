@@ -122,6 +122,42 @@ async def test_figures_of_names_and_numbers_beyond_all_reason_are_written_too(pa
         assert await everything(ledger) == {key: UsageCounts(2, 10**12, 0, 2, 2, 0)}
 
 
+async def test_sums_stay_within_64_bits_and_lose_nobodys_figures(path: Path) -> None:
+    """break-it 8: no sum handed to SQLite passes 64 bits, in one batch or over many."""
+    bob = KEY._replace(caller="bob")
+    async with opened(path) as ledger:
+        for _ in range(3):
+            for _ in range(3):
+                ledger.count_settled(KEY, {"prompt_tokens": 10**30}, 2**62)
+                ledger.count_settled(bob, USAGE, 100)
+            await ledger.save()
+            assert ledger.is_stored
+    async with opened(path) as again:
+        found = await everything(again)
+        assert found[bob] == UsageCounts(9, 27, 36, 900, 900, 0)
+        assert found[KEY].cost_nano == again.spent_nano(KEY.day, "ann") == 2**62
+
+
+async def test_what_an_older_file_holds_below_zero_gives_nothing_to_spend(path: Path) -> None:
+    """break-it 8: -11 USD, kept over a restart."""
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY, USAGE, 100)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO usage VALUES (?, ?, 'acme/other', 1, -5, 2e300, -11000, 0, 1)", KEY[:2])
+        db.execute("INSERT INTO open_answer VALUES ('s', ?, ?, ?, -900, 'gen-1', 0)", KEY)
+        db.commit()
+    async with opened(path) as again:
+        other = KEY._replace(model="acme/other")
+        assert await everything(again) == {
+            KEY: UsageCounts(2, 3, 4, 100, 100, 1),
+            other: UsageCounts(1, 0, 2**62, 0, 0, 1),
+        }
+        assert again.spent_nano(KEY.day, "ann") == 100
+        again.count_settled(other, USAGE, 7)
+        await again.save()
+        assert again.spent_nano(KEY.day, "ann") == 107
+
+
 EVENTS = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(0, 10**12), st.one_of(st.none(), st.integers(0, 10**12))),
     max_size=30,
