@@ -7,47 +7,68 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from server.early_signals import end_at_signals, ignore_signals
 from server.hangup import Hangup
+from server.standard_streams import exit_code_of, open_missing_descriptors, print_tolerantly
+
+if TYPE_CHECKING:
+    from server.commands import ServerArgs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
+    open_missing_descriptors()
+    end_at_signals()
     hangup = Hangup()  # before the imports, which take a while
-    from server.commands import (
-        EX_CONFIG,
-        check_config,
-        missing_key_message,
-        parse_server_args,
-        print_new_token,
-        print_problems,
-    )
-    from server.config import ConfigError, load_config
+    output = print_tolerantly()
+    from server.commands import parse_server_args
 
     args = parse_server_args(sys.argv[1:] if argv is None else argv)
+    code = _serve(args, hangup) if args.serves else _print(args)
+    return exit_code_of(code, output)
+
+
+def _print(args: ServerArgs) -> int:
+    """Does what is to be done instead of serving."""
+    from server.commands import check_config, print_new_token
+
     if args.new_token is not None:
         return print_new_token(args.new_token)
     if args.install is not None:
         from server.install_service import install_service
 
         return install_service(args.install, args.flags, os.environ)
-    if args.check_config:
-        return check_config(args.flags, os.environ, Path.cwd())
+    return check_config(args.flags, os.environ, Path.cwd())
+
+
+def _serve(args: ServerArgs, hangup: Hangup) -> int:
+    import logging
+
+    from server.commands import EX_CONFIG, missing_key_message
+    from server.config import ConfigError, load_config
+    from server.logs import close_logging, configure_logging, say, set_log_level
+
+    configure_logging()
     load = partial(load_config, args.flags, dict(os.environ), Path.cwd())
     try:
-        config = load()
-    except ConfigError as exc:
-        print_problems(exc.problems)
-        return EX_CONFIG
-    message = missing_key_message(config)
-    if message is not None:
-        print(message, file=sys.stderr)
-        return EX_CONFIG
-    from server.logs import configure_logging
-    from server.process import run_server
+        try:
+            config = load()
+        except ConfigError as exc:
+            say("\n".join(map(str, exc.problems)), logging.ERROR)
+            return EX_CONFIG
+        message = missing_key_message(config)
+        if message is not None:
+            say(message, logging.ERROR)
+            return EX_CONFIG
+        set_log_level(config.server.log_level)
+        from server.process import run_server
 
-    configure_logging(level=config.server.log_level.upper())
-    return run_server(config, load, hangup)
+        return run_server(config, load, hangup)
+    finally:
+        ignore_signals()
+        close_logging()
 
 
 if __name__ == "__main__":

@@ -51,6 +51,11 @@ class ServerArgs:
     install: InstallArgs | None = None
     """Write the unit files for systemd and exit."""
 
+    @property
+    def serves(self) -> bool:
+        """Whether nothing else is to be done."""
+        return not self.check_config and self.new_token is None and self.install is None
+
 
 def program_version() -> str:
     """The installed version; "unknown" when run from a folder that was never installed."""
@@ -173,7 +178,7 @@ def print_config(config: Config, problems: Sequence[ConfigProblem] = ()) -> None
             print(f"# {key}: invalid, see the problems")
         else:
             print(f"{key} = {_shown(value)}  # {config.sources.get(key, 'default')}")
-    sys.stdout.flush()
+    sys.stdout.flush()  # both may go to the same place
     print_problems(problems)
 
 

@@ -31,6 +31,7 @@ from client.figures import Histogram
 from client.streams import Streams
 from server.commands import program_version
 from server.keys import CATALOGUE, LOOP_LAG, REQUEST_FIGURES, STREAMS
+from server.logs import dropped_lines
 from server.loop_lag import LoopLag
 from server.request_figures import RequestFigures
 
@@ -211,6 +212,9 @@ class FiguresCollector(Collector):
             "How late a timer of the event loop was, looked at once a second.",
             (),
             {(): self._lag.lag_s},
+        )
+        yield _plain(
+            "log_lines_dropped", "Lines of the log that nobody read or that could not be written.", dropped_lines()
         )
         yield _gauge("catalogue_models", "Models in the catalogue.", self._now.catalogue_models)
         age_s = self._now.catalogue_age_s

@@ -1,62 +1,84 @@
-"""How log lines look: text on a terminal, JSON otherwise. They go to stderr."""
+"""The log of the process: lines go to standard error, as JSON or, on a terminal, as text, and never make it wait."""
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, TextIO
+from io import TextIOBase
+from typing import Any
 
-import msgspec
+from server.log_lines import JsonFormatter, TextFormatter, escaped
+from server.log_writer import LogWriter
 
-_encode = msgspec.json.Encoder(enc_hook=str).encode
-
-
-class TextFormatter(logging.Formatter):
-    """For people."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """`12:00:00 INFO access: chat model=… cost_usd=…`"""
-        fields = getattr(record, "fields", None) or {}
-        shown = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
-        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        line = f"{time} {record.levelname} {record.name}: {record.getMessage()} {shown}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+_STANDARD_ERROR = 2
+_LONGEST_LINE = 32_000
+_CLOSE_S = 1.0
+"""How long the end of the process waits for lines that somebody still reads."""
+_OWN = ("access", "client", "mcp_app", "server")
+"""What the level of the log is for. Libraries quote what passes through them, prompts too, in lines below WARNING."""
 
 
-class JsonFormatter(logging.Formatter):
-    """For programs: one object a line."""
+class LogHandler(logging.Handler):
+    """Hands lines to the writer."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """`{"time": …, "level": …, "logger": …, "message": …, …fields}`"""
-        line = {
-            "time": _iso_time(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **(getattr(record, "fields", None) or {}),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__()
+        self.setFormatter(TextFormatter() if is_terminal else JsonFormatter())
+        self.writer = LogWriter(_STANDARD_ERROR, self._gap_line)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record."""
+        if not self.writer.has_room:
+            self.writer.drop()
+            return
         try:
-            return _encode(line).decode()
-        except UnicodeEncodeError:  # half of a surrogate pair
-            return json.dumps(line, default=str)
+            line = self._line_of(record)
+        except Exception:
+            self.handleError(record)
+        else:
+            self.writer.write(line)
+
+    def say(self, text: str, level: int) -> None:
+        """Writes lines for people, such as the one that tells where to call."""
+        for line in text.splitlines():
+            self.writer.write(f"{escaped(line[:_LONGEST_LINE])}\n".encode())
+
+    def _line_of(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+
+    def _gap_line(self, count: int) -> bytes:
+        message = "lines of the log were dropped: nobody read them in time, or they could not be written"
+        record = logging.LogRecord(__name__, logging.WARNING, "", 0, message, (), None)
+        record.fields = {"dropped": count}
+        return self._line_of(record)
 
 
-def _iso_time(epoch_s: float) -> str:
-    """`2026-01-31T12:00:00.123+00:00`"""
-    second, milliseconds = divmod(int(epoch_s * 1000), 1000)
-    return f"{_iso_second(second)}.{milliseconds:03d}+00:00"
+class _StandardError(TextIOBase):
+    """In place of `sys.stderr`: what libraries and the interpreter print there does not wait for a reader either."""
 
+    encoding = "utf-8"
+    errors = "backslashreplace"
 
-@lru_cache(maxsize=2)
-def _iso_second(epoch_s: int) -> str:
-    """`2026-01-31T12:00:00`; a busy second has many lines."""
-    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    def __init__(self, handler: LogHandler) -> None:
+        self._handler = handler
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._handler.say(line or " ", logging.WARNING)
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return _STANDARD_ERROR
+
+    def isatty(self) -> bool:
+        return os.isatty(_STANDARD_ERROR)
 
 
 def _hide_bad_request(record: logging.LogRecord) -> bool:
@@ -72,24 +94,55 @@ def _hide_bad_request(record: logging.LogRecord) -> bool:
     return True
 
 
-def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, Any]) -> None:
-    """A line of level INFO with fields.
+def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, Any], level: int = logging.INFO) -> None:
+    """A line with fields.
 
     For lines that every request has: `logger.info` looks for the place in the source that calls it, which no
     formatter here shows.
     """
-    if logger.isEnabledFor(logging.INFO):
+    if logger.isEnabledFor(level):
         extra = {"fields": fields}
-        logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, message, (), None, extra=extra))
+        logger.handle(logger.makeRecord(logger.name, level, "", 0, message, (), None, extra=extra))
 
 
-def configure_logging(stream: TextIO = sys.stderr, level: int | str = logging.INFO) -> None:
-    """Sends every log line of the process to `stream`."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(TextFormatter() if stream.isatty() else JsonFormatter())
+def configure_logging(level: int | str = logging.INFO) -> None:
+    """Sends every log line of the process, and whatever else is printed to it, to standard error."""
+    handler = LogHandler(is_terminal=os.isatty(_STANDARD_ERROR))
     # found out for every line otherwise, and shown by none
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
+    logging.getLogger().handlers[:] = [handler]
+    logging.captureWarnings(True)
+    set_log_level(level)
     logging.getLogger("aiohttp.server").addFilter(_hide_bad_request)
+    sys.stderr = _StandardError(handler)
+
+
+def set_log_level(level: int | str) -> None:
+    """The least important lines that are logged; of libraries none below WARNING is."""
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    logging.getLogger().setLevel(max(number, logging.WARNING))
+    for name in _OWN:
+        logging.getLogger(name).setLevel(number)
+
+
+def close_logging() -> None:
+    """Writes the lines that wait, as far as somebody reads them, at the end of the process."""
+    if (handler := _handler()) and handler.writer.close(_CLOSE_S) and sys.__stderr__ is not None:
+        sys.stderr = sys.__stderr__  # for what the interpreter still has to say
+
+
+def dropped_lines() -> int:
+    """How many lines of the log nobody will see."""
+    return handler.writer.dropped if (handler := _handler()) else 0
+
+
+def say(text: str, level: int = logging.INFO) -> None:
+    """Says something to the person who started the process, in lines that are no lines of the log."""
+    if handler := _handler():
+        handler.say(text, level)
+    else:
+        print(text, file=sys.stderr)  # noqa: T201
+
+
+def _handler() -> LogHandler | None:
+    return next((found for found in logging.getLogger().handlers if isinstance(found, LogHandler)), None)

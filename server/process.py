@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
+import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -26,6 +26,7 @@ from server.commands import EX_CONFIG
 from server.config import Config, LiveConfig
 from server.hangup import Hangup
 from server.keys import READINESS, SETTINGS, STREAMS
+from server.logs import say
 from server.notify import Notifier
 from server.passed_sockets import UnusableSocket, take_passed_sockets
 from server.reload import reloading
@@ -87,7 +88,7 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
     try:
         passed = take_passed_sockets(os.environ)
     except UnusableSocket as exc:
-        _say(str(exc))
+        say(str(exc), logging.ERROR)
         return EX_CONFIG
     async with sandboxed(config) as effective:
         app = create_app(LiveConfig(effective, load))
@@ -101,7 +102,7 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
         try:
             if not await _listen(runner, effective, passed):
                 return EX_UNAVAILABLE
-            _say(_start_line(effective, runner, is_passed=bool(passed)))
+            say(_start_line(effective, runner, is_passed=bool(passed)))
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process
             gc.set_threshold(*_GC_THRESHOLDS)
@@ -122,7 +123,7 @@ async def _listen(runner: web.AppRunner, config: Config, passed: list[socket.soc
         try:
             await site.start()
         except OSError as exc:
-            _say(f"Cannot listen on {site.name}: {exc.strerror}. Choose another server.port, or stop what uses it.")
+            say(f"Cannot listen on {site.name}: {exc.strerror}. Choose another server.port, or stop what uses it.")
             return False
     return True
 
@@ -159,7 +160,7 @@ async def _drain(app: web.Application, signals: _Signals, notifier: Notifier) ->
         EXTEND_TIMEOUT_USEC=int((timeout_s + _SPARE_S) * 1e6),  # the unit does not know our settings
     )
     if streams.active:
-        _say(f"Waiting up to {timeout_s:g} s for {streams.active} answers; a second signal ends them at once.")
+        say(f"Waiting up to {timeout_s:g} s for {streams.active} answers; a second signal ends them at once.")
         await _first_of(streams.wait_idle(), signals.second.wait(), timeout_s=timeout_s)
 
 
@@ -201,8 +202,3 @@ def _url(address: tuple[str, int] | str | bytes) -> str:
         host, port = address[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     return f"unix:{os.fsdecode(address)}"
-
-
-def _say(line: str) -> None:
-    with suppress(OSError):  # the terminal may have gone
-        print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -18,6 +18,7 @@ from server.callers import keep_names
 from server.config import Config, ConfigError, setting_fields
 from server.hangup import Hangup
 from server.keys import CATALOGUE, OPENROUTER, SETTINGS, STREAMS
+from server.logs import set_log_level
 from server.notify import Notifier
 from server.sandboxed import as_sandboxed
 
@@ -132,7 +133,7 @@ def apply(app: web.Application, config: Config) -> None:
     app[OPENROUTER].configure(config.upstream)
     app[CATALOGUE].ttl_s = config.models.ttl_s
     app[STREAMS].config = config.streams
-    logging.getLogger().setLevel(config.server.log_level.upper())
+    set_log_level(config.server.log_level)
 
 
 def _refuse(problems: list[str]) -> None:

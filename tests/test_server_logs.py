@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.logs import JsonFormatter, log_fields
+from server.log_lines import JsonFormatter
+from server.logs import log_fields
 
 
 def line_of(record: logging.LogRecord) -> dict[str, object]:
