@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from mcp_app.state import GONE
+from server.body import BodyReader
 from server.errors import refuse
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ Message = MutableMapping[str, Any]
 AsgiApp = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
+_OF_PACKED = (b"content-encoding", b"content-length")
+"""Headers that are not true of a body once it is unpacked."""
 _POLL_S = 0.1
 _SLOW_POLL_S = 1.0
 """For requests on which nothing is spent: a GET only stands there."""
@@ -43,8 +46,14 @@ class AsgiBridge:
         self._posts: set[asyncio.Task[None]] = set()
 
     async def handle(self, request: web.Request, app: AsgiApp, user: object) -> web.StreamResponse:
-        """Runs one request to its end; `user` becomes the scope's."""
-        exchange = _Exchange(request, user)
+        """Runs one request to its end; `user` becomes the scope's.
+
+        Raises:
+            ApiError: the body cannot be taken.
+        """
+        reader = BodyReader(request)
+        body = await reader.read_rest()
+        exchange = _Exchange(_scope_of(request, user, is_packed=reader.is_packed), request, body)
         task = asyncio.create_task(exchange.run(app), name=f"asgi {request.method} {request.path}")
         if request.method == hdrs.METH_POST:
             self._posts.add(task)
@@ -86,13 +95,13 @@ class AsgiBridge:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, request: web.Request, user: object) -> None:
+    def __init__(self, scope: Scope, request: web.Request, body: bytes) -> None:
         self.gone = asyncio.Event()
         self.is_finished = False
         self._request = request
         self._response: web.StreamResponse | None = None
-        self._body_ended = False
-        self._scope = _scope_of(request, user, self.gone)
+        self._body: bytes | None = body
+        self._scope = {**scope, "extensions": {GONE: self.gone}}
 
     async def run(self, app: AsgiApp) -> None:
         try:
@@ -110,15 +119,9 @@ class _Exchange:
         return self._response
 
     async def _receive(self) -> Message:
-        if not self._body_ended:
-            try:
-                data = await self._request.content.readany()
-            except (ConnectionError, web.RequestPayloadError):
-                self._body_ended = True
-                self.gone.set()
-                return {"type": "http.disconnect"}
-            self._body_ended = self._request.content.at_eof()
-            return {"type": "http.request", "body": data, "more_body": not self._body_ended}
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
         await self.gone.wait()  # an empty message instead would make the application spin
         return {"type": "http.disconnect"}
 
@@ -155,10 +158,11 @@ class _Exchange:
             await response.write_eof()
 
 
-def _scope_of(request: web.Request, user: object, gone: asyncio.Event) -> Scope:
+def _scope_of(request: web.Request, user: object, *, is_packed: bool) -> Scope:
     transport = request.transport
     peer = transport.get_extra_info("peername") if transport is not None else None
     own = transport.get_extra_info("sockname") if transport is not None else None
+    headers = [(name.lower(), value) for name, value in request.raw_headers]
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -169,10 +173,9 @@ def _scope_of(request: web.Request, user: object, gone: asyncio.Event) -> Scope:
         "raw_path": request.rel_url.raw_path.encode(),
         "query_string": request.rel_url.raw_query_string.encode(),
         "root_path": "",
-        "headers": [(name.lower(), value) for name, value in request.raw_headers],
+        "headers": [(name, value) for name, value in headers if not (is_packed and name in _OF_PACKED)],
         "client": tuple(peer[:2]) if isinstance(peer, tuple) else None,
         "server": tuple(own[:2]) if isinstance(own, tuple) else None,
         "state": {},
-        "extensions": {GONE: gone},
         "user": user,
     }

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import msgspec
 from aiohttp import web
 
+from server.body import read_body
 from server.errors import refuse
-from server.keys import SETTINGS
 
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:
@@ -24,15 +24,7 @@ async def read_json_object(request: web.Request) -> dict[str, Any]:
             415,
             f"The body must be sent as Content-Type: application/json, not {request.content_type or 'nothing'}.",
         )
-    limit_bytes = request.app[SETTINGS].current.server.max_body_bytes
-    if request.client_max_size != limit_bytes:  # it was changed since the start
-        request = request.clone(client_max_size=limit_bytes)
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge as exc:
-        raise refuse("payload_too_large", 413, f"{(exc.text or '').rstrip('.')} (server.max_body_bytes).") from exc
-    except web.RequestPayloadError as exc:
-        raise refuse("invalid_json", 400, "The body broke off, or is not coded as Content-Encoding says.") from exc
+    body = await read_body(request)
     found = _decode(body)
     if not isinstance(found, dict):
         raise refuse("invalid_json", 400, f"The body must be a JSON object, not {_json_type(found)}.")

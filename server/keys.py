@@ -41,3 +41,5 @@ API_DOCUMENTS: web.AppKey[ApiDocuments] = web.AppKey("API_DOCUMENTS")
 
 CALLER = web.RequestKey("CALLER", Caller)
 STARTED_STREAM = web.RequestKey("STARTED_STREAM", Stream)
+EXPECTATION = web.RequestKey("EXPECTATION", str)
+"""What an `Expect` header asks for, until it is met."""

@@ -117,7 +117,7 @@ def _jsonrpc_refusal(refusal: Refusal) -> web.Response:
     response = failure_response(failure, refusal.headers if isinstance(refusal, ApiError) else None)
     error = {"code": _REFUSED, "message": failure.error, "data": {"type": failure.type}}
     described = json_reply({"jsonrpc": "2.0", "id": None, "error": error}, status=failure.status)
-    for name in (hdrs.WWW_AUTHENTICATE, hdrs.RETRY_AFTER, hdrs.ALLOW):
+    for name in (hdrs.WWW_AUTHENTICATE, hdrs.RETRY_AFTER, hdrs.ALLOW, hdrs.ACCEPT_ENCODING):
         if name in response.headers:
             described.headers[name] = response.headers[name]
     return described

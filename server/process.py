@@ -24,6 +24,7 @@ from aiohttp import web
 from server.app import create_app
 from server.commands import EX_CONFIG
 from server.config import Config, LiveConfig
+from server.connection import HttpRunner
 from server.hangup import Hangup
 from server.keys import READINESS, SETTINGS, STREAMS
 from server.logs import say
@@ -92,12 +93,7 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
         return EX_CONFIG
     async with sandboxed(config) as effective:
         app = create_app(LiveConfig(effective, load))
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            handler_cancellation=True,  # or an answer nobody reads would go on
-            shutdown_timeout=_FLUSH_S / 2,  # aiohttp waits so long twice
-        )
+        runner = HttpRunner(app, shutdown_timeout=_FLUSH_S / 2)  # aiohttp waits so long twice
         await runner.setup()
         try:
             if not await _listen(runner, effective, passed):

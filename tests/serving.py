@@ -15,6 +15,7 @@ from client.streams import Streams
 from server.app import create_app
 from server.callers import Caller
 from server.config import Config, LiveConfig
+from server.connection import HttpRunner
 from server.keys import STREAMS
 from server.tokens import hash_token, names_of_tokens
 from tests.sse_reader import Event, parse_events
@@ -87,7 +88,7 @@ def with_tokens(config: Config, *tokens: str) -> Config:
 async def serving(config: Config | LiveConfig) -> AsyncIterator[Api]:
     """Serves while the context is open; afterwards no answer and no task may be left over."""
     before = asyncio.all_tasks()
-    runner = web.AppRunner(create_app(config), access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
+    runner = HttpRunner(create_app(config), shutdown_timeout=0.5)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
