@@ -40,7 +40,7 @@ def encode_text(text: str) -> bytes:
     except UnicodeEncodeError:
         return json.dumps(text).encode()
     if not text.isascii() and _LINE_ENDS.search(text):
-        return _escape_line_ends(encoded)
+        return escape_line_ends(encoded)
     return encoded
 
 
@@ -50,7 +50,7 @@ def encode_json(value: Any) -> bytes:
         encoded = _encode(value)
     except (UnicodeEncodeError, ValueError, OverflowError, RecursionError):
         encoded = _encode_carefully(value)
-    return encoded if encoded.isascii() else _escape_line_ends(encoded)
+    return encoded if encoded.isascii() else escape_line_ends(encoded)
 
 
 def decode_json(data: bytes) -> Any:
@@ -65,7 +65,8 @@ def decode_json(data: bytes) -> Any:
         return _decode_carefully(data)
 
 
-def _escape_line_ends(encoded: bytes) -> bytes:
+def escape_line_ends(encoded: bytes) -> bytes:
+    """JSON without the line ends that `encode_text` escapes; they can stand in its strings only."""
     for raw, escaped in _ESCAPED.items():
         encoded = encoded.replace(raw, escaped)
     return encoded

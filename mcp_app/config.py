@@ -29,6 +29,8 @@ class McpConfig(Section):
     path: Annotated[str, AfterValidator(_check_path), Env("MCP_PATH")] = "/mcp"
     """Where."""
     max_sessions: Annotated[int, Field(ge=1), Env("MCP_MAX_SESSIONS")] = 1000
-    """Sessions open at once, for clients of the revisions up to 2025-11-25; more get 503."""
+    """Sessions open at once, for clients of the revisions up to 2025-11-25. The longest idle one makes room for
+    another, of the same caller first; where there are several callers, none gets more than half. Only when all have a
+    request or a stream open, more get 503."""
     session_idle_timeout_s: Annotated[float, Field(gt=0), Env("MCP_SESSION_IDLE_TIMEOUT")] = 1800.0
     """A session that is not used for so long is closed."""

@@ -36,10 +36,14 @@ class Refused:
     code: int
     message: str
     id: int | str | None = None
+    data: dict[str, Any] | None = None
 
     def answer(self) -> dict[str, Any]:
         """The error response."""
-        return {"jsonrpc": "2.0", "id": self.id, "error": {"code": self.code, "message": self.message}}
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            error["data"] = self.data
+        return {"jsonrpc": "2.0", "id": self.id, "error": error}
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,12 @@ class McpEndpoint:
 
     Args:
         create_manager: called on a thread, once.
+        max_body_bytes: of one message.
     """
 
-    def __init__(self, create_manager: CreateManager) -> None:
+    def __init__(self, create_manager: CreateManager, *, max_body_bytes: int) -> None:
         self._create_manager = create_manager
+        self._max_body_bytes = max_body_bytes
         self._bridge = AsgiBridge()
         self._starting: asyncio.Task[McpSessions] | None = None
 
@@ -79,7 +81,8 @@ class McpEndpoint:
 
     async def _start(self) -> McpSessions:
         module = await asyncio.to_thread(importlib.import_module, "server.mcp_sessions")
-        sessions: McpSessions = module.McpSessions(await asyncio.to_thread(self._create_manager))
+        manager = await asyncio.to_thread(self._create_manager)
+        sessions: McpSessions = module.McpSessions(manager, max_body_bytes=self._max_body_bytes)
         await sessions.wait_ready()
         return sessions
 
@@ -88,7 +91,8 @@ def add_mcp(app: web.Application, config: McpConfig) -> None:
     """Adds the route and what belongs to it, if it is switched on."""
     if not config.enabled:
         return
-    app.router.add_route("*", config.path, _handle)
+    for path in (config.path, f"{config.path}/"):  # a client that redirects a POST makes a GET of it, so both serve
+        app.router.add_route("*", path, _handle)
     app.cleanup_ctx.append(_open_endpoint)
     app.on_shutdown.append(_stop_endpoint)
     app.on_response_prepare.append(_add_cors_headers)
@@ -128,7 +132,8 @@ async def _handle(request: web.Request) -> web.StreamResponse:
 
 
 async def _open_endpoint(app: web.Application) -> AsyncIterator[None]:
-    app[MCP] = McpEndpoint(lambda: _create_manager(app))
+    max_body_bytes = app[SETTINGS].current.server.max_body_bytes
+    app[MCP] = McpEndpoint(lambda: _create_manager(app), max_body_bytes=max_body_bytes)
     yield
 
 
@@ -149,7 +154,12 @@ def _create_manager(app: web.Application) -> StreamableHTTPSessionManager:
         sees_account=lambda owner: _is_admin(app[SETTINGS].current, owner),
     )
     server = build_server(state, program_version())
-    return create_manager(server, config.mcp, max_body_bytes=config.server.max_body_bytes)
+    return create_manager(
+        server,
+        config.mcp,
+        max_body_bytes=config.server.max_body_bytes,
+        count_callers=lambda: len(app[SETTINGS].current.callers),
+    )
 
 
 def _is_admin(config: Config, name: str) -> bool:
@@ -166,4 +176,4 @@ async def _add_cors_headers(request: web.Request, response: web.StreamResponse) 
 
 def _is_mcp(request: web.Request) -> bool:
     config: McpConfig = request.app[SETTINGS].current.mcp
-    return config.enabled and request.path == config.path
+    return config.enabled and request.path in (config.path, f"{config.path}/")

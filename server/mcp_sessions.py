@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
+from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
@@ -19,6 +21,8 @@ from mcp_app.config import McpConfig
 from mcp_app.server import build_mcp
 from mcp_app.state import McpState
 from server.asgi import AsgiApp
+from server.mcp_front import McpFront
+from server.mcp_room import RoomySessionManager
 
 _BEFORE_US = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """Host and Origin are judged by `server.access`, before anything reaches the SDK and with its exact rules."""
@@ -31,8 +35,8 @@ class McpSessions:
         app: takes ASGI requests.
     """
 
-    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
-        self.app: AsgiApp = manager.handle_request
+    def __init__(self, manager: StreamableHTTPSessionManager, *, max_body_bytes: int) -> None:
+        self.app: AsgiApp = McpFront(manager.handle_request, _Agreed(manager), max_body_bytes=max_body_bytes)
         self._manager = manager
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -71,6 +75,24 @@ class McpSessions:
             await self._stopping.wait()
 
 
+class _Agreed:
+    """The revision of every session that is open."""
+
+    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
+        self._sessions = manager._server_instances  # nothing public names a session's transport
+        self._revisions: WeakKeyDictionary[StreamableHTTPServerTransport, str] = WeakKeyDictionary()
+
+    def agreed(self, session_id: str) -> str | None:
+        """None for no known session."""
+        session = self._sessions.get(session_id)
+        return None if session is None else self._revisions.get(session)
+
+    def note(self, session_id: str, revision: str) -> None:
+        """A session has agreed to a revision."""
+        if (session := self._sessions.get(session_id)) is not None:
+            self._revisions[session] = revision
+
+
 async def _end_watchers() -> None:
     """sse_starlette starts a task that polls for the end of uvicorn, which does not serve here, and never ends it."""
     watchers = {task for task in asyncio.all_tasks() if _name_of(task) == "_shutdown_watcher"}
@@ -94,13 +116,16 @@ def build_server(state: McpState, version: str) -> MCPServer[Any]:
     return build_mcp(open_state, version=version)
 
 
-def create_manager(mcp: MCPServer[Any], config: McpConfig, *, max_body_bytes: int) -> StreamableHTTPSessionManager:
-    """The session manager of a server; the Starlette application around it is not needed."""
+def create_manager(
+    mcp: MCPServer[Any], config: McpConfig, *, max_body_bytes: int, count_callers: Callable[[], int]
+) -> StreamableHTTPSessionManager:
+    """The session manager of a server."""
     logging.getLogger("mcp").setLevel(logging.WARNING)  # a line for every session says nothing to operators
-    mcp.streamable_http_app(
-        max_request_body_size=max_body_bytes,
+    return RoomySessionManager(
+        app=mcp._lowlevel_server,  # the public way builds a Starlette application with a manager of its own
         max_sessions=config.max_sessions,
+        count_callers=count_callers,
         session_idle_timeout=config.session_idle_timeout_s,
-        transport_security=_BEFORE_US,
+        max_request_body_size=max_body_bytes,
+        security_settings=_BEFORE_US,
     )
-    return mcp.session_manager

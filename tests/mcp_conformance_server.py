@@ -495,7 +495,7 @@ def create_app() -> web.Application:
     """The product's endpoint and rules, with other tools behind them."""
     app = web.Application(middlewares=[error_middleware, mcp_refusals_middleware, access_middleware])
     app[SETTINGS] = LiveConfig(Config())
-    endpoint = McpEndpoint(create_manager)
+    endpoint = McpEndpoint(create_manager, max_body_bytes=2**22)
     app[MCP] = endpoint
     app.router.add_route("*", "/mcp", endpoint.handle)
 
