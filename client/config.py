@@ -112,8 +112,8 @@ class UpstreamConfig(Section):
     """Longest silence on the wire; comment lines count as life."""
     max_retries: Annotated[int, Field(ge=0, le=10), Env("OPENROUTER_MAX_RETRIES")] = 2
     """Only before the model's first event."""
-    max_event_bytes: Annotated[int, Field(ge=1024), Env("MAX_EVENT_BYTES")] = 64 * 1024 * 1024
-    """A larger event is a protocol error."""
+    max_event_bytes: Annotated[int, Field(ge=1024), Env("MAX_EVENT_BYTES")] = 32 * 1024 * 1024
+    """A larger event is a protocol error. One event is decoded in one go, in which nobody else has a turn."""
 
     @property
     def needs_key(self) -> bool:

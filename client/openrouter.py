@@ -32,6 +32,7 @@ from client.upstream_errors import clean_text, failure_of_body
 
 _MAX_ERROR_BODY_BYTES = 65_536
 _MAX_JSON_BODY_BYTES = 64 * 1024 * 1024
+_MOST_REST_BYTES = 16_384
 _GET_TIMEOUT_S = 30.0
 
 
@@ -73,11 +74,13 @@ class UpstreamReply:
             raise _connection_error(exc) from exc
 
     async def read_rest(self, timeout_s: float) -> None:
-        """Reads on to the end of the body: a connection that is let go before is closed, not used again."""
+        """Reads on to the end of the body: a connection that is let go before is closed, not used again.
+
+        That is worth the wait for the end and no more: what goes on is let go.
+        """
         with suppress(aiohttp.ClientError, OSError):
             async with asyncio.timeout(timeout_s):
-                while await self._response.content.readany():
-                    pass
+                await _read_at_most(self._response, _MOST_REST_BYTES)
 
     async def read_all(self, max_bytes: int) -> bytes:
         """The whole body.
@@ -214,23 +217,32 @@ async def _refuse_bad_status(response: aiohttp.ClientResponse) -> None:
 
 async def _read_head(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """The beginning of an error body; one that breaks off still tells something."""
-    pieces = bytearray()
-    try:
+    pieces: list[bytes] = []
+    with suppress(aiohttp.ClientError, OSError, TimeoutError):
         async with asyncio.timeout(5):
-            while len(pieces) < max_bytes and (piece := await response.content.readany()):
-                pieces += piece
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        pass
-    return bytes(pieces[:max_bytes])
+            await _read_at_most(response, max_bytes, pieces)
+    return b"".join(pieces)[:max_bytes]
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    pieces = bytearray()
-    while piece := await response.content.readany():
-        pieces += piece
-        if len(pieces) > max_bytes:
-            raise _protocol_error(f"{response.url.host} answered with more than {max_bytes} bytes")
-    return bytes(pieces)
+    pieces: list[bytes] = []
+    if await _read_at_most(response, max_bytes, pieces) > max_bytes:
+        raise _protocol_error(f"{response.url.host} answered with more than {max_bytes} bytes")
+    return b"".join(pieces)
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int, pieces: list[bytes] | None = None) -> int:
+    """Reads until the body ends or more than `max_bytes` came, a share a turn of the loop; how many there were.
+
+    What is there already is given without waiting, and what was packed small can be unpacked to any size.
+    """
+    size = 0
+    while size <= max_bytes and (piece := await response.content.readany()):
+        size += len(piece)
+        if pieces is not None:
+            pieces.append(piece)
+        await asyncio.sleep(0)
+    return size
 
 
 @contextmanager

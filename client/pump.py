@@ -167,7 +167,11 @@ class Pump:
             if self._sink.is_full:
                 await self._wait_room()
             await reply.hand_on(self._take)
-            if reply.has_ended and self.translator.state is not DONE:
+            if self.translator.state is DONE:
+                return
+            if not reply.has_ended:
+                await asyncio.sleep(0)  # there may be room at once, and more to take: others have their turn
+            else:
                 events = self.translator.receive_eof()
                 if not self._has_handed_on:
                     self._begin(events)

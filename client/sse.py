@@ -125,7 +125,7 @@ class SSEDecoder:
     def _take_odd_blocks(self, blocks: list[bytes]) -> list[bytes]:
         """Whole events and comments, each without its empty line."""
         events: list[bytes] = []
-        for block in blocks:
+        for block in filter(None, blocks):  # empty lines alone are nothing
             is_line = b"\n" not in block
             if is_line and block.startswith(_DATA):
                 events.append(block[len(_DATA) :])
@@ -165,7 +165,7 @@ class SSEDecoder:
 
     def _take_data(self, value: bytes) -> None:
         self._data.append(value)
-        self._data_bytes += len(value)
+        self._data_bytes += len(value) + 1  # and the line end that joins it to the next
         self._check_size()
 
     def _take_other_data(self, line: bytes) -> None:

@@ -77,7 +77,8 @@ class StreamLog:
             mark = max(bisect_right(self._ends, start + max_bytes) - 1, bisect_right(self._ends, start))
             if mark < len(self._ends):
                 end, last = self._ends[mark], self._numbers[mark]
-        return bytes(self._data[start - self._dropped_bytes : end - self._dropped_bytes]), last
+        with memoryview(self._data) as kept:  # a slice of the data would be a copy of its own
+            return bytes(kept[start - self._dropped_bytes : end - self._dropped_bytes]), last
 
     def drop_through(self, number: int) -> int:
         """Forgets the events up to `number`; returns the bytes freed."""

@@ -1,20 +1,28 @@
-"""A response's body, handed on in the very turn of the loop in which it came.
+"""A response's body, handed on in the very turn of the loop in which it came, a bounded share a turn.
 
 To wait in `StreamReader.readany()` costs a future and a switch of tasks for every read, which for an event a read is
 a tenth of all it costs. A tap stands between the transport and aiohttp's protocol instead: it passes everything on
 to the protocol, and then takes from the response's stream what that has made of it. All it uses is public: a
 connection's transport, a transport's `set_protocol`, a stream's `read_nowait`. It knows nothing of what it hands on.
+
+However much comes at once, and however far it can be unpacked: what is more than `TURN_BYTES` waits for the next turn
+of the loop, where everybody else has had theirs before. What waits here was read already and is no more than that one
+read; the transport is paused meanwhile. An end of the connection waits behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import aiohttp
 
 Take = Callable[[bytes], bool]
 """Takes what has come; tells whether it wants more now."""
+
+TURN_BYTES = 32_768
+"""Most of a body that is handed on, or given to aiohttp's parser, in one turn of the loop."""
 
 
 async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
@@ -27,28 +35,24 @@ async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
         Exception: what `take` raised.
     """
     content = response.content
-    if not _hand_on_now(content, take) or content.at_eof():
-        return
+    while True:
+        fed_bytes = content.total_bytes
+        body = content.read_nowait(TURN_BYTES)
+        if (body and not take(body)) or content.at_eof():
+            return
+        is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
+        if not (is_behind and content.is_eof()):
+            break
+        await asyncio.sleep(0)  # the whole body is there, and the connection may be another response's
     transport = None if response.connection is None else response.connection.transport
     protocol = None if transport is None else transport.get_protocol()
     if transport is None or not isinstance(protocol, asyncio.Protocol):
         raise aiohttp.ServerDisconnectedError
-    tap = _Tap(transport, protocol, content, take)
+    tap = _Tap(transport, protocol, content, take, is_behind=is_behind)
     try:
         await tap.closed
     finally:
         tap.close()
-
-
-def _hand_on_now(content: aiohttp.StreamReader, take: Take) -> bool:
-    """Hands on what is there, and what reading lets in; tells whether more is wanted. Raises what broke the body."""
-    fed_bytes = -1
-    while fed_bytes != content.total_bytes:
-        fed_bytes = content.total_bytes
-        body = content.read_nowait()
-        if body and not take(body):
-            return False
-    return True
 
 
 class _Tap(asyncio.Protocol):
@@ -58,22 +62,54 @@ class _Tap(asyncio.Protocol):
         closed: resolves when no more will be handed on; holds what went wrong.
     """
 
-    __slots__ = ("_content", "_protocol", "_take", "_transport", "closed")
+    __slots__ = (
+        "_content",
+        "_fed_bytes",
+        "_held",
+        "_is_behind",
+        "_is_over",
+        "_is_plain",
+        "_loop",
+        "_lost",
+        "_protocol",
+        "_take",
+        "_transport",
+        "_turn",
+        "closed",
+    )
 
     def __init__(
-        self, transport: asyncio.Transport, protocol: asyncio.Protocol, content: aiohttp.StreamReader, take: Take
+        self,
+        transport: asyncio.Transport,
+        protocol: asyncio.Protocol,
+        content: aiohttp.StreamReader,
+        take: Take,
+        *,
+        is_behind: bool,
     ) -> None:
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self._transport = transport
         self._protocol = protocol
         self._content = content
         self._take = take
+        self._is_plain = not is_behind  # nothing waits, the connection stands
+        self._fed_bytes = content.total_bytes  # of the body, when all of it was handed on last
+        self._held = bytearray()  # what was read and waits for its turn
+        self._turn: asyncio.Handle | None = None  # the next one, when something waits for it
+        self._is_behind = is_behind  # aiohttp has more of the body than was handed on
+        self._lost: list[Exception | None] = []  # how the connection ended, when that waits too
+        self._is_over = False  # the protocol has been told of that end
         transport.set_protocol(self)
+        if is_behind:
+            self._wait_turn()
 
     def close(self, error: Exception | None = None) -> None:
-        """Steps aside. Must happen at once: the connection may be another response's in the next turn."""
-        if self._transport.get_protocol() is self:
-            self._transport.set_protocol(self._protocol)
+        """Hands nothing more on, and steps aside."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        self._step_aside()
         if self.closed.done():
             return
         if error is None:
@@ -81,33 +117,31 @@ class _Tap(asyncio.Protocol):
         else:
             self.closed.set_exception(error)
 
+    # -- what the transport says ------------------------------------------------------------------------------------
+
     def data_received(self, data: bytes) -> None:
         """Passes bytes on, and hands on what they were of the body."""
-        self._protocol.data_received(data)
-        if self.closed.done():  # whoever waited was cancelled in this very turn
+        if self._is_plain and len(data) <= TURN_BYTES:
+            self._protocol.data_received(data)
+            self._hand_on()
             return
-        try:
-            if not _hand_on_now(self._content, self._take) or self._content.at_eof():
-                self.close()
-        except Exception as exc:  # whoever waits shall have it, not the loop
-            self.close(exc)
+        self._is_plain = False
+        self._held += data
+        if self._turn is None:
+            self._go_on()
+        else:
+            self._pause()
 
     def eof_received(self) -> bool | None:
         """Passes it on."""
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The body has ended, or is broken: aiohttp knows which."""
-        self._protocol.connection_lost(exc)
-        if self.closed.done():
-            return
-        try:
-            wants_more = _hand_on_now(self._content, self._take)
-        except Exception as error:
-            self.close(error)
-        else:
-            is_cut = wants_more and not self._content.at_eof()  # aiohttp tells nobody who reads of bad chunks
-            self.close(aiohttp.ServerDisconnectedError() if is_cut else None)
+        """The body has ended, or is broken: aiohttp knows which, once it has everything that came before."""
+        self._is_plain = False
+        self._lost.append(exc)
+        if self._turn is None:
+            self._go_on()
 
     def pause_writing(self) -> None:
         """Passes it on."""
@@ -116,3 +150,74 @@ class _Tap(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Passes it on."""
         self._protocol.resume_writing()
+
+    # -- one turn ---------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        self._turn = None
+        if not self._is_behind:
+            self._pass_on(TURN_BYTES)
+        self._hand_on()
+
+    def _pass_on(self, most_bytes: int) -> None:
+        """Gives the protocol its share of what waits, and the end when nothing else does."""
+        if self._held:
+            share = bytes(memoryview(self._held)[:most_bytes])
+            del self._held[:most_bytes]
+            self._protocol.data_received(share)
+        if self._lost and not self._held:
+            self._is_over = True
+            self._protocol.connection_lost(self._lost.pop())
+
+    def _hand_on(self) -> None:
+        if self.closed.done():  # whoever waited was cancelled in this very turn
+            return
+        content = self._content
+        fed_bytes = content.total_bytes
+        is_all = self._is_plain and fed_bytes - self._fed_bytes <= TURN_BYTES
+        try:
+            body = content.read_nowait() if is_all else content.read_nowait(TURN_BYTES)
+            if (body and not self._take(body)) or content.at_eof():
+                self.close()
+                return
+        except Exception as exc:  # whoever waits shall have it, not the loop
+            self.close(exc)
+            return
+        if is_all and content.total_bytes == fed_bytes:
+            self._fed_bytes = fed_bytes
+            return
+        self._is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
+        if self._is_behind or self._held or self._lost:
+            self._is_plain = False
+            self._wait_turn()
+        elif self._is_over:
+            self.close(aiohttp.ServerDisconnectedError())  # aiohttp tells nobody who reads of bad chunks
+        else:
+            self._is_plain = True
+            self._fed_bytes = fed_bytes
+            self._resume()
+
+    def _wait_turn(self) -> None:
+        """Goes on in the next turn of the loop."""
+        self._turn = self._loop.call_soon(self._go_on)
+        if self._content.is_eof():
+            self._step_aside()
+        elif self._held:  # aiohttp resumes whenever something of its own was taken
+            self._pause()
+
+    def _step_aside(self) -> None:
+        """Gives the connection back. Must happen at once: it may be another response's in the next turn."""
+        if self._transport.get_protocol() is self:
+            self._transport.set_protocol(self._protocol)
+        if not self._is_plain:
+            self._pass_on(len(self._held))
+            if not self._is_over:
+                self._resume()
+
+    def _pause(self) -> None:
+        with suppress(RuntimeError):  # closed already
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        with suppress(RuntimeError):
+            self._transport.resume_reading()

@@ -39,7 +39,7 @@ def _seen(report: object) -> object:
     return report
 
 
-_UNDER_BOTH_LOOPS = ("test_streams_bad_input", "test_streams_lease", "test_streams_limits")
+_UNDER_BOTH_LOOPS = ("test_streams_bad_input", "test_streams_lease", "test_streams_limits", "test_streams_loop_share")
 """Of the streams' tests those that serve inside their own loop; the others start processes under each loop."""
 
 

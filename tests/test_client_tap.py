@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import uvloop
 
-from client.tap import hand_on
+from client.tap import TURN_BYTES, hand_on
 from tests.reverse_proxies import make_certificate
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -175,6 +175,79 @@ def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(run: Run
                 while not response.content.at_eof():
                     await hand_on(response, take)
             assert size == 400 * 65_536
+
+    run(main())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("wants_more", [True, False])
+def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
+    run: Run, tls: bool, wants_more: bool, tmp_path: Path
+) -> None:
+    """break-it 9"""
+    body = bytes(range(256)) * 8000
+
+    async def main() -> None:
+        async with open_place(tmp_path if tls else None) as place:
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(body) + END)
+
+            place.script = script
+            for _ in range(3):
+                take = Taker(wants_more=wants_more)
+                async with place.session.get(place.url) as response:
+                    while not response.content.at_eof():
+                        await hand_on(response, take)
+                assert b"".join(take.taken) == body
+                assert max(map(len, take.taken)) <= TURN_BYTES
+            assert place.connections == 1
+
+    run(main())
+
+
+def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(run: Run) -> None:
+    """break-it 9"""
+    body = bytes(range(256)) * 4000
+
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(body))
+                await writer.drain()
+                writer.write_eof()
+                raise ConnectionAbortedError
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await hand_on(response, take)
+            assert b"".join(take.taken) == body
+
+    run(main())
+
+
+def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(run: Run) -> None:
+    """break-it 9"""
+    body = bytes(range(256)) * 4000
+
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(body) + END)
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                waiting = asyncio.create_task(hand_on(response, take))
+                await take.arrived.wait()
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                taken = b"".join(take.taken)
+                assert taken + await response.read() == body
 
     run(main())
 
