@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from client.config import is_unset
+from server.config.files import home_of, path_of, read_text, reason_of
 from server.config.problems import ConfigProblem, dotted
 from server.config.sections import environment_name, is_secret, sections, setting_fields
 
@@ -61,41 +62,40 @@ class Variables:
         return None if text is None or is_unset(text) else Found(text.strip(), f"{self.place} {name}")
 
 
-def _candidates(
-    flags: Flags, environment: Variables, dotenv: Variables, cwd: Path
-) -> Iterator[tuple[Path, str | None]]:
-    """Places for `config.toml`, best first, with who named the file when it has to be there."""
-    named = environment.get("OPENROUTER_CONFIG") or dotenv.get("OPENROUTER_CONFIG")
-    if flags.config:
-        yield cwd / flags.config, "flag --config"
-    elif named:
-        yield cwd / str(named.value), named.source
-    else:
-        yield cwd / "config.toml", None
-        # systemd.exec(5): several folders are separated by colons
-        for folder in filter(None, environment.values.get("CONFIGURATION_DIRECTORY", "").split(":")):
-            yield Path(folder) / "config.toml", None
-        if user_folder := _user_folder(environment.values):
-            yield user_folder / FOLDER / "config.toml", None
+def _candidates(named: Found | None, environment: Variables, cwd: Path) -> Iterator[tuple[Path, str | None]]:
+    """Places for `config.toml`, best first, with who named the file when it has to be there.
+
+    Raises:
+        ValueError: what was named is no path.
+    """
+    if named:
+        yield path_of(str(named.value), environment.values, cwd), named.source
+        return
+    yield cwd / "config.toml", None
+    # systemd.exec(5): several folders are separated by colons
+    for folder in filter(None, environment.values.get("CONFIGURATION_DIRECTORY", "").split(":")):
+        yield Path(folder) / "config.toml", None
+    if user_folder := _user_folder(environment.values):
+        yield user_folder / FOLDER / "config.toml", None
 
 
 def _user_folder(environ: Mapping[str, str]) -> Path | None:
     if folder := environ.get("XDG_CONFIG_HOME"):
         return Path(folder)
-    home = environ.get("HOME") or environ.get("USERPROFILE")
+    home = home_of(environ)
     return Path(home) / ".config" if home else None
 
 
 def find_state_folder(state_dir: str | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
     """The setting, else systemd's folder, else the user's; None where nobody says who the user is."""
     if state_dir:
-        return cwd / state_dir
+        return path_of(state_dir, environ, cwd)
     # systemd.exec(5), as above
     if folders := environ.get("STATE_DIRECTORY"):
         return Path(folders.split(":")[0])
     if folder := environ.get("XDG_STATE_HOME"):
         return Path(folder) / FOLDER
-    home = environ.get("HOME") or environ.get("USERPROFILE")
+    home = home_of(environ)
     return Path(home) / ".local" / "state" / FOLDER if home else None
 
 
@@ -103,7 +103,14 @@ def find_file(
     flags: Flags, environment: Variables, dotenv: Variables, cwd: Path, problems: list[ConfigProblem]
 ) -> tuple[Path | None, str]:
     """The first `config.toml` there is, and its text."""
-    for path, named_by in _candidates(flags, environment, dotenv, cwd):
+    flag = Found(flags.config, "flag --config") if flags.config else None
+    named = flag or environment.get("OPENROUTER_CONFIG") or dotenv.get("OPENROUTER_CONFIG")
+    try:
+        candidates = list(_candidates(named, environment, cwd))
+    except ValueError as exc:
+        problems.append(ConfigProblem(named.source if named else "config.toml", str(exc)))
+        return None, ""
+    for path, named_by in candidates:
         # False too for a folder that may not be entered, such as a home folder hidden from a service
         if named_by is None and not os.path.lexists(path):
             continue
@@ -114,26 +121,6 @@ def find_file(
             problems.append(ConfigProblem(str(path), f"cannot be read{naming}: {reason_of(exc)}"))
             return path, ""
     return None, ""
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without a byte order mark.
-
-    Raises:
-        OSError: also for a file that is not UTF-8; the message says at which line.
-    """
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        column = exc.start - (data.rfind(b"\n", 0, exc.start) + 1) + 1
-        raise OSError(f"not UTF-8 at line {line}, column {column}") from None
-
-
-def reason_of(exc: OSError) -> str:
-    """Why the file cannot be read, in the system's words."""
-    return exc.strerror or str(exc)
 
 
 def file_layer(path: Path | None, text: str, problems: list[ConfigProblem]) -> Layer:
@@ -161,6 +148,10 @@ def _counts(path: KeyPath, found: Found, problems: list[ConfigProblem]) -> bool:
 
 def _parse_toml(where: str, text: str, problems: list[ConfigProblem]) -> dict[str, Any]:
     try:
+        if any(
+            re.sub(r"\"[^\"]*\"|'[^']*'", "", line).partition("=")[0].count(".") > 100 for line in text.split("\n")
+        ):
+            raise RecursionError  # a key of many parts takes the parser the square of their number, also of memory
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         # The position is an attribute only from Python 3.14 on.
@@ -171,7 +162,11 @@ def _parse_toml(where: str, text: str, problems: list[ConfigProblem]) -> dict[st
             lines = text.split("\n")
             line, column = len(lines), len(lines[-1]) + 1
         problems.append(ConfigProblem(where, f"line {line}, column {column}: not valid TOML: {what}"))
-        return {}
+    except ValueError as exc:  # a number of thousands of digits
+        problems.append(ConfigProblem(where, f"not valid TOML: {exc}"))
+    except RecursionError:
+        problems.append(ConfigProblem(where, "is nested too deeply"))
+    return {}
 
 
 def read_dotenv(path: Path, problems: list[ConfigProblem]) -> dict[str, str]:

@@ -50,6 +50,11 @@ def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
     callers = find_callers(found.pop(("callers",), None), listed, problems)
     settings, invalid = validate(found)
     problems += invalid
+    state_folder = None
+    try:
+        state_folder = find_state_folder(settings.server.state_dir, environ, cwd)
+    except ValueError as exc:
+        problems.append(ConfigProblem(found["server", "state_dir"].source, str(exc), "server.state_dir"))
     if flags.sandbox:
         found["sandbox",] = Found(True, "flag --sandbox")
     config = Config(
@@ -57,7 +62,7 @@ def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
         sandbox=flags.sandbox,
         callers=tuple(caller for caller, _ in callers),
         file=file,
-        state_folder=find_state_folder(settings.server.state_dir, environ, cwd),
+        state_folder=state_folder,
         sources={
             **{dotted(path): item.source for path, item in found.items()},
             **{f"callers[{n}]": source for n, (_, source) in enumerate(callers)},

@@ -104,7 +104,10 @@ def shown(value: object) -> str | None:
     """The value for a message: one line, not too long, and without what may be a secret in it."""
     if isinstance(value, dict):
         return None
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists in lists
+        return None
     if re.search(r"\bsk-", text):  # as OpenRouter's keys begin
         return "********"
     if "://" in text or "@" in text:  # a password, or a key in the query

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from client.config import is_unset
-from server.config.layers import Found, Variables, read_text, reason_of
+from server.config.files import path_of, read_text, reason_of
+from server.config.layers import Found, Variables
 from server.config.problems import ConfigProblem
 
 _SECRETS = {"OPENROUTER_API_KEY": "upstream.api_key", "SERVER_TOKENS": "tokens"}
@@ -17,20 +18,26 @@ def find_secret(
 ) -> Found | None:
     """A secret by its environment name; the environment goes before a credential, and that before `.env`."""
     return (
-        _named_secret(name, environment, cwd, problems)
+        _named_secret(name, environment, environment, cwd, problems)
         or _credential(name, environment, problems)
-        or _named_secret(name, dotenv, cwd, problems)
+        or _named_secret(name, dotenv, environment, cwd, problems)
     )
 
 
-def _named_secret(name: str, variables: Variables, cwd: Path, problems: list[ConfigProblem]) -> Found | None:
+def _named_secret(
+    name: str, variables: Variables, environment: Variables, cwd: Path, problems: list[ConfigProblem]
+) -> Found | None:
     """NAME, else the content of the file in NAME_FILE."""
     if found := variables.get(name):
         return found
     named = variables.get(f"{name}_FILE")
     if named is None:
         return None
-    path = cwd / str(named.value)
+    try:
+        path = path_of(str(named.value), environment.values, cwd)
+    except ValueError as exc:
+        problems.append(ConfigProblem(named.source, str(exc), _SECRETS[name]))
+        return None
     try:
         text = read_text(path)
     except OSError as exc:
