@@ -6,12 +6,14 @@ the error messages follow it. Building a section reads nothing: no file, no envi
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from client.base_url import check_base_url, is_openrouter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +59,17 @@ def _check_header(text: str) -> str:
     """Refuses what would split or break an HTTP header."""
     if has_control_characters(text):
         raise ValueError("must not hold line breaks or other control characters: it is sent as an HTTP header")
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError("must hold only Latin-1 characters: it is sent as an HTTP header") from None
-    return text
+    return text  # sent as UTF-8, whatever it holds
 
 
 def _check_key(key: SecretStr) -> SecretStr:
-    return SecretStr(_check_header(key.get_secret_value().strip()))
+    text = _check_header(key.get_secret_value().strip())
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("must be printable ASCII without spaces, as keys are; copy it once more")
+    return SecretStr(text)
 
 
-def _check_base_url(url: str) -> str:
-    """An absolute http(s) URL to which paths can be appended, without its trailing slash."""
-    if has_control_characters(url) or " " in url:
-        raise ValueError("must not hold spaces or control characters")
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  # raises for a port that is no number
-    except ValueError as exc:
-        raise ValueError(f"must be a URL: {exc}") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be a URL that begins with http:// or https:// and names a host")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password; the key belongs in OPENROUTER_API_KEY")
-    if "?" in url or "#" in url:
-        raise ValueError("must not hold a query or a fragment: paths are appended to it")
-    return url.rstrip("/")
-
-
-BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 HeaderText = Annotated[str, AfterValidator(_check_header)]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_check_key)]
 
@@ -118,8 +101,7 @@ class UpstreamConfig(Section):
     @property
     def needs_key(self) -> bool:
         """Whether nothing can be asked without a key: true for OpenRouter itself, false for other hosts."""
-        host = urlsplit(self.base_url).hostname or ""
-        return host == "openrouter.ai" or host.endswith(".openrouter.ai")
+        return is_openrouter(self.base_url)
 
     @property
     def lacks_key(self) -> bool:

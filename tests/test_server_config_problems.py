@@ -152,7 +152,7 @@ def test_a_base_url_to_which_nothing_can_be_appended_is_refused(tmp_path: Path, 
 @pytest.mark.parametrize("name", ["HTTP_REFERER", "X_TITLE", "OPENROUTER_API_KEY"])
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("a\r\nX-Evil: 1", "line breaks"), ("a\x00b", "control"), ("a\x85b", "control"), ("日本", "Latin-1")],
+    [("a\r\nX-Evil: 1", "line breaks"), ("a\x00b", "control"), ("a\x85b", "control"), ("a\ud83d", "text")],
 )
 def test_what_would_break_a_header_is_refused(tmp_path: Path, name: str, text: str, told: str) -> None:
     (problem,) = problems(tmp_path, environ={name: text})
@@ -160,7 +160,14 @@ def test_what_would_break_a_header_is_refused(tmp_path: Path, name: str, text: s
     assert (problem.value is None) is (name == "OPENROUTER_API_KEY")
 
 
-@pytest.mark.parametrize("host", ["http://x", "x:80", "[::1]", "a b", "-x", "x/y"])
+@pytest.mark.parametrize("key", ["sk-or-v1-…abc", "sk or v1", "“sk-or”", "sk-or\u00a0"])
+def test_a_key_that_no_key_looks_like_is_refused_and_not_shown(tmp_path: Path, key: str) -> None:
+    (problem,) = problems(tmp_path, environ={"OPENROUTER_API_KEY": f"a{key}a"})
+    assert "printable ASCII" in problem.what
+    assert key not in str(problem)
+
+
+@pytest.mark.parametrize("host", ["http://x", "x:80", "[::1]:80", "[x]y", "a b", "-x", "x/y"])
 def test_a_host_that_cannot_be_listened_on_is_refused(tmp_path: Path, host: str) -> None:
     (problem,) = problems(tmp_path, environ={"HOST": host})
     assert problem.what == "must be an IP address or a host name, without scheme and port"

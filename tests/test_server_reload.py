@@ -81,7 +81,7 @@ async def test_limits_origins_model_and_log_level_take_effect(tmp_path: Path, up
         log_level = "error"
         [upstream]
         model = "acme/other"
-        x_title = "Other"
+        x_title = "Möbel 日本"
         [models]
         ttl_s = 7.0
         [streams]
@@ -100,7 +100,7 @@ async def test_limits_origins_model_and_log_level_take_effect(tmp_path: Path, up
             response, _ = await api.request("POST", "/chat", b'{"message": "x"}', **json)
             assert response.status == 200
             assert upstream.requests[-1].json["model"] == "acme/other"
-            assert upstream.requests[-1].headers["X-Title"] == "Other"
+            assert upstream.requests[-1].headers["X-Title"] == "Möbel 日本"  # as UTF-8
             assert logging.getLogger().level == logging.ERROR
             assert api.streams.config.max_active == 1
             assert await rewrite("[server]\nmax_body_bytes = 300")
