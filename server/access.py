@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hmac
 import math
+import re
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
@@ -28,6 +28,8 @@ _WAY_OUT = (
     "set SERVER_TOKENS on the server, or [[callers]] in its config.toml, "
     "and send a token as Authorization: Bearer <token>."
 )
+_HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_UNSPECIFIED = ("0.0.0.0", "::")
 _PREFLIGHT_MAX_AGE_S = "600"
 _EXPOSED = "Location, Retry-After, X-Generation-Id, X-Stream-Id"
 
@@ -126,17 +128,20 @@ def _check_is_local(request: web.Request) -> None:
         raise refuse(
             "forbidden",
             403,
-            f"The Host {request.host[:200]} is not this machine's; call it as localhost or 127.0.0.1.",
+            f"The Host {request.host[:200]} is not this machine's: without tokens the server is called as localhost "
+            f"or 127.0.0.1. To call it by another name, as from a container: {_WAY_OUT}",
         )
 
 
 @lru_cache(maxsize=64)
 def _names_this_machine(host: str) -> bool:
-    """Whether the name in a `Host` header, without its port, is this machine's."""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port  # raises for `localhost:1.evil.example`, whose name would pass
-    except ValueError:  # a port that is no number, a bracket that is not closed
+    """Whether the name in a `Host` header, without its port, is this machine's.
+
+    `0.0.0.0`, which programs print, is: nobody can own it as a name and have it point here. The machine's own name is
+    not: the network that gave it may answer for it, first with a page, then with this machine's address.
+    """
+    match = _HOST.fullmatch(host.lower())
+    if match is None:
         return False
-    name = parts.hostname
-    return name is not None and (name == "localhost" or is_loopback(name))
+    name = match[1].strip("[]")
+    return name == "localhost" or is_loopback(name) or name in _UNSPECIFIED

@@ -22,11 +22,12 @@ from contextlib import suppress
 from aiohttp import web
 
 from server.app import create_app
-from server.commands import EX_CONFIG
+from server.commands import EX_CONFIG, program_version
 from server.config import Config, LiveConfig
 from server.connection import HttpRunner
 from server.hangup import Hangup
 from server.keys import READINESS, SETTINGS, STREAMS
+from server.listening import CannotListen, bind_sockets, explain, url_of
 from server.logs import say
 from server.notify import Notifier
 from server.passed_sockets import UnusableSocket, take_passed_sockets
@@ -88,15 +89,19 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
     notifier = Notifier(os.environ)
     try:
         passed = take_passed_sockets(os.environ)
+        sockets = passed or await bind_sockets(config)  # before anything is opened: a second server ends here
     except UnusableSocket as exc:
         say(str(exc), logging.ERROR)
         return EX_CONFIG
+    except CannotListen as exc:
+        say(str(exc), logging.ERROR)
+        return EX_UNAVAILABLE
     async with sandboxed(config) as effective:
         app = create_app(LiveConfig(effective, load))
         runner = HttpRunner(app, shutdown_timeout=_FLUSH_S / 2)  # aiohttp waits so long twice
         await runner.setup()
         try:
-            if not await _listen(runner, effective, passed):
+            if not await _listen(runner, effective, sockets):
                 return EX_UNAVAILABLE
             say(_start_line(effective, runner, is_passed=bool(passed)))
             gc.collect()
@@ -112,15 +117,14 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
     return 0
 
 
-async def _listen(runner: web.AppRunner, config: Config, passed: list[socket.socket]) -> bool:
-    """Listens on what was passed, else where the settings say; False, with a message, when that is not possible."""
-    sites: list[web.BaseSite] = [web.SockSite(runner, sock, backlog=_BACKLOG) for sock in passed]
-    for site in sites or [web.TCPSite(runner, config.server.host, config.server.port, backlog=_BACKLOG)]:
-        try:
-            await site.start()
-        except OSError as exc:
-            say(f"Cannot listen on {site.name}: {exc.strerror}. Choose another server.port, or stop what uses it.")
-            return False
+async def _listen(runner: web.AppRunner, config: Config, sockets: list[socket.socket]) -> bool:
+    """Listens; False, with a message, when that is not possible."""
+    try:
+        for sock in sockets:
+            await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+    except OSError as exc:  # somebody else was faster
+        say(explain(exc, config), logging.ERROR)
+        return False
     return True
 
 
@@ -186,15 +190,12 @@ class _Signals:
 
 
 def _start_line(config: Config, runner: web.AppRunner, *, is_passed: bool) -> str:
-    where = " and ".join(map(_url, runner.addresses)) + (" (passed by systemd)" if is_passed else "")
+    urls = list(map(url_of, runner.addresses))
+    where = " and ".join(urls) + (" (passed by systemd)" if is_passed else "")
+    docs = "".join(f"; docs: {url.partition(' ')[0]}docs" for url in urls[:1] if url.startswith("http"))
     upstream = "the sandbox (no key, no cost)" if config.sandbox else config.upstream.base_url
     callers = "callers with a token" if config.callers else "callers on this machine only"
-    return f"Serving {where} for {callers}; upstream: {upstream}; config file: {config.file or 'none'}"
-
-
-def _url(address: tuple[str, int] | str | bytes) -> str:
-    """Where one can call; a UNIX socket's address is its path."""
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    return f"unix:{os.fsdecode(address)}"
+    return (
+        f"Serving {where} for {callers}{docs}; upstream: {upstream}; config file: {config.file or 'none'}; "
+        f"version {program_version()}"
+    )

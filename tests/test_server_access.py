@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from aiohttp import web
@@ -49,15 +50,32 @@ async def test_without_tokens_another_machine_is_told_how_to_be_let_in(
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[", "[::1", "a b", "@"]
+    "host",
+    [
+        *("evil.example", "evil.example:80", "127.0.0.1.evil.example", "[", "[::1", "a b", "@", "::1", "localhost:"),
+        *("evil.com:80@localhost", "localhost#evil", "localhost/evil", "localhost?x", "0.0.0.1", "00.0.0.0", "0"),
+        *(
+            socket.gethostname(),
+            "host.docker.internal:8000",
+            "localhost.evil.example",
+            "0.0.0.0.evil.example",
+            "10.0.0.1",
+        ),
+    ],
 )
-async def test_a_host_that_is_not_this_machine_is_refused(api: Api, host: str) -> None:
+async def test_mcp_f21_a_host_that_is_not_this_machine_is_refused_with_the_way_out(api: Api, host: str) -> None:
+    """The machine's own name too: the network that gave it may answer for it, with a page first."""
     response, found = await api.request("GET", "/chat", Host=host)
     assert response.status == 403
-    assert_refused(found, "forbidden", 403)
+    error = assert_refused(found, "forbidden", 403)["error"]
+    assert "SERVER_TOKENS" in error
+    assert "Authorization: Bearer" in error
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]:8000", "127.9.9.9:1"])
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]:8000", "127.9.9.9:1", "0.0.0.0:8000", "0.0.0.0", "[::]:8000"],
+)
 async def test_every_name_of_this_machine_is_taken(api: Api, host: str) -> None:
     response, _ = await api.request("GET", "/chat", Host=host)
     assert response.status == 200

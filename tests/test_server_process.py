@@ -6,12 +6,12 @@ import asyncio
 import json
 import resource
 import signal
-import socket
 import tempfile
 
 import aiohttp
 import pytest
 
+from server.commands import program_version
 from tests.process import running_server, start_server
 
 
@@ -46,20 +46,14 @@ async def test_check_config_shows_the_settings_and_no_secret() -> None:
     assert "secret" not in shown + said
 
 
-async def test_a_port_in_use_is_one_clear_message() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        code, _, said = await run("--sandbox", "--host", "127.0.0.1", "--port", port)
-    assert code == 69
-    assert "Cannot listen" in said
-    assert "Traceback" not in said
-
-
 async def test_the_start_line_names_address_upstream_file_and_callers() -> None:
     async with running_server("--sandbox") as server:
         assert "callers on this machine only" in server.start_line
         assert "sandbox" in server.start_line
         assert "config file: none" in server.start_line
+        assert f"version {program_version()}" in server.start_line
+        assert f"Serving http://localhost:{server.port}/ (on all interfaces) for" in server.start_line
+        assert f"docs: http://localhost:{server.port}/docs;" in server.start_line
         print(f"memory at rest: {server.rss_bytes() / 1e6:.1f} MB")
 
 

@@ -40,7 +40,7 @@ async def test_passed_sockets_are_served_on_tcp_and_unix(tmp_path: Path, uvloop:
     with listening(path) as doors:
         async with running_server("--sandbox", passed=doors, uvloop=uvloop) as service:
             port = doors[0].getsockname()[1]
-            assert f"http://127.0.0.1:{port} and unix:{path} (passed by systemd)" in service.start_line
+            assert f"http://127.0.0.1:{port}/ and unix:{path} (passed by systemd)" in service.start_line
             await _chat_over(aiohttp.TCPConnector(), port)
             await _chat_over(aiohttp.UnixConnector(str(path)))
             assert await service.stop() == 0

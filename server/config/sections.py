@@ -23,6 +23,8 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]
 
 
 def _check_host(host: str) -> str:
+    if host.startswith("[") and host.endswith("]"):  # as in a URL
+        host = host[1:-1]
     try:
         ip_address(host)
     except ValueError:
