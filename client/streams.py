@@ -11,7 +11,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -95,6 +96,7 @@ class Stream:
         id: unguessable; part of every event id.
         owner: name of the caller that started it.
         log: its events.
+        max_log_bytes: size from which it takes no more until readers have read.
         appended_s: the loop's time at the read whose events came last.
         created_s: epoch seconds.
         grace_s: seconds it goes on with no reader.
@@ -113,7 +115,7 @@ class Stream:
         "_grace_timer",
         "_has_begun",
         "_is_dropped",
-        "_max_log_bytes",
+        "_pins",
         "_readers",
         "_room",
         "_stop_failure",
@@ -129,6 +131,7 @@ class Stream:
         "is_running",
         "lease",
         "log",
+        "max_log_bytes",
         "owner",
         "pump",
         "refusal",
@@ -166,10 +169,11 @@ class Stream:
         self.lease = lease
         self.span = span
         self._streams = streams
-        self._max_log_bytes = streams.config.max_log_bytes  # new settings leave a running answer alone
+        self.max_log_bytes = streams.config.max_log_bytes  # new settings leave a running answer alone
         self._encoder = EventEncoder(self.id)
         self.appended_s = 0.0
         self._readers: tuple[Reader, ...] = ()  # replaced, never changed: it may be while events are passed on
+        self._pins = 0
         self._grace_timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Event | None = None
         self._stop_failure: Failure | None = None
@@ -225,7 +229,7 @@ class Stream:
         if self._readers:
             return
         if not self.is_running:
-            self._streams.release(self.log.expire() if self._is_dropped else 0)
+            self._let_go()
             return
         if self.grace_s <= 0:
             self.stop("abandoned")
@@ -243,8 +247,26 @@ class Stream:
     def drop(self) -> None:
         """Nobody can come back to it: forgets the log, once its last reader has gone."""
         self._is_dropped = True
-        if not self._readers:
-            self._streams.release(self.log.expire())
+        self._let_go()
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether somebody reads it, or makes a result of it."""
+        return bool(self._readers or self._pins)
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """Its log stays inside the context, however old it is. Keeps no answer running, as a reader does."""
+        self._pins += 1
+        try:
+            yield
+        finally:
+            self._pins -= 1
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forgets the log when that was asked for and nobody uses it; those that wait for room look again."""
+        self._streams.release(self.log.expire() if self._is_dropped and not self.is_in_use else 0)
 
     # -- the pump's sink ----------------------------------------------------------------------------------------
 
@@ -344,11 +366,24 @@ class Stream:
         told: list[ChatEvent] = [] if failure is None or has_failed else [StreamFailed(failure)]
         return [*told, Done(False, translator.finish_reason, None)]
 
+    def keep_whole(self) -> None:
+        """Somebody wants all of it at once: the log may be larger than that of an answer that is read as it comes."""
+        self.max_log_bytes = max(self.max_log_bytes, self._streams.config.max_result_bytes)
+
+    def hold(self, size_bytes: int) -> None:
+        """Somebody keeps so much more of it beside the log; less, when that is below zero."""
+        self._streams.release(-size_bytes)
+
+    @property
+    def has_full_log(self) -> bool:
+        """Whether the log has reached its own limit."""
+        return self.log.size_bytes >= self.max_log_bytes
+
     @property
     def is_full(self) -> bool:
         """True when no more may be kept now."""
         streams = self._streams
-        if self.log.size_bytes >= self._max_log_bytes:
+        if self.log.size_bytes >= self.max_log_bytes:
             return True
         return streams.total_bytes >= streams.config.max_total_bytes and streams.is_over
 
@@ -503,10 +538,14 @@ class Streams:
     @property
     def is_over(self) -> bool:
         """True when all logs together have reached their limit, and no finished one is left to drop."""
-        if self.total_bytes < self.config.max_total_bytes:
-            return False
-        self._evict()
-        return self.total_bytes >= self.config.max_total_bytes
+        return not self._has_room(1)
+
+    def _has_room(self, size_bytes: int) -> bool:
+        """Whether so much more can be kept; oldest finished logs go where that takes it."""
+        most_bytes = self.config.max_total_bytes - size_bytes
+        if self.total_bytes > most_bytes:
+            self._evict(most_bytes)
+        return self.total_bytes <= most_bytes
 
     def start(
         self,
@@ -590,6 +629,24 @@ class Streams:
             for room in self._waiting:
                 room.set()
 
+    @contextmanager
+    def _held(self, size_bytes: int) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.release(size_bytes)
+
+    def holding(self, size_bytes: int) -> AbstractContextManager[None]:
+        """Counts bytes that somebody keeps beside the logs, from now on until the context is left.
+
+        Raises:
+            StreamsFull: there is no room for them.
+        """
+        if not self._has_room(size_bytes):
+            raise StreamsFull("all answers together take the memory that streams.max_total_bytes allows")
+        self.total_bytes += size_bytes
+        return self._held(size_bytes)
+
     async def wait(self, room: asyncio.Event) -> None:
         """Returns when that event is set, or the logs together may have room again."""
         self._waiting.add(room)
@@ -621,12 +678,12 @@ class Streams:
             self._drop(stream_id)
         await self._settler.aclose()
 
-    def _evict(self) -> None:
+    def _evict(self, most_bytes: int) -> None:
         """Drops the oldest finished logs; one that is being read would free nothing yet."""
         for stream_id in tuple(self._finished):
-            if self.total_bytes < self.config.max_total_bytes:
+            if self.total_bytes <= most_bytes:
                 return
-            if not self._streams[stream_id].readers:
+            if not self._streams[stream_id].is_in_use:
                 self._drop(stream_id)
 
     def _drop(self, stream_id: str) -> None:

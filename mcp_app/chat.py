@@ -121,6 +121,7 @@ async def _follow(
         raise ToolFailure("The answer is too long to be kept; its beginning is gone. Ask for a shorter one.") from exc
     finally:
         stream.detach(reader)
+        reader.let_go()
     if reader.answer.error is not None:
         raise await _failed(state, stream, reader)
     facts = AnswerFacts(

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from client.answer import Answer
+from client.gathering import WholeReader, read_answer
 from client.streams import Stream
 
-_PIECE_BYTES = 1_048_576
 _INTERVAL_S: Final = 0.25
 """Reports at most."""
 _HEARTBEAT_S: Final = 5.0
@@ -22,28 +22,27 @@ Report = Callable[[float, str], Awaitable[None]]
 """Sends progress (a number that grows) and a message."""
 
 
-class AnswerReader:
+class AnswerReader(WholeReader):
     """Puts an answer together as it comes; attach it to its stream.
 
     Attributes:
-        position: number of the last event taken.
+        taken: number of the last event taken.
         answer: what there is.
     """
 
     def __init__(self, stream: Stream) -> None:
-        self.position = 0
+        super().__init__(stream)
+        self.taken = 0
         self.answer = Answer()
-        self._stream = stream
         self._keeps_up = False
 
     def push(self, data: bytes, last: int) -> None:
         """Takes the events, once those before them were read from the log."""
+        super().push(data, last)
         if self._keeps_up:
             self.answer.feed(data)
-            self.position = last
-
-    def wake(self) -> None:
-        """`wait_end` waits for the stream itself."""
+            self.taken = last
+            self.hold(len(data))
 
     async def wait_end(self, wait_s: float) -> bool:
         """Waits until the answer is whole, but no longer than `wait_s`; tells whether it is.
@@ -51,15 +50,12 @@ class AnswerReader:
         Raises:
             EventsGone: the stream has outgrown its log.
         """
-        log = self._stream.log
-        while self.position < log.last:
-            data, last = await log.read_after(self.position, _PIECE_BYTES)
-            self.answer.feed(data)
-            self.position = last
+        self.taken = await read_answer(self._stream.log, self.answer)
+        self.hold(self._stream.log.size_bytes)
         self._keeps_up = True
         try:
             async with asyncio.timeout(wait_s):
-                await self._stream.ended.wait()
+                await self.wait_whole()
         except TimeoutError:
             return False
         return True
@@ -88,8 +84,8 @@ async def _report(stream: Stream, reader: AnswerReader, report: Report, heartbea
     started_s, progress, reported_s, position = loop.time(), 0.0, 0.0, -1
     while True:
         now_s = loop.time()
-        if reader.position != position or now_s - reported_s >= heartbeat_s:
-            position, reported_s = reader.position, now_s
+        if reader.taken != position or now_s - reported_s >= heartbeat_s:
+            position, reported_s = reader.taken, now_s
             progress = max(round(now_s - started_s, 3), round(progress + 0.001, 3))  # must grow with every report
             await report(progress, _message(stream, reader.answer, now_s - started_s))
         await asyncio.sleep(_INTERVAL_S)

@@ -27,6 +27,7 @@ from server.keys import (
     CATALOGUE,
     OPENROUTER,
     READINESS,
+    RESULTS,
     SETTINGS,
     SPENDING,
     STARTED_S,
@@ -36,6 +37,7 @@ from server.ledger import Ledger
 from server.mcp import add_mcp, mcp_refusals_middleware
 from server.metrics import add_metrics
 from server.readiness import Readiness
+from server.results import Results
 from server.traces import open_traces
 
 
@@ -87,6 +89,7 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
             start_span=start_span,
             admit=admission.admit,
         )
+        app[RESULTS] = Results(streams)
         await admission.open(streams.settle)
         if any(caller.budget_usd_per_day is not None for caller in config.callers):
             catalogue.refresh()  # budgets go by its prices from the first answer on

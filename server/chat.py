@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
-from client.answer import Answer
 from client.errors import Failure
 from client.request import ChatCall, InvalidRequest, build_chat_call
-from client.stream_log import EventsGone
 from client.streams import Stream, Streams, StreamsFull
 from client.tracing import TraceContext, read_trace_context
 from client.wire import PING
@@ -22,8 +19,9 @@ from server.config import Config
 from server.errors import invalid_request, refuse
 from server.json_body import read_json_object
 from server.json_reply import json_reply
-from server.keys import CALLER, SETTINGS, STREAMS
-from server.readers import PIECE_BYTES, CollectingReader, ResponseReader
+from server.keys import CALLER, RESULTS, SETTINGS, STREAMS
+from server.readers import PIECE_BYTES, ResponseReader
+from server.results import events_gone, stream_headers
 
 if TYPE_CHECKING:  # a type alone: the API document is made of it
     from server.replies import StreamSummary
@@ -33,8 +31,6 @@ routes = web.RouteTableDef()
 _EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})")
 _RETRY_AFTER_S = 5.0
 _REFUSED_BYTES = 1_048_576
-_RESULT_PIECE_BYTES = 65_536
-"""How much of a log is made a result of in one turn of the loop: a large one would hold up all streams."""
 
 
 @routes.post("/chat")
@@ -45,7 +41,7 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         return await _resume(request, last_event_id)
     stream, is_streamed = await _start_asked(request)
     if not is_streamed:
-        return await _answer_whole(request, stream)
+        return await request.app[RESULTS].gathered(request, stream)
     reader = ResponseReader(stream, request.protocol, 0)
     stream.attach(reader)
     try:
@@ -83,15 +79,10 @@ async def delete_chat(request: web.Request) -> web.Response:
 
 
 @routes.get("/chat/{stream_id}/result")
-async def get_result(request: web.Request) -> web.Response:
+async def get_result(request: web.Request) -> web.StreamResponse:
     """The whole answer as one JSON; 202 with what there is while it runs."""
     stream = _find(request, request.match_info["stream_id"])
-    answer = await _answer_of_log(stream)
-    result = _result_of(answer, stream)
-    result |= {"stream_id": stream.id, "running": stream.is_running}
-    if answer.error is not None:
-        result["error"] = answer.error
-    return json_reply(result, status=202 if stream.is_running else 200)
+    return await request.app[RESULTS].so_far(request, stream)
 
 
 # -- starting -----------------------------------------------------------------------------------------------------
@@ -148,38 +139,6 @@ async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:
     return response
 
 
-async def _answer_whole(request: web.Request, stream: Stream) -> web.Response:
-    """`stream=false`: leaves with its caller, without any grace."""
-    reader = CollectingReader(stream)
-    stream.attach(reader)
-    try:
-        answer = await reader.wait_answer()
-    finally:
-        stream.detach(reader)
-    result = _result_of(answer, stream)
-    headers = _stream_headers(stream)
-    if answer.error is None and answer.done is not None and answer.done["completed"]:
-        return json_reply(result, headers=headers)
-    return _failed_whole(answer, result, headers)
-
-
-def _failed_whole(answer: Answer, result: dict[str, Any], headers: dict[str, str]) -> web.Response:
-    """The error shape with upstream's status; 502 with the partial answer when it was cut in the middle."""
-    reason = result["finish_reason"]
-    error = answer.error or {
-        "error": f"The answer was stopped ({reason}) before it was whole.",
-        "type": "stream_interrupted",
-        "status": 502,
-        "retryable": True,
-    }
-    if answer.start is not None:
-        error = {**error, "partial": result}
-    status = 502 if answer.start is not None else error["status"]
-    if error.get("retry_after_s") is not None:
-        headers["Retry-After"] = str(max(1, round(error["retry_after_s"])))
-    return json_reply(error, status=status, headers=headers)
-
-
 # -- reading ------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +156,7 @@ async def _read(request: web.Request, stream: Stream, position: int) -> web.Stre
     if stream.log.closed and position == stream.log.last:
         return web.Response(status=204)
     if position + 1 < stream.log.first:
-        raise _gone(stream)
+        raise events_gone(stream)
     if position:
         request.app[STREAMS].figures.resumes += 1
     reader = ResponseReader(stream, request.protocol, position)
@@ -218,7 +177,7 @@ async def _send_events(request: web.Request, stream: Stream, reader: ResponseRea
                 whole.enable_chunked_encoding()  # as all streams are sent: clients may count on it
             return whole
     interval_s = request.app[SETTINGS].current.server.ping_interval_s
-    response = EventSourceResponse(headers=_stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
+    response = EventSourceResponse(headers=stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
     await response.prepare(request)
     response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
     if not stream.has_verdict:
@@ -231,7 +190,7 @@ def _whole_events(stream: Stream, events: bytes, status: int = 200) -> web.Respo
     """The rest of an answer that has ended, in one piece."""
     headers = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
     return web.Response(
-        body=events, status=status, headers=headers | _stream_headers(stream), content_type="text/event-stream"
+        body=events, status=status, headers=headers | stream_headers(stream), content_type="text/event-stream"
     )
 
 
@@ -257,41 +216,6 @@ def _position(stream: Stream, last_event_id: str) -> int:
     return number
 
 
-def _gone(stream: Stream) -> Exception:
-    return refuse(
-        "not_found",
-        404,
-        f"The events before {stream.log.first} of this stream were dropped, since it outgrew streams.max_log_bytes.",
-    )
-
-
-# -- results ------------------------------------------------------------------------------------------------------
-
-
-async def _answer_of_log(stream: Stream) -> Answer:
-    answer, number = Answer(), 0
-    try:
-        while number < stream.log.last:
-            events, number = await stream.log.read_after(number, _RESULT_PIECE_BYTES)
-            answer.feed(events)
-            await asyncio.sleep(0)
-    except EventsGone:
-        raise _gone(stream) from None
-    return answer
-
-
-def _result_of(answer: Answer, stream: Stream) -> dict[str, Any]:
-    result = answer.to_result()
-    settlement = stream.settlement
-    if result["usage"] is None and settlement.usage is not None:
-        result["usage"] = settlement.usage
-    if result["usage"] is not None:
-        result["usage"] = {**result["usage"], "settled": settlement.is_settled}
-    elif settlement.is_sought:
-        result["usage"] = {"settled": False}
-    return result
-
-
 def _summary(stream: Stream) -> StreamSummary:
     done_reason = stream.finish_reason
     return {
@@ -305,10 +229,3 @@ def _summary(stream: Stream) -> StreamSummary:
         "readers": stream.readers,
         "events": stream.log.last,
     }
-
-
-def _stream_headers(stream: Stream) -> dict[str, str]:
-    headers = {"X-Stream-Id": stream.id, "Location": f"/chat/{stream.id}"}
-    if stream.generation_id:
-        headers["X-Generation-Id"] = stream.generation_id
-    return headers

@@ -17,6 +17,7 @@ from server.config import LiveConfig
 from server.loop_lag import LoopLag
 from server.readiness import Readiness
 from server.request_figures import RequestFigures
+from server.results import Results
 
 if TYPE_CHECKING:
     from server.api_docs import ApiDocuments
@@ -30,6 +31,7 @@ STARTED_S = web.AppKey("STARTED_S", float)
 ATTEMPTS = web.AppKey("ATTEMPTS", FailedAttempts)
 READINESS = web.AppKey("READINESS", Readiness)
 STREAMS = web.AppKey("STREAMS", Streams)
+RESULTS = web.AppKey("RESULTS", Results)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 SPENDING = web.AppKey("SPENDING", Spending)
 REQUEST_FIGURES = web.AppKey("REQUEST_FIGURES", RequestFigures)

@@ -1,4 +1,4 @@
-"""Readers of a stream: an HTTP response that is written as events come, and a collector for one JSON reply.
+"""A reader of a stream: an HTTP response that is written as events come.
 
 A response that keeps up is written from the pump's own turn of the loop, without a task switch: its connection
 takes the bytes at once. One that does not keep up is served from the log by its own handler, at its own pace.
@@ -10,7 +10,6 @@ import asyncio
 
 from aiohttp import web
 
-from client.answer import Answer
 from client.streams import Stream
 from client.wire import PING
 
@@ -124,27 +123,3 @@ class ResponseReader:
 def _resolve(turn: asyncio.Future[None]) -> None:
     if not turn.done():
         turn.set_result(None)
-
-
-class CollectingReader:
-    """Gathers a whole answer in memory, for callers that want one JSON reply."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.position = 0
-        self._stream = stream
-        self._answer_bytes: list[bytes] = []
-
-    def push(self, data: bytes, last: int) -> None:
-        """Keeps the events."""
-        self._answer_bytes.append(data)
-        self.position = last
-
-    def wake(self) -> None:
-        """`wait_answer` waits for the stream itself."""
-
-    async def wait_answer(self) -> Answer:
-        """The answer, when the stream has ended."""
-        await self._stream.ended.wait()
-        answer = Answer()
-        answer.feed(b"".join(self._answer_bytes))
-        return answer

@@ -45,6 +45,7 @@ LIVE = frozenset(
         "streams.max_grace_s",
         "streams.retain_s",
         "streams.max_log_bytes",
+        "streams.max_result_bytes",
         "streams.max_total_bytes",
         "streams.max_active",
     }

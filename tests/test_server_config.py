@@ -73,6 +73,7 @@ def test_each_level_overrides_the_ones_below_it(tmp_path: Path) -> None:
         ("STREAM_MAX_GRACE", "1", "streams", "max_grace_s", 1.0),
         ("STREAM_RETAIN", "2", "streams", "retain_s", 2.0),
         ("STREAM_MAX_LOG_BYTES", "65536", "streams", "max_log_bytes", 65536),
+        ("STREAM_MAX_RESULT_BYTES", "65538", "streams", "max_result_bytes", 65538),
         ("STREAM_MAX_TOTAL_BYTES", "65537", "streams", "max_total_bytes", 65537),
         ("MAX_STREAMS", "3", "streams", "max_active", 3),
     ],

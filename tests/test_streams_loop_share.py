@@ -16,9 +16,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from client.config import UpstreamConfig
+from client.gathering import PIECE_BYTES
 from client.tap import TURN_BYTES
 from server.config import Config, ServerConfig
-from tests.chunks import END, STOP, chunk, text
+from tests.chunks import END, STOP, call, calls, chunk, text
 from tests.flood import HEAD, open_flood
 from tests.serving import Api, question, serving
 from tests.sse_reader import text_of
@@ -170,6 +171,31 @@ async def test_a_bomb_that_is_no_stream_is_read_in_shares(what: str) -> None:
     if what in ("a whole completion", "a web page"):
         assert taken >= size / 1_048_576  # aiohttp unpacks no more at once
     assert response.status == {"a refusal": 429, "a web page": 502}.get(what, 200)
+
+
+@pytest.mark.parametrize("kind", ["letters", "long text", "many tool calls"])
+async def test_a_large_answer_is_gathered_in_shares(kind: str) -> None:
+    """break-it 10"""
+    pieces = {
+        "letters": LETTER * 100_000,
+        "long text": text("y" * 100_000) * 100,
+        "many tool calls": b"".join(calls(call(n, "{}", name="f", id=f"c{n}")) for n in range(2000)),
+    }[kind]
+    with open_flood(text("a"), pieces, LAST) as upstream:
+        async with serving(config_for(upstream.base_url)) as api, counted_turns() as turns:
+            before = turns.number
+            response, found = await api.chat_whole()
+            gathered = turns.number - before
+            log_bytes = api.streams.total_bytes
+            before = turns.number
+            path = f"{response.headers['Location']}/result"
+            again, _ = await api.request("GET", path)
+            made = turns.number - before
+    assert (response.status, again.status) == (200, 200)
+    assert gathered >= (len(pieces) + log_bytes) / PIECE_BYTES
+    assert made >= log_bytes / PIECE_BYTES
+    assert len(found["content"]) == {"letters": 100_002, "long text": 10_000_002}.get(kind, 2)
+    assert len(found["tool_calls"]) == (2000 if kind == "many tool calls" else 0)
 
 
 async def test_an_answer_that_comes_at_once_keeps_its_order() -> None:
