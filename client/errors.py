@@ -97,12 +97,16 @@ class OpenRouterError(Exception):
     Attributes:
         failure: what a caller is told.
         upstream_status: HTTP status or error code as OpenRouter gave it; None when there was no answer.
+        usage: what OpenRouter said beside it that was used up; None when it said nothing.
     """
 
-    def __init__(self, failure: Failure, *, upstream_status: int | None = None) -> None:
+    def __init__(
+        self, failure: Failure, *, upstream_status: int | None = None, usage: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(failure.error)
         self.failure = failure
         self.upstream_status = upstream_status
+        self.usage = usage
 
 
 class UpstreamConnectionError(OpenRouterError):

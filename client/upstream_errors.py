@@ -1,68 +1,75 @@
 """Reading what OpenRouter says when it refuses or fails, and turning it into a `Failure`.
 
-Error objects come in many forms (a word, an object with a `code` that is a number, a text, a vendor's own number or
-nothing, inside a body, a stream or a choice). What a caller gets is one of the contract's types with its status, a
-sentence with the way out, and what upstream said, cut to a bounded size and without HTML or keys. Pure module.
+Error objects come in many forms (`client.error_shapes`) and words (`client.error_words`). What a caller gets is one
+of the contract's types with its status, a sentence with the way out, and what upstream said, cut to a bounded size
+and without HTML or keys. Pure module.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from client.error_shapes import CODES, as_object, bare_message_in, error_in
+from client.error_words import meaning_of_text, meaning_of_words, status_of_words
 from client.errors import Failure
+from client.fit import fit_name, fit_text, number_of
 from client.json_codec import decode_json
+from client.redaction import NOTHING_TO_HIDE, REMOVED, Redaction
+from client.waits import stated_wait_s
 
 MAX_TEXT = 500
 """Characters of any upstream text that are passed on."""
 
+_MAX_METADATA = 2_000
+"""Characters of upstream's metadata that are passed on, names and texts together."""
+
 _MAX_METADATA_ITEMS = 40
+_DEEPEST = 4
+_LONGEST_CODE = 100
 _SECRET = re.compile(r"sk-[A-Za-z0-9_-]{8,}|(?i:bearer)\s+\S{8,}")
-_MODERATION_TYPES = {"content_policy_violation", "refusal", "moderation"}
-_CONTEXT_TEXT = re.compile(r"maximum context length|context window|prompt is too long", re.IGNORECASE)
-_UNKNOWN_MODEL_TEXT = re.compile(r"not a valid model|model .*(not found|does not exist)|no such model", re.I)
 _BUDGET_TEXT = re.compile(r"budget|limit exceeded|key limit|credit", re.IGNORECASE)
-_AFFORD = re.compile(r"can only afford (\d+)", re.IGNORECASE)
-
-_STATUS_BY_ERROR_TYPE = {
-    "authentication": 401,
-    "payment_required": 402,
-    "permission_denied": 403,
-    "not_found": 404,
-    "rate_limit_exceeded": 429,
-    "provider_unavailable": 502,
-    "provider_overloaded": 503,
-    "timeout": 504,
-    "server": 500,
-}
+_AFFORD = re.compile(r"can only afford (\d{1,12})", re.IGNORECASE)
+_NOWHERE = re.compile(r"(404 )?(page )?not found\.?", re.IGNORECASE)
+_OF_A_PAGE = (400, 403, 404, 405, 406, 410)
+"""Statuses that, with a web page as body, are told by something else than the API that was to be asked."""
 
 
-def clean_text(text: str, limit: int = MAX_TEXT) -> str:
+def clean_text(text: str, limit: int = MAX_TEXT, hide: Redaction = NOTHING_TO_HIDE) -> str:
     """Upstream text fit to show: one line, no keys, no HTML page, at most `limit` characters."""
-    text = " ".join(text.split())
-    head = text[:200].lower()
-    if "<html" in head or "<!doctype" in head or "<head" in head:
+    text = fit_text(" ".join(text[: 20 * limit].split()))
+    if is_page(text):
         return ""
-    text = _SECRET.sub("[removed]", text)
+    text = _SECRET.sub(REMOVED, hide.text(text))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def failure_of_body(status: int, headers: Mapping[str, str], body: bytes, now_s: float) -> Failure:
+def is_page(text: str) -> bool:
+    """Whether the text is a web page."""
+    head = text[:400].lower()
+    return any(mark in head for mark in ("<html", "<!doctype", "<head", "<body", "<title"))
+
+
+def failure_of_body(
+    status: int, headers: Mapping[str, str], body: bytes, now_s: float, hide: Redaction = NOTHING_TO_HIDE
+) -> Failure:
     """The failure for a reply that is no stream: a status of 400 and more, or an error in a body of 200.
 
     `now_s` is the wall clock in epoch seconds, for dates in headers.
     """
-    found = decode_json(body)
-    error = found.get("error") if isinstance(found, dict) else None
-    if not error and isinstance(found, dict):
-        error = found.get("message") or found.get("detail")
-    if not error:
-        text = clean_text(body.decode("utf-8", "replace"))
-        error = {"message": text} if text else {}
-    return failure_of_error(error, status=status, headers=headers, now_s=now_s)
+    text = body.decode("utf-8", "replace").strip()
+    found = decode_json(body) if text[:1] in "{[" else _first_event(text)
+    error = error_in(found) or bare_message_in(found)
+    if error is None and found is not None:
+        error = found
+    if error is None:
+        if status in _OF_A_PAGE and (is_page(text) or (status == 404 and _NOWHERE.fullmatch(text))):
+            return _failure_of_page(status)
+        error = {"message": text} if clean_text(text, hide=hide) else {}
+    elif status == 404 and as_object(error).get("message") in ("Not Found", "not found"):
+        return _failure_of_page(status)
+    return failure_of_error(error, status=status, headers=headers, now_s=now_s, hide=hide)
 
 
 def failure_of_error(
@@ -72,9 +79,10 @@ def failure_of_error(
     headers: Mapping[str, str] | None = None,
     provider: str | None = None,
     now_s: float | None = None,
+    hide: Redaction = NOTHING_TO_HIDE,
 ) -> Failure:
     """The failure for an `error` value in any of upstream's forms; `status` is that of the reply, if it had one."""
-    facts = _Facts(error, status, headers or {}, provider, now_s)
+    facts = _Facts(error, status, headers or {}, provider, now_s, hide)
     type_, own_status = facts.classify()
     retryable = facts.is_retryable(type_)
     return Failure(
@@ -84,6 +92,24 @@ def failure_of_error(
         retryable=retryable,
         retry_after_s=facts.retry_after_s if retryable else None,
         upstream=facts.upstream(),
+    )
+
+
+def _first_event(text: str) -> Any:
+    """The data of the first event of a refusal that comes as a stream."""
+    line = next((line for line in text[:65_536].splitlines() if line.startswith("data:")), None)
+    return None if line is None else decode_json(line.removeprefix("data:").strip().encode("utf-8", "replace"))
+
+
+def _failure_of_page(status: int) -> Failure:
+    """A wrong path, a proxy or a firewall: nothing that was said is about the request or the model."""
+    return Failure(
+        error=f"Upstream answered {status} with a page, not as an API: nothing at this address takes chat requests. "
+        "Check upstream.base_url, and what stands between this server and upstream.",
+        type="upstream_protocol",
+        status=502,
+        retryable=False,
+        upstream={"code": status},
     )
 
 
@@ -97,51 +123,53 @@ class _Facts:
         headers: Mapping[str, str],
         provider: str | None,
         now_s: float | None,
+        hide: Redaction,
     ) -> None:
-        self.error: dict[str, Any] = error if isinstance(error, dict) else {}
+        self.error = as_object(error)
+        self.hide = hide
         metadata = self.error.get("metadata")
         self.metadata: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
         availability = self.error.get("availability")
         self.availability: dict[str, Any] = availability if isinstance(availability, dict) else {}
-        self.error_type = str(
-            self.metadata.get("error_type") or self.error.get("error_type") or self.error.get("type") or ""
+        self.words = self._words()
+        self.error_type = next(
+            (word for found in (self.metadata, self.error) for word in _texts(found, "error_type", "type")), ""
         )
-        self.raw_code = self.error.get("code")
-        self.code = self._code(status)
-        self.message = self._message(error)
+        self.raw_code = next((self.error[name] for name in CODES if self.error.get(name) is not None), None)
+        self.stated_code = self._stated_code(status)
+        self.code = self.stated_code or status_of_words(self.words) or 502
+        self.message = self._message()
         self.provider = self.metadata.get("provider_name") or provider
-        self.limit_source = str(self.metadata.get("limit_source") or "")
-        self.retry_after_s = self._retry_after(headers, now_s)
+        self.limit_source = str(self.metadata.get("limit_source") or "")[:MAX_TEXT]
+        self.retry_after_s = stated_wait_s(headers, self.error, now_s)
 
-    def _code(self, status: int | None) -> int:
+    def _words(self) -> list[str]:
+        """Every word that may name the error, the most exact first."""
+        inner = self.error.get("innererror")
+        details = self.error.get("details")
+        reasons = [item for item in details[:10] if isinstance(item, dict)] if isinstance(details, list) else []
+        return [
+            *_texts(self.metadata, "error_type"),
+            *_texts(self.error, *CODES, "error_type"),
+            *(_texts(inner, "code") if isinstance(inner, dict) else ()),
+            *(word for item in reasons for word in _texts(item, "reason")),
+            *_texts(self.error, "type", "status"),
+            *_texts(self.availability, "code"),
+        ]
+
+    def _stated_code(self, status: int | None) -> int | None:
         if status is not None and status >= 400:
             return status
-        for value in (self.raw_code, self.error.get("http_status"), self.error.get("status")):
-            code = _plausible_status(value)
-            if code is not None:
-                return code
-        return _STATUS_BY_ERROR_TYPE.get(self.error_type, 502)
+        stated = [self.error.get(name) for name in (*CODES, "status")]
+        return next((code for value in stated if (code := _plausible_status(value)) is not None), None)
 
-    def _message(self, error: Any) -> str:
-        message = error if isinstance(error, str) else self.error.get("message")
-        text = clean_text(message) if isinstance(message, str) else ""
-        inner = _inner_message(self.metadata.get("raw"))
+    def _message(self) -> str:
+        message = self.error.get("message")
+        text = clean_text(message, hide=self.hide) if isinstance(message, str) else ""
+        inner = _inner_message(self.metadata.get("raw"), self.hide)
         if inner and inner not in text:
             text = clean_text(f"{text}: {inner}" if text else inner)
         return text
-
-    def _retry_after(self, headers: Mapping[str, str], now_s: float | None) -> float | None:
-        for value in (
-            headers.get("Retry-After"),
-            self.availability.get("retry_after"),
-            self.metadata.get("retry_after_seconds"),
-        ):
-            seconds = parse_retry_after(value, now_s)
-            if seconds is not None:
-                return seconds
-        nested = self.metadata.get("headers")
-        reset = nested.get("X-RateLimit-Reset") if isinstance(nested, dict) else None
-        return _seconds_until_reset(headers.get("X-RateLimit-Reset") or reset, now_s)
 
     def classify(self) -> tuple[str, int]:
         """The contract's type and its status."""
@@ -168,20 +196,17 @@ class _Facts:
         return "upstream_unavailable", 502
 
     def _classify_by_words(self) -> tuple[str, int] | None:
-        if self.code not in (400, 404, 413, 422):
-            return None
-        code = self.availability.get("code")
-        if self.error_type == "context_length_exceeded" or _CONTEXT_TEXT.search(self.message):
-            return "context_length_exceeded", 400
-        if self.error_type in _MODERATION_TYPES:
-            return "moderation", 403
-        if code == "model_not_found" or _UNKNOWN_MODEL_TEXT.search(self.message):
-            return "model_not_found", 404
+        """What is named in words; a status of upstream's own that is as exact stands."""
+        named = meaning_of_words(self.words)
+        if named is not None and not (self.stated_code in (401, 402) and named[0] != "insufficient_credits"):
+            return named
+        if self.stated_code in (None, 400, 404, 413, 422):
+            return meaning_of_text(self.message)
         return None
 
     def _classify_403(self) -> tuple[str, int]:
         moderated = "reasons" in self.metadata or "flagged_input" in self.metadata or "patterns" in self.metadata
-        if moderated or self.error_type in _MODERATION_TYPES or "moderation" in self.message.lower():
+        if moderated or "moderation" in self.message.lower():
             return "moderation", 403
         if self.availability or "region" in self.message.lower():
             return "upstream_rejected", 403
@@ -204,21 +229,30 @@ class _Facts:
         return type_ in ("upstream_unavailable", "upstream_timeout")
 
     def upstream(self) -> dict[str, Any]:
-        """What upstream said, bounded."""
-        said: dict[str, Any] = {"code": self.raw_code if self.raw_code is not None else self.code}
-        if isinstance(said["code"], str):
-            said["code"] = clean_text(said["code"])
-        if self.provider:
-            said["provider"] = clean_text(str(self.provider))
+        """What upstream said, bounded as a whole."""
+        said: dict[str, Any] = {"code": self._shown_code()}
+        if self.provider and (provider := fit_name(self.provider)):
+            said["provider"] = self.hide.text(provider)
         if self.message:
             said["message"] = self.message
-        if self.metadata:
-            said["metadata"] = bounded(self.metadata)
-        if self.availability:
-            said["availability"] = bounded(self.availability)
+        found = {name: value for name in ("metadata", "availability") if (value := getattr(self, name))}
+        said |= bounded(found, self.hide)
         if self.error_type and "error_type" not in self.metadata:
-            said["error_type"] = clean_text(self.error_type)
+            said["error_type"] = clean_text(self.error_type, _LONGEST_CODE, self.hide)
         return said
+
+    def _shown_code(self) -> int | str:
+        """A number or a short text; what is neither is told as the status that it was taken for."""
+        if isinstance(self.raw_code, str):
+            return clean_text(self.raw_code, _LONGEST_CODE, self.hide) or self.code
+        if isinstance(self.raw_code, int) and not isinstance(self.raw_code, bool) and abs(self.raw_code) < 10**9:
+            shown = self.hide.number(self.raw_code)
+            return shown if isinstance(shown, (int, str)) else self.code
+        return self.code
+
+
+def _texts(found: Mapping[str, Any], *names: str) -> list[str]:
+    return [value for name in names if isinstance(value := found.get(name), str) and value]
 
 
 def _sentence(type_: str, facts: _Facts) -> str:
@@ -255,69 +289,68 @@ def _affordable(facts: _Facts) -> str:
     return "; add credits or raise the key's limit"
 
 
-def parse_retry_after(value: Any, now_s: float | None) -> float | None:
-    """Seconds to wait from a `Retry-After` (seconds or an HTTP date); None when it is absent or makes no sense."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        return _seconds_until_date(value, now_s)
-    return seconds if 0 <= seconds < float("inf") else None
-
-
-def _seconds_until_date(value: Any, now_s: float | None) -> float | None:
-    if not isinstance(value, str) or now_s is None:
-        return None
-    try:
-        when = parsedate_to_datetime(value)
-    except (ValueError, IndexError):
-        return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.fromtimestamp(now_s, UTC)).total_seconds())
-
-
-def _seconds_until_reset(value: Any, now_s: float | None) -> float | None:
-    """`X-RateLimit-Reset` is in epoch milliseconds."""
-    if now_s is None:
-        return None
-    try:
-        return max(0.0, float(value) / 1000 - now_s)
-    except (TypeError, ValueError):
-        return None
-
-
 def _plausible_status(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
-        value = int(value)
-    return value if isinstance(value, int) and 400 <= value <= 599 else None
+    number = number_of(value)
+    return int(number) if number is not None and 400 <= number <= 599 and number == int(number) else None
 
 
-def _inner_message(raw: Any, depth: int = 0) -> str:
+def _inner_message(raw: Any, hide: Redaction, depth: int = 0) -> str:
     """The real reason behind "Provider returned error": a text, a JSON text, or an object."""
     if depth > 3:
         return ""
     if isinstance(raw, str):
-        if raw.lstrip()[:1] == "{":
+        if raw.lstrip()[:1] in ("{", "["):
             found = decode_json(raw.encode("utf-8", "replace"))
-            if isinstance(found, dict):
-                return _inner_message(found, depth + 1)
-        return clean_text(raw)
-    if isinstance(raw, dict):
-        return _inner_message(raw.get("error") or raw.get("message") or raw.get("detail"), depth + 1)
-    return ""
+            if isinstance(found, (dict, list)):
+                return _inner_message(found, hide, depth + 1)
+        return clean_text(raw, hide=hide)
+    error = error_in(raw) or raw
+    message = as_object(error).get("message")
+    return clean_text(message, hide=hide) if isinstance(message, str) else ""
 
 
-def bounded(value: Any, depth: int = 0) -> Any:
-    """A copy of upstream's metadata with every text cleaned and cut, and bounded in width and depth."""
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, dict):
-        items = list(value.items())[:_MAX_METADATA_ITEMS] if depth < 4 else []
-        return {clean_text(str(key), 100): bounded(item, depth + 1) for key, item in items}
-    if isinstance(value, list):
-        return [bounded(item, depth + 1) for item in value[:_MAX_METADATA_ITEMS]] if depth < 4 else []
-    return value
+def bounded(value: Any, hide: Redaction = NOTHING_TO_HIDE, most: int = _MAX_METADATA) -> Any:
+    """A copy of upstream's metadata that is safe to show: texts cleaned, and some `most` characters in all.
+
+    What is nested too deeply, and what comes after the last character, is left out.
+    """
+    return _Copy(hide, most).of(value, 0)
+
+
+class _Copy:
+    """One copy under way; it knows how much of it may still follow."""
+
+    def __init__(self, hide: Redaction, most: int) -> None:
+        self._hide = hide
+        self._left = most
+
+    def of(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return self._text(value, MAX_TEXT)
+        if isinstance(value, dict):
+            return self._object(value, depth)
+        if isinstance(value, list):
+            copied = []
+            for item in value[:_MAX_METADATA_ITEMS] if depth < _DEEPEST else ():
+                if self._left <= 0:
+                    break
+                copied.append(self.of(item, depth + 1))
+            return copied
+        self._left -= 8
+        if isinstance(value, bool) or value is None:
+            return value
+        number = number_of(value)
+        return None if number is None or abs(number) >= 2**64 else self._hide.number(number)
+
+    def _object(self, value: dict[str, Any], depth: int) -> dict[str, Any]:
+        copied: dict[str, Any] = {}
+        for name, item in list(value.items())[:_MAX_METADATA_ITEMS] if depth < _DEEPEST else ():
+            if self._left <= 0:
+                break
+            copied[self._text(str(name), 100)] = self.of(item, depth + 1)
+        return copied
+
+    def _text(self, text: str, limit: int) -> str:
+        text = clean_text(text, min(limit, max(1, self._left)), self._hide)
+        self._left -= len(text) + 4
+        return text

@@ -14,8 +14,9 @@ from client.events import Annotation, Audio, ChatEvent, ContentDelta, Done, Refu
 from client.reasoning import ReasoningMerger
 from client.tool_calls import ToolCallAssembler
 from client.translate import EMPTY_REPLY, ChatTranslator, State
-from client.upstream_errors import failure_of_error, parse_retry_after
+from client.upstream_errors import failure_of_error
 from client.usage import tokens_per_second, total_cost_of
+from client.waits import parse_retry_after
 from client.wire import EventEncoder
 from tests.chunks import DONE, STOP, USAGE, call, chunk, text
 

@@ -11,7 +11,8 @@ import pytest
 from client import openrouter
 from client.errors import OpenRouterError, UpstreamStatusError, UpstreamTimeout
 from client.retry import retry_delay_s
-from client.upstream_errors import failure_of_body, failure_of_error, parse_retry_after
+from client.upstream_errors import failure_of_body, failure_of_error
+from client.waits import parse_retry_after
 
 NOW_S = 1_793_000_000.0
 
