@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, TypeVar
 
-from client.fit import fit_name
+from client.fit import count_of, fit_name
 
 if TYPE_CHECKING:
     from client.settlement import Settlement
@@ -150,11 +150,11 @@ class StreamFigures:
         if usage is None:
             return
         for direction, field in (("input", "prompt_tokens"), ("output", "completion_tokens")):
-            count = usage.get(field)
-            if isinstance(count, int) and count >= 0:
+            count = count_of(usage.get(field))
+            if count is not None:
                 _histogram(self.tokens, (model, direction), TOKENS).observe(count)
         cost_usd = settlement.total_cost
-        if cost_usd is not None and cost_usd >= 0:  # a counter never falls
+        if cost_usd is not None:
             self.cost_usd[model] = self.cost_usd.get(model, 0.0) + cost_usd
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,9 +26,13 @@ from client.errors import (
     UpstreamStatusError,
     UpstreamTimeout,
 )
+from client.fit import header_value
 from client.json_codec import decode_json, encode_json
+from client.redaction import NOTHING_TO_HIDE, Redaction
 from client.tap import Take, hand_on
-from client.upstream_errors import clean_text, failure_of_body
+from client.upload import Upload
+from client.upstream_errors import clean_text, failure_of_body, failure_of_error
+from client.usage import usage_in
 
 _MAX_ERROR_BODY_BYTES = 65_536
 _MAX_JSON_BODY_BYTES = 64 * 1024 * 1024
@@ -50,11 +54,13 @@ def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
 class UpstreamReply:
     """A reply to a chat request, its body still to be read. Whoever has it closes it."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, hide: Redaction = NOTHING_TO_HIDE) -> None:
         self._response = response
+        self._hide = hide
         self.content_type = response.content_type
         self.is_event_stream = self.content_type == "text/event-stream"
-        self.generation_id = response.headers.get("X-Generation-Id")
+        generation_id = header_value(response.headers.get("X-Generation-Id"))
+        self.generation_id = None if generation_id is None else hide.text(generation_id)
 
     @property
     def has_ended(self) -> bool:
@@ -71,7 +77,7 @@ class UpstreamReply:
         try:
             await hand_on(self._response, take)
         except (aiohttp.ClientError, OSError) as exc:  # `_mapped_errors` would be held for as long as an answer takes
-            raise _connection_error(exc) from exc
+            raise _connection_error(exc, self._hide) from exc
 
     async def read_rest(self, timeout_s: float) -> None:
         """Reads on to the end of the body: a connection that is let go before is closed, not used again.
@@ -82,15 +88,15 @@ class UpstreamReply:
             async with asyncio.timeout(timeout_s):
                 await _read_at_most(self._response, _MOST_REST_BYTES)
 
-    async def read_all(self, max_bytes: int) -> bytes:
-        """The whole body.
+    def too_large(self, max_bytes: int) -> UpstreamProtocolError:
+        """The failure for a body that is read whole and is larger than that."""
+        return _too_large(self._response, max_bytes)
 
-        Raises:
-            UpstreamProtocolError: the body is larger than `max_bytes`.
-            UpstreamConnectionError: the connection broke.
-        """
-        with _mapped_errors():
-            return await _read_bounded(self._response, max_bytes)
+    def not_a_stream(self, body: bytes) -> UpstreamProtocolError:
+        """The failure for a reply of 200 that is neither events nor JSON: mostly a web page."""
+        kind = clean_text(self.content_type, 100, self._hide) or "no content type"
+        told = f"{kind}{_peek(body, self._hide)}"
+        return _protocol_error(f"OpenRouter's base URL answered the chat request with {told}")
 
     def close(self) -> None:
         """Lets the connection go: to be used again when the body was read to its end, else for ever."""
@@ -111,6 +117,7 @@ class OpenRouterClient:
     def configure(self, config: UpstreamConfig) -> None:
         """Asks with other settings from the next request on; answers under way keep theirs."""
         self.config = config
+        self.hide = _redaction_of(config)
         self._headers = _headers_of(config)
         self._chat_url = self._url("/chat/completions")
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s)
@@ -131,26 +138,38 @@ class OpenRouterClient:
         """Host and port of the base URL, for people."""
         return urlsplit(self.base_url).netloc
 
-    async def open_chat(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> UpstreamReply:
+    def failure_of(self, error: Any, provider: str | None = None) -> Failure:
+        """The failure for an `error` value inside a reply."""
+        return failure_of_error(error, provider=provider, now_s=time.time(), hide=self.hide)
+
+    async def open_chat(
+        self,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        note_progress: Callable[[], None] | None = None,
+    ) -> UpstreamReply:
         """Sends a chat request, `headers` beside the usual ones, and returns the reply when its head has come.
+
+        `note_progress` is called while a large body goes up, whenever upstream has taken more of it.
 
         Raises:
             UpstreamConnectionError: no connection.
             UpstreamStatusError: a status of 400 and more.
             UpstreamProtocolError: a redirect.
         """
-        with _mapped_errors():
+        with _mapped_errors(self.hide):
+            data = encode_json(body)
             response = await self._session.post(
                 self._chat_url,
-                data=encode_json(body),
+                data=data if len(data) <= Upload.SMALL_BYTES else Upload(data, note_progress),
                 headers={**self._chat_headers, **headers} if headers else self._chat_headers,
                 allow_redirects=False,
                 timeout=self._timeout,
             )
-            reply = UpstreamReply(response)
+            reply = UpstreamReply(response, self.hide)
             if response.status >= 300:
                 try:
-                    await _refuse_bad_status(response)
+                    await _refuse_bad_status(response, self.hide)
                 finally:
                     reply.close()
             return reply
@@ -161,7 +180,7 @@ class OpenRouterClient:
         Raises:
             OpenRouterError: one of its kinds.
         """
-        with _mapped_errors():
+        with _mapped_errors(self.hide):
             try:
                 async with (
                     asyncio.timeout(_GET_TIMEOUT_S),
@@ -172,7 +191,7 @@ class OpenRouterClient:
                         timeout=self._timeout,
                     ) as response,
                 ):
-                    await _refuse_bad_status(response)
+                    await _refuse_bad_status(response, self.hide)
                     return self._json_of(await _read_bounded(response, _MAX_JSON_BODY_BYTES), path)
             except aiohttp.ServerTimeoutError:  # a TimeoutError too, of the connection
                 raise
@@ -186,8 +205,9 @@ class OpenRouterClient:
     def _json_of(self, body: bytes, path: str) -> Any:
         found = decode_json(body)
         if found is None:
-            raise _protocol_error(f"{self.host} answered {path} with something that is not JSON{_peek(body)}")
-        return found
+            what = f"answered {path} with something that is not JSON{_peek(body, self.hide)}"
+            raise _protocol_error(f"{self.host} {what}")
+        return self.hide.json(found) if self.hide.concerns(body) else found
 
 
 def _headers_of(config: UpstreamConfig) -> dict[str, str]:
@@ -202,7 +222,11 @@ def _headers_of(config: UpstreamConfig) -> dict[str, str]:
     return headers
 
 
-async def _refuse_bad_status(response: aiohttp.ClientResponse) -> None:
+def _redaction_of(config: UpstreamConfig) -> Redaction:
+    return Redaction(None if config.api_key is None else config.api_key.get_secret_value())
+
+
+async def _refuse_bad_status(response: aiohttp.ClientResponse, hide: Redaction) -> None:
     if response.status < 300:
         return
     if response.status < 400:
@@ -211,8 +235,8 @@ async def _refuse_bad_status(response: aiohttp.ClientResponse) -> None:
             "set upstream.base_url to where it leads"
         )
     body = await _read_head(response, _MAX_ERROR_BODY_BYTES)
-    failure = failure_of_body(response.status, response.headers, body, time.time())
-    raise UpstreamStatusError(failure, upstream_status=response.status)
+    failure = failure_of_body(response.status, response.headers, body, time.time(), hide)
+    raise UpstreamStatusError(failure, upstream_status=response.status, usage=usage_in(body))
 
 
 async def _read_head(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -227,7 +251,7 @@ async def _read_head(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     pieces: list[bytes] = []
     if await _read_at_most(response, max_bytes, pieces) > max_bytes:
-        raise _protocol_error(f"{response.url.host} answered with more than {max_bytes} bytes")
+        raise _too_large(response, max_bytes)
     return b"".join(pieces)
 
 
@@ -245,8 +269,12 @@ async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int, pieces
     return size
 
 
+def _too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UpstreamProtocolError:
+    return _protocol_error(f"{response.url.host} answered with more than {max_bytes} bytes")
+
+
 @contextmanager
-def _mapped_errors() -> Iterator[None]:
+def _mapped_errors(hide: Redaction = NOTHING_TO_HIDE) -> Iterator[None]:
     """aiohttp's exceptions as ours."""
     try:
         yield
@@ -255,15 +283,18 @@ def _mapped_errors() -> Iterator[None]:
     except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as exc:
         raise _connection_timeout() from exc
     except (aiohttp.ClientError, OSError) as exc:
-        raise _connection_error(exc) from exc
+        raise _connection_error(exc, hide) from exc
 
 
-def _connection_error(exc: Exception) -> OpenRouterError:
+def _connection_error(exc: Exception, hide: Redaction) -> OpenRouterError:
     """No connection or a broken one; the text names the cause, never the request."""
+    if isinstance(exc, aiohttp.ClientResponseError):
+        what = clean_text(str(getattr(exc, "message", "")), 200, hide) or type(exc).__name__
+        return _protocol_error(f"Upstream, or something before it, answered with broken HTTP: {what}")
     if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return _protocol_error("upstream.base_url is not a URL that can be requested")
     certificate = isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
-    cause = clean_text(str(exc) or type(exc).__name__, 200)
+    cause = clean_text(str(exc) or type(exc).__name__, 200, hide)
     return UpstreamConnectionError(
         Failure(
             error=f"No connection to OpenRouter, or it broke: {cause}. Check the network and upstream.base_url.",
@@ -297,13 +328,6 @@ def _protocol_error(what: str) -> UpstreamProtocolError:
     )
 
 
-def not_a_stream(reply: UpstreamReply, body: bytes) -> UpstreamProtocolError:
-    """The failure for a reply of 200 that is neither events nor JSON: mostly a web page."""
-    return _protocol_error(
-        f"OpenRouter's base URL answered the chat request with {reply.content_type or 'no content type'}{_peek(body)}"
-    )
-
-
-def _peek(body: bytes) -> str:
-    text = clean_text(body[:400].decode("utf-8", "replace"), 80)
+def _peek(body: bytes, hide: Redaction) -> str:
+    text = clean_text(body[:400].decode("utf-8", "replace"), 80, hide)
     return f" ({text})" if text else ""

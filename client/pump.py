@@ -19,7 +19,8 @@ from client.errors import (
     UpstreamTimeout,
 )
 from client.events import ChatEvent, StreamFailed
-from client.openrouter import OpenRouterClient, UpstreamReply, not_a_stream
+from client.openrouter import OpenRouterClient, UpstreamReply
+from client.reply_kind import Kind, kind_of
 from client.retry import retry_delay_s
 from client.translate import DONE, EMPTY_REPLY, INTERRUPTED, STREAMING, ChatTranslator
 
@@ -59,6 +60,7 @@ class Pump:
         translator: that of the current attempt; it knows generation, model, usage and times.
         retries: attempts after the first.
         retried: types of the failures after which it was tried again.
+        earlier: what upstream said was used up by attempts that were followed by another.
 
     Args:
         headers: sent with every attempt.
@@ -73,6 +75,7 @@ class Pump:
     ) -> None:
         self.retries = 0
         self.retried: list[str] = []
+        self.earlier: list[dict[str, Any]] = []
         self._openrouter = openrouter
         self._config = openrouter.config
         self._body = body
@@ -85,7 +88,10 @@ class Pump:
         self._expired: Failure | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._limit: asyncio.Timeout  # that of the current attempt
-        self._lingers = False
+        self._linger_until_s: float | None = None
+        self._kind: Kind | None = None
+        self._is_sure = False  # of what the reply is, whatever its label says
+        self._head = bytearray()  # of a reply of which that is not known, or that is no stream
 
     async def run(self) -> None:
         """Attempts until one gets through; the last event handed on is `Done`."""
@@ -99,6 +105,9 @@ class Pump:
                     self._give_up(error)
                     return
                 self.retried.append(error.failure.type)
+                usage = error.usage or self.translator.usage
+                if usage is not None:
+                    self.earlier.append(usage)
                 logger.info("upstream %s; trying again in %.1f s", error.failure.type, delay_s)
             self.retries += 1
             await asyncio.sleep(delay_s)
@@ -112,10 +121,17 @@ class Pump:
     def release(self) -> None:
         """Gives back what only a running answer needs: finished ones are kept, and requests can be large."""
         self._body = {}
+        self._head = bytearray()
         self.translator.release()
 
     def _new_translator(self) -> ChatTranslator:
-        return ChatTranslator(self._loop.time, max_event_bytes=self._config.max_event_bytes)
+        return ChatTranslator(
+            self._loop.time,
+            max_event_bytes=self._config.max_event_bytes,
+            read_error=self._openrouter.failure_of,
+            hide=self._openrouter.hide,
+            earlier=self.earlier,
+        )
 
     def _delay_s(self, error: OpenRouterError) -> float | None:
         """Never again once an event was handed on."""
@@ -128,6 +144,7 @@ class Pump:
             failure = INTERRUPTED if isinstance(error, UpstreamConnectionError) else error.failure
         else:
             failure = error.failure
+            self.translator.usage = error.usage or self.translator.usage
             self._sink.refused(failure)
         self._has_handed_on = True
         self._sink.append(self.translator.close(failure))
@@ -135,11 +152,11 @@ class Pump:
     # -- one attempt --------------------------------------------------------------------------------------------
 
     async def _attempt(self) -> None:
-        self._expired = None
+        self._expired = self._linger_until_s = None
         try:
             async with asyncio.timeout(None) as self._limit:
                 self._watch()
-                reply = await self._openrouter.open_chat(self._body, self._headers)
+                reply = await self._openrouter.open_chat(self._body, self._headers, self._note_life)
                 try:
                     await self._take_reply(reply)
                 finally:
@@ -152,22 +169,30 @@ class Pump:
             self._unwatch()
 
     async def _take_reply(self, reply: UpstreamReply) -> None:
+        """Takes a reply for what it is: labels are wrong too often."""
         self.translator.generation_id = reply.generation_id
-        if not reply.is_event_stream:
+        self._head = bytearray()
+        self._kind = Kind.EVENTS if reply.is_event_stream else None
+        self._is_sure = False
+        if self._kind is None:
+            await reply.hand_on(self._look)
+        if self._kind is Kind.EVENTS:
+            self._sink.opened(reply.generation_id)
+            await self._take_events(reply)
+        if self._kind is not Kind.EVENTS:
             await self._take_whole(reply)
-            return
-        self._sink.opened(reply.generation_id)
-        await self._take_events(reply)
         self._unwatch()
         if self.translator.failure is None and not reply.has_ended:
             await reply.read_rest(_REUSE_S)
 
     async def _take_events(self, reply: UpstreamReply) -> None:
+        if self._head:
+            self._take(bytes(self._head))
         while self.translator.state is not DONE:
             if self._sink.is_full:
                 await self._wait_room()
             await reply.hand_on(self._take)
-            if self.translator.state is DONE:
+            if self._kind is not Kind.EVENTS or self.translator.state is DONE:
                 return
             if not reply.has_ended:
                 await asyncio.sleep(0)  # there may be room at once, and more to take: others have their turn
@@ -187,7 +212,25 @@ class Pump:
             if self.translator.state is not STREAMING:
                 return self._take_end() and has_room
             return has_room
-        return True
+        return self._is_sure or self._has_handed_on or self._doubt(data)
+
+    def _look(self, data: bytes) -> bool:
+        """Takes the beginning of a reply that is not said to be events, until it tells what it is."""
+        self.translator.last_read_s = self._loop.time()
+        self._head = bytearray((self._head + data).lstrip())
+        self._kind = kind_of(bytes(self._head[:64]))
+        self._is_sure = self._kind is not None
+        return not self._is_sure
+
+    def _doubt(self, data: bytes) -> bool:
+        """What is said to be events and begins without one may be JSON or a page; whether it still may be events."""
+        self._head += data
+        head = bytes(self._head).lstrip()[:64]
+        kind = kind_of(head)
+        self._is_sure = kind is not None
+        if kind is Kind.JSON or (kind is Kind.OTHER and head.startswith(b"<")):
+            self._kind = kind
+        return self._kind is Kind.EVENTS
 
     def _begin(self, events: list[ChatEvent]) -> None:
         """From the first event that is handed on, nothing is tried again."""
@@ -198,18 +241,21 @@ class Pump:
 
     def _take_end(self) -> bool:
         """The answer has ended, or all but ended; whether more may follow."""
-        if self.translator.is_lingering and not self._lingers:
-            self._lingers = True
+        if self.translator.is_lingering and self._linger_until_s is None:
+            self._linger_until_s = self._loop.time() + _LINGER_S
             self._watch()
         return self.translator.state is not DONE
 
     async def _take_whole(self, reply: UpstreamReply) -> None:
         """A reply that is no event stream: a whole completion, an error under status 200, or a stranger."""
-        body = await reply.read_all(self._config.max_event_bytes)
+        await reply.hand_on(self._gather)
+        body = bytes(self._head)
+        if len(body) > self._config.max_event_bytes:
+            raise reply.too_large(self._config.max_event_bytes)
         if not body.strip():
             raise UpstreamStreamError(EMPTY_REPLY)
-        if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and "json" not in reply.content_type:
-            raise not_a_stream(reply, body)
+        if self._kind is not Kind.JSON and "json" not in reply.content_type:
+            raise reply.not_a_stream(body)
         events = self.translator.receive_completion(body)
         if not self.translator.has_begun:
             self._retry_if_failed(events)
@@ -218,6 +264,12 @@ class Pump:
             self._sink.opened(self.translator.generation_id)
         self._has_handed_on = True
         self._sink.append(events)
+
+    def _gather(self, data: bytes) -> bool:
+        """Takes more of a reply that is read whole."""
+        self.translator.last_read_s = self._loop.time()
+        self._head += data
+        return len(self._head) <= self._config.max_event_bytes
 
     def _retry_if_failed(self, events: list[ChatEvent]) -> None:
         """An error that is the first thing a stream says may be tried again: nothing was passed on yet."""
@@ -236,7 +288,11 @@ class Pump:
             await self._sink.wait_room()
         finally:
             self._waits_for_room = False
-            self.translator.last_read_s = self.translator.last_event_s = self._loop.time()
+            self._note_life()
+
+    def _note_life(self) -> None:
+        """Upstream could say nothing until now: it was not read from, or was taking the request."""
+        self.translator.last_read_s = self.translator.last_event_s = self._loop.time()
 
     # -- time limits --------------------------------------------------------------------------------------------
 
@@ -259,8 +315,8 @@ class Pump:
             self._timer = None
 
     def _deadline(self) -> tuple[float, Failure]:
-        if self.translator.is_lingering:
-            return self.translator.last_read_s + _LINGER_S, INTERRUPTED
+        if self._linger_until_s is not None:  # whatever comes now moves it no more
+            return self._linger_until_s, INTERRUPTED
         idle_s = self.translator.last_read_s + self._config.idle_timeout_s
         event_s = self.translator.last_event_s + self._config.timeout_s
         if idle_s <= event_s:

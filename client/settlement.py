@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from client.errors import OpenRouterError
 from client.figures import StreamFigures
+from client.fit import count_of, fit_name, header_value
 from client.openrouter import OpenRouterClient
-from client.usage import total_cost_of
+from client.steps import take_each
+from client.usage import total_cost_of, usage_of_attempts
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +35,21 @@ class Settlement:
         total_cost: USD; None while unknown.
         is_settled: whether upstream itself has stated the cost.
         is_sought: whether it had to be looked up.
+        earlier: usage of attempts that failed and were followed by another; each counts.
     """
 
-    __slots__ = ("is_settled", "is_sought", "total_cost", "usage")
+    __slots__ = ("earlier", "is_settled", "is_sought", "total_cost", "usage")
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] | None = None
         self.total_cost: float | None = None
         self.is_settled = False
         self.is_sought = False
+        self.earlier: Sequence[dict[str, Any]] = ()
 
-    def state(self, usage: dict[str, Any]) -> None:
-        """Upstream has said what it cost."""
-        self.usage = usage
-        self.total_cost = total_cost_of(usage)
+    def state(self, *usages: dict[str, Any]) -> None:
+        """Upstream has said what it cost; nothing is given for an answer that cost no more than `earlier` says."""
+        self.usage, self.total_cost = usage_of_attempts([*self.earlier, *usages])
         self.is_settled = True
 
 
@@ -85,8 +90,8 @@ class Settler:
         generation_id = stream.generation_id
         if stream.settlement.is_settled or generation_id is None:
             return
-        if not generation_id.startswith(_OPENROUTER_IDS):
-            return  # other servers have no /generation
+        if not generation_id.startswith(_OPENROUTER_IDS) or header_value(generation_id) is None:
+            return  # other servers have no /generation, and OpenRouter gives no such ids
         if len(self._tasks) >= _MOST_PENDING:
             logger.warning("stream %s: cost not looked up, %d look-ups are pending", stream.id, _MOST_PENDING)
             return
@@ -103,9 +108,11 @@ class Settler:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_up(self, stream: Settled, generation_id: str) -> None:
-        await self._ask_until_told(stream, generation_id)
-        self._figures.note_settled(stream.settlement)
-        stream.note_settled()
+        try:
+            await self._ask_until_told(stream, generation_id)
+        except Exception:  # what nobody can tell counts as it was reserved
+            logger.exception("stream %s: the look-up of its cost failed", stream.id)
+        take_each(f"stream {stream.id}", partial(self._figures.note_settled, stream.settlement), stream.note_settled)
 
     async def _ask_until_told(self, stream: Settled, generation_id: str) -> None:
         for delay_s in self._delays_s:
@@ -118,15 +125,14 @@ class Settler:
                     break
                 continue
             data = found.get("data") if isinstance(found, dict) else None
-            if isinstance(data, dict) and isinstance(data.get("total_cost"), (int, float)):
-                stream.settlement.state(usage_of_generation(data))
-                logger.info(
-                    "stream %s settled: generation %s cost %s USD",
-                    stream.id,
-                    generation_id,
-                    data["total_cost"],
-                )
-                return
+            if not isinstance(data, dict) or data.get("total_cost") is None:
+                continue
+            usage = usage_of_generation(data)
+            if usage["total_cost"] is None:  # it will make no more sense later
+                break
+            stream.settlement.state(usage)
+            logger.info("stream %s settled: generation %s cost %s USD", stream.id, generation_id, usage["total_cost"])
+            return
         logger.warning("stream %s: upstream did not tell the cost of generation %s", stream.id, generation_id)
 
 
@@ -144,9 +150,9 @@ def usage_of_generation(data: dict[str, Any]) -> dict[str, Any]:
     }
     usage["total_cost"] = total_cost_of(usage)
     for field, name in (("generation_id", "id"), ("model", "model"), ("provider", "provider_name")):
-        usage[field] = data.get(name)
+        usage[field] = fit_name(data.get(name))
     return usage
 
 
 def _first_number(data: dict[str, Any], *names: str) -> int | None:
-    return next((value for name in names if isinstance(value := data.get(name), int)), None)
+    return next((count for name in names if (count := count_of(data.get(name))) is not None), None)

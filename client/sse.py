@@ -2,8 +2,8 @@
 
 Rules of this module: lines end at LF, CR or CRLF and nowhere else (`str.splitlines` would cut JSON strings at
 U+2028); reads may end anywhere, also inside a UTF-8 character; nothing is decoded here; memory is bounded by
-`max_event_bytes`. It does not know what `data` means, nor `[DONE]`. The fields `event`, `id` and `retry` are read
-past: chat completions carry none.
+`max_event_bytes`. It does not know what `data` means, nor `[DONE]`. The fields `id` and `retry` are read past: chat
+completions carry none. Of `event` one value matters: data of an event named `error` comes as `ErrorData`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class EventTooLarge(Exception):
         self.events: list[bytes] = []
 
 
+class ErrorData(bytes):
+    """The data of an event that is named `error`."""
+
+
 class SSEDecoder:
     """Incremental decoder; feed it reads as they come."""
 
@@ -41,6 +45,7 @@ class SSEDecoder:
         self._line_bytes = 0
         self._data: list[bytes] = []  # data fields of the event under way
         self._data_bytes = 0
+        self._is_error = False  # the event under way is named so
         self._after_cr = False
         self._at_start = True
         self._is_between = False  # two events: nothing of the last read is outstanding
@@ -56,7 +61,7 @@ class SSEDecoder:
             if rest == b"\n" and line[:6] == _DATA and _CR not in line and len(data) <= self._max_event_bytes:
                 return [line[6:]]
         events = self._receive(data)
-        self._is_between = not (self._at_start or self._after_cr or self._line or self._data)
+        self._is_between = not (self._at_start or self._after_cr or self._line or self._data or self._is_error)
         return events
 
     def _receive(self, data: bytes) -> list[bytes]:
@@ -73,7 +78,8 @@ class SSEDecoder:
             self._line.append(data)
             data = b"".join(self._line)
             self._line, self._line_bytes = [], 0
-        if not self._line and not self._data and _CR not in data and len(data) <= self._max_event_bytes:
+        is_between = not self._line and not self._data and not self._is_error
+        if is_between and _CR not in data and len(data) <= self._max_event_bytes:
             return self._take_blocks(data)
         if _CR in data:
             lines = data.splitlines()  # on bytes: LF, CR, CRLF only
@@ -152,12 +158,16 @@ class SSEDecoder:
         for line in lines:
             if not line:
                 if self._data:
-                    events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                    data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                    events.append(ErrorData(data) if self._is_error else data)
                     self._data, self._data_bytes = [], 0
+                self._is_error = False
             elif line.startswith(b"data: "):
                 self._take_data(line[6:])
             elif line.startswith(b"data"):
                 self._take_other_data(line)
+            elif line.startswith(b"event:"):
+                self._is_error = line[6:].strip().lower() == b"error"
         if last:
             self._line.append(last)
             self._line_bytes += len(last)

@@ -20,6 +20,7 @@ from client.config import StreamsConfig
 from client.errors import Failure
 from client.events import ChatEvent, Done, StreamFailed
 from client.figures import StreamFigures
+from client.fit import fit_name
 from client.openrouter import OpenRouterClient
 from client.pump import Pump
 from client.settlement import Settled, Settlement, Settler
@@ -155,7 +156,7 @@ class Stream:
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.owner = owner
-        self.requested_model = str(body.get("model"))
+        self.requested_model = fit_name(str(body.get("model"))) or ""
         self.log = StreamLog()
         self.created_s = time.time()
         self.grace_s = grace_s
@@ -459,8 +460,11 @@ class Stream:
     def _note_usage(self) -> None:
         translator = self.pump.translator
         self.generation_id = translator.generation_id or self.generation_id
+        self.settlement.earlier = self.pump.earlier
         if translator.usage is not None:
             self.settlement.state(translator.usage)
+        elif self.pump.earlier and not translator.has_begun:
+            self.settlement.state()
 
     def _wake_readers(self) -> None:
         for reader in self._readers:

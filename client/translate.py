@@ -14,10 +14,11 @@ each of them may be missing, doubled or share a chunk. The clock is handed in; n
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, plain_content, plain_reasoning
+from client.error_shapes import bare_message_in, error_in, is_error
 from client.errors import Failure
 from client.events import (
     Annotation,
@@ -33,12 +34,18 @@ from client.events import (
     StreamStarted,
     UsageReport,
 )
+from client.fit import fit_name
 from client.json_codec import decode_json
 from client.reasoning import ReasoningMerger, text_of
-from client.sse import EventTooLarge, SSEDecoder
+from client.redaction import NOTHING_TO_HIDE, Redaction
+from client.sse import ErrorData, EventTooLarge, SSEDecoder
 from client.tool_calls import ToolCallAssembler
 from client.upstream_errors import failure_of_error
-from client.usage import tokens_per_second, total_cost_of
+from client.usage import has_figures, tokens_per_second, usage_of_attempts
+
+
+def _failure_of(error: Any, provider: str | None) -> Failure:
+    return failure_of_error(error, provider=provider)
 
 
 class State(enum.Enum):
@@ -106,10 +113,15 @@ class ChatTranslator:
         usage: upstream's last usage object; None until then.
         first_token_s: clock reading at the first reasoning, content or tool call; None until then.
         last_read_s: clock reading at the last read, whatever it held; at first, at the beginning.
-        last_event_s: the same for upstream's last event, comments not counted.
+        last_event_s: the same for the last event of the model; comments and junk are none.
         finish_reason: that of `Done`; None until then.
         failure: that of `StreamFailed`; None without one.
-        skipped: events whose data was no JSON object and not `[DONE]`.
+        skipped: events that were none of the model: no JSON object, not `[DONE]`, or one about something else.
+
+    Args:
+        read_error: makes a failure of an `error` value and the provider's name.
+        hide: what must not be in any name or usage.
+        earlier: usage of attempts that failed before this one.
     """
 
     def __init__(
@@ -118,6 +130,9 @@ class ChatTranslator:
         *,
         generation_id: str | None = None,
         max_event_bytes: int = 64 * 1024 * 1024,
+        read_error: Callable[[Any, str | None], Failure] = _failure_of,
+        hide: Redaction = NOTHING_TO_HIDE,
+        earlier: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.state = WAITING
         self.has_begun = False
@@ -131,6 +146,9 @@ class ChatTranslator:
         self.skipped = 0
         self.last_event_s = self.last_read_s = self.started_s = clock()
         self._clock = clock
+        self._read_error = read_error
+        self._hide = hide
+        self._earlier = earlier
         self._decoder = SSEDecoder(max_event_bytes)
         self._calls = ToolCallAssembler()
         self._reasoning: ReasoningMerger | None = None
@@ -138,6 +156,8 @@ class ChatTranslator:
         self._finish_reason: str | None = None
         self._native_finish_reason: str | None = None
         self._usage_reported = False
+        self._junk = 0  # events of the read under way that were none of the model
+        self._said: Failure | None = None  # what may have been an error, if nothing better follows
         self._expected: type[ChatEvent] | None = None  # what the next chunk may well be, and nothing else
 
     @property
@@ -158,8 +178,6 @@ class ChatTranslator:
             payloads = self._decoder.receive_data(data)
         except EventTooLarge as exc:
             payloads, too_large = exc.events, exc
-        if payloads:
-            self.last_event_s = self.last_read_s
         for payload in payloads:
             if self._expected is ContentDelta:
                 content = plain_content(payload)
@@ -173,6 +191,10 @@ class ChatTranslator:
             if self.first_token_s is None and events:
                 self._note_first_token(events)
             self._expect_more_of(events)
+        if self._junk:
+            self._junk, payloads = 0, payloads[self._junk :]  # as many as were the model's
+        if payloads:
+            self.last_event_s = self.last_read_s
         return events + self.close(_too_large(too_large.max_event_bytes)) if too_large else events
 
     def _take_plain_reasoning(self, payload: bytes, events: list[ChatEvent]) -> bool:
@@ -198,19 +220,21 @@ class ChatTranslator:
         events: list[ChatEvent] = []
         for payload in self._decoder.receive_eof():
             self._take(payload, events)
-        return events + self.close(EMPTY_REPLY if self.state is WAITING else INTERRUPTED)
+        return events + self.close(self._said or (EMPTY_REPLY if self.state is WAITING else INTERRUPTED))
 
     def receive_completion(self, body: bytes) -> list[ChatEvent]:
         """The events of a whole `chat.completion`, which some upstreams send although a stream was asked for."""
         found = decode_json(body)
         events: list[ChatEvent] = []
-        if not isinstance(found, dict) or not (found.get("choices") or _is_error(found.get("error"))):
-            return self.close(_no_choices())
-        self._take_chunk(chunk_of(found), events)
+        chunk = chunk_of(found) if isinstance(found, dict) else Chunk()
+        if not chunk.choices:
+            chunk.error = error_in(found) or bare_message_in(found)
+        self._take_chunk(chunk, events)
         self._note_first_token(events)
         if self.state is WAITING:
             return events + self.close(_no_choices())
-        self._end(events)
+        if self.state is not DONE:
+            self._end(events)
         return events
 
     def close(self, failure: Failure | None, finish_reason: str | None = None) -> list[ChatEvent]:
@@ -249,14 +273,30 @@ class ChatTranslator:
             self._take_done_marker(events)
             return
         chunk = decode_chunk(payload)
-        if chunk is None:
-            self.skipped += 1
+        if chunk is None or not (chunk.choices or chunk.usage):
+            self._take_other(payload, chunk or Chunk(), events)
         else:
+            self._said = None
             self._take_chunk(chunk, events)
+
+    def _take_other(self, payload: bytes, chunk: Chunk, events: list[ChatEvent]) -> None:
+        """What adds nothing to the answer: an error in any wrapping, a word about something else, or junk."""
+        found = decode_json(payload)
+        chunk.error = error_in(found)
+        if chunk.error is None and isinstance(payload, ErrorData):
+            chunk.error = found if isinstance(found, (dict, list)) else payload.decode("utf-8", "replace")
+        if chunk.error is None and chunk.choices is None and chunk.id is None:
+            self.skipped += 1
+            self._junk += 1
+            bare_message = bare_message_in(found)
+            self._said = self._said if bare_message is None else self._read_error(bare_message, self.provider)
+        self._take_chunk(chunk, events)
 
     def _take_done_marker(self, events: list[ChatEvent]) -> None:
         if self.state is WAITING:
-            events += self.close(EMPTY_REPLY)
+            events += self.close(self._said or EMPTY_REPLY)
+        elif self.state is STREAMING and self._said is not None:
+            events += self.close(self._said)
         else:
             self._end(events)
 
@@ -274,12 +314,12 @@ class ChatTranslator:
             if choice.delta is not None:
                 self._take_delta(choice.delta, events)
             if choice.native_finish_reason is not None:
-                self._native_finish_reason = choice.native_finish_reason
+                self._native_finish_reason = self._name(choice.native_finish_reason)
             if choice.finish_reason is not None:
                 self._take_finish(choice.finish_reason, events)
         error = chunk.error if chunk.error is not None or choice is None else choice.error
-        if _is_error(error):
-            self._fail(failure_of_error(error, provider=self.provider), events)
+        if is_error(error):
+            self._fail(self._read_error(error, self.provider), events)
         elif self.state is FINISHED:
             self._judge_finish(events)
         if self.state is FAILED and self.usage is not None:
@@ -287,17 +327,22 @@ class ChatTranslator:
 
     def _begin(self, chunk: Chunk, choice: Choice | None, events: list[ChatEvent]) -> None:
         """Names the answer at the model's first chunk; a bare error or a debug chunk is not one."""
-        self.generation_id = chunk.id or self.generation_id
-        self.model = chunk.model or self.model
-        self.provider = chunk.provider or self.provider
-        failed = _is_error(chunk.error) or (choice is not None and _is_error(choice.error))
+        self.generation_id = self._name(chunk.id) or self.generation_id
+        self.model = self._name(chunk.model) or self.model
+        self.provider = self._name(chunk.provider) or self.provider
+        failed = is_error(chunk.error) or (choice is not None and is_error(choice.error))
         if failed and not (choice is not None and choice.delta is not None and _has_text(choice.delta)):
             return
-        if choice is None and chunk.usage is None:
+        if choice is None and not has_figures(chunk.usage):
             return
         self._move(BEGIN)
         self.has_begun = True
         events.append(StreamStarted(self.generation_id, self.model, self.provider))
+
+    def _name(self, name: str | None) -> str | None:
+        """A name of upstream's, fit for logs, lists, labels and databases."""
+        found = fit_name(name)
+        return None if found is None else self._hide.text(found)
 
     def _take_delta(self, delta: Delta, events: list[ChatEvent]) -> None:
         details = delta.reasoning_details
@@ -342,7 +387,7 @@ class ChatTranslator:
     def _take_finish(self, finish_reason: str, events: list[ChatEvent]) -> None:
         """The current form repeats the finish on the usage chunk: the first one counts."""
         if self.state is STREAMING:
-            self._finish_reason = finish_reason
+            self._finish_reason = self._name(finish_reason)
             self._close_deltas(events)
             self._move(FINISH)
 
@@ -351,7 +396,7 @@ class ChatTranslator:
         native = self._native_finish_reason
         if self._finish_reason == "error" or (self._finish_reason == "stop" and native in _BROKEN_NATIVE):
             error = {"message": f"The provider ended the answer with {native or 'an error'}.", "code": 502}
-            self._fail(failure_of_error(error, provider=self.provider), events)
+            self._fail(self._read_error(error, self.provider), events)
 
     # -- endings ------------------------------------------------------------------------------------------------
 
@@ -370,7 +415,8 @@ class ChatTranslator:
         """The error follows what came with it, usage included; usage that comes later follows the error."""
         self._close_deltas(events)
         self._close_reasoning(events)
-        self._report_usage(events)
+        if self.usage is not None:
+            self._report_usage(events)
         if self._finish_reason is None and self.state is not WAITING:
             self._finish_reason = "error"
         self.failure = failure
@@ -378,23 +424,25 @@ class ChatTranslator:
         self._move(ERROR)
 
     def _report_usage(self, events: list[ChatEvent]) -> None:
-        if self.usage is None or self._usage_reported:
+        """That of earlier attempts, too; alone it is reported where this attempt has done nothing."""
+        if self._usage_reported or (self.usage is None and (self.has_begun or not self._earlier)):
             return
         self._usage_reported = True
-        events.append(self._usage_report(self.usage))
+        usages = [*self._earlier, *(() if self.usage is None else (self.usage,))]
+        events.append(self._usage_report(*usage_of_attempts(usages)))
 
-    def _usage_report(self, usage: dict[str, Any]) -> UsageReport:
+    def _usage_report(self, usage: dict[str, Any], total_cost: float | None) -> UsageReport:
         now_s = self._clock()
         first_s = self.first_token_s
         return UsageReport(
-            usage=usage,
+            usage=self._hide.json(usage),
             generation_id=self.generation_id,
             model=self.model,
             provider=self.provider,
-            total_cost=total_cost_of(usage),
+            total_cost=total_cost,
             duration_ms=round((now_s - self.started_s) * 1000),
             time_to_first_token_ms=None if first_s is None else round((first_s - self.started_s) * 1000),
-            tokens_per_second=tokens_per_second(usage, None if first_s is None else now_s - first_s),
+            tokens_per_second=tokens_per_second(self.usage or {}, None if first_s is None else now_s - first_s),
         )
 
     def _end(self, events: list[ChatEvent], *, warning: str | None = None, stopped: bool = False) -> None:
@@ -422,13 +470,8 @@ class ChatTranslator:
     def _note_first_token(self, events: list[ChatEvent]) -> None:
         for event in events:
             if not isinstance(event, (StreamStarted, StreamFailed, UsageReport, Done)):
-                self.first_token_s = self.last_event_s
+                self.first_token_s = self.last_read_s
                 return
-
-
-def _is_error(error: Any) -> bool:
-    """`{}` is an error that says nothing; null, an empty text and false are none."""
-    return error is not None and error != "" and error is not False
 
 
 def _has_text(delta: Delta) -> bool:

@@ -8,6 +8,7 @@ import time
 
 from aiohttp import web
 
+from client.fit import count_of
 from client.streams import Stream
 from server.errors import Handler
 from server.keys import CALLER, REQUEST_FIGURES, STARTED_STREAM
@@ -48,7 +49,7 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
 def log_stream(stream: Stream) -> None:
     """The line of a request that started a stream."""
     translator = stream.pump.translator
-    usage = translator.usage or {}
+    usage = stream.settlement.usage or {}
     failure = translator.failure
     first_s = translator.first_token_s
     fields = {
@@ -60,8 +61,8 @@ def log_stream(stream: Stream) -> None:
         "status": 200 if failure is None else failure.status,
         "error": None if failure is None else failure.type,
         "finish_reason": translator.finish_reason,
-        "prompt_tokens": usage.get("prompt_tokens"),
-        "completion_tokens": usage.get("completion_tokens"),
+        "prompt_tokens": count_of(usage.get("prompt_tokens")),
+        "completion_tokens": count_of(usage.get("completion_tokens")),
         "cost_usd": stream.settlement.total_cost,
         "time_to_first_token_ms": None if first_s is None else round((first_s - translator.started_s) * 1000),
         "duration_ms": round(stream.age_s * 1000),

@@ -24,6 +24,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from client.config import UpstreamConfig
+from client.fit import count_of, fit_name
 from client.streams import Stream
 from client.tracing import TraceContext
 from server.commands import DISTRIBUTION, program_version
@@ -31,7 +32,6 @@ from server.commands import DISTRIBUTION, program_version
 _FLUSH_S = 3.0
 """How long what is left may take at the end; a collector that is gone must not hold up the exit."""
 
-_MOST_CHARACTERS = 200
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REQUEST_NUMBERS = ("max_tokens", "temperature", "top_p")
 
@@ -110,7 +110,7 @@ def _request_attributes(body: Mapping[str, Any]) -> Attributes:
     return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openrouter",
-        "gen_ai.request.model": str(body.get("model"))[:_MOST_CHARACTERS],
+        "gen_ai.request.model": fit_name(str(body.get("model"))) or "",
         "gen_ai.request.stream": True,
         **numbers,
     }
@@ -129,7 +129,7 @@ def _response_attributes(stream: Stream) -> Attributes:
         "openrouter_sse.upstream.provider": translator.provider,
         "openrouter_sse.upstream.retries": stream.pump.retries,
         "openrouter_sse.cost.usd": stream.settlement.total_cost,
-        **_usage_attributes(translator.usage or {}),
+        **_usage_attributes(stream.settlement.usage or {}),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -145,5 +145,4 @@ def _usage_attributes(usage: Mapping[str, Any]) -> Attributes:
 
 
 def _count(found: Any, name: str) -> int | None:
-    count = found.get(name) if isinstance(found, Mapping) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) else None
+    return count_of(found.get(name)) if isinstance(found, Mapping) else None

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from client.answer import Answer
 from client.errors import Failure
+from client.fit import header_value
 from client.gathering import WholeReader, read_answer
 from client.json_pieces import json_pieces
 from client.stream_log import EventsGone
@@ -72,8 +73,9 @@ def stream_path(stream: Stream) -> str:
 def stream_headers(stream: Stream) -> dict[str, str]:
     """What every reply about a stream says of it."""
     headers = {"X-Stream-Id": stream.id, hdrs.LOCATION: stream_path(stream)}
-    if stream.generation_id:
-        headers["X-Generation-Id"] = stream.generation_id
+    generation_id = header_value(stream.generation_id)
+    if generation_id is not None:
+        headers["X-Generation-Id"] = generation_id
     return headers
 
 

@@ -45,3 +45,8 @@ async def read_until(response: aiohttp.ClientResponse, marker: bytes) -> bytes:
 def text_of(events: list[Event]) -> str:
     """The answer's text."""
     return "".join(event.data["text"] for event in events if event.name == "content")
+
+
+def names_of(events: list[Event]) -> list[str]:
+    """Their names."""
+    return [each.name for each in events]

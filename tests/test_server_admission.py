@@ -313,6 +313,65 @@ async def test_a_cost_that_nobody_will_ever_know_counts_as_it_was_reserved(upstr
     assert (await office.counts()).unsettled == 1
 
 
+NINES = int("9" * 400)
+SENSELESS: list[dict[str, Any]] = [
+    {"total_cost": NINES}, {"total_cost": -1}, {"total_cost": 1e300}, {"total_cost": "much"}, {"total_cost": True},
+    {"total_cost": 0.1, "is_byok": True, "upstream_inference_cost": -1},
+    {"total_cost": NINES, "is_byok": True, "upstream_inference_cost": NINES}, {"total_cost": [1], "model": "\ud800"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("record", SENSELESS, ids=lambda record: str(record)[:40])
+async def test_a_looked_up_cost_that_makes_no_sense_counts_as_it_was_reserved(
+    upstream: Sandbox, record: dict[str, Any]
+) -> None:
+    """break-it 19."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    upstream.script_always(Reply.json({"data": record}), path="/generation")
+    async with running(office, upstream) as streams:
+        await streams.start(ask(model="sandbox/hangs-up", sandbox={"tokens_per_s": 200}), owner="ann").ended.wait()
+        reserved = office.budget()[1]
+        await look_ups(streams)
+        assert (streams.pending_settlements, streams.figures.unsettled) == (0, 1)
+    assert office.budget() == (reserved, 0)
+    assert (await office.counts()).unsettled == 1
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"cost": NINES}, {"cost": -0.5}, {"cost": float("inf")}, {"cost": float("nan")}, {"cost": "x"},
+        {"cost": 1e300},
+        {"cost": float("inf"), "is_byok": True, "cost_details": {"upstream_inference_cost": float("-inf")}},
+        {"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": NINES}},
+    ],
+    ids=lambda usage: str(usage)[:40],
+)  # fmt: skip
+async def test_a_stated_cost_that_makes_no_sense_is_an_unknown_one(upstream: Sandbox, usage: dict[str, Any]) -> None:
+    """break-it 4, faults I2."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    upstream.script(Reply.stream(chunk({"content": "x"}), chunk({}, "stop"), chunk({}, "stop", usage=usage), DONE))
+    async with running(office, upstream) as streams:
+        stream = streams.start(ask(), owner="ann")
+        reserved = office.budget()[1]
+        await stream.ended.wait()
+        assert (stream.finish_reason, stream.settlement.total_cost) == ("stop", None)
+    assert office.budget() == (reserved, 0)
+
+
+@pytest.mark.parametrize("cost", [0.25, "0.25", " 2.5e-1 "])
+async def test_a_cost_that_is_text_is_a_cost(upstream: Sandbox, cost: object) -> None:
+    """faults I2."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    upstream.script(answer(cost))  # type: ignore[arg-type]
+    async with running(office, upstream) as streams:
+        await streams.start(ask(), owner="ann").ended.wait()
+    assert office.budget() == (0.25, 0)
+
+
 async def test_an_answer_that_its_caller_left_before_upstream_took_it_counts_as_it_was_reserved(
     upstream: Sandbox,
 ) -> None:
