@@ -31,6 +31,7 @@ from server.ledger_file import (
     move_aside,
     open_usage_file,
 )
+from server.spent import Spent
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ _UNUSABLE = (
     "this start may be missing, and the figures are lost at the end unless the file can be used again, which is "
     "tried every %g s."
 )
+_REMOVED = "The usage ledger %s was removed while it was in use. It was written anew, with all that it held."
+_REPLACED = "The usage ledger %s was replaced while it was in use. What is counted from now on goes to the new one."
 
 
 class Ledger:
@@ -70,8 +73,9 @@ class Ledger:
         self._file: UsageFile | None = None
         self._file_in_use = asyncio.Lock()
         self._unsaved = Batch()
-        self._saved: set[str] = set()  # open answers that the file holds
-        self._spent: dict[tuple[str, str], int] = {}
+        self._open: dict[str, OpenAnswer] = {}  # whose cost may still become known
+        self._saved: set[str] = set()  # of these and of some that have been closed since: what the file holds
+        self._spent = Spent()
         self._today = self.today
         self._is_loaded = False
         self._has_trouble = False
@@ -122,8 +126,8 @@ class Ledger:
         return self._clock()
 
     def spent_nano(self, day: str, caller: str) -> int:
-        """What a caller has spent on one of the last two days, estimates included."""
-        return max(self._spent.get((day, caller), 0), 0)
+        """What a caller has spent on one of the days that were counted on last, estimates included."""
+        return self._spent.of(day, caller)
 
     def count_settled(self, key: UsageKey, usage: dict[str, Any], cost_nano: int) -> None:
         """An answer has ended, and upstream has stated its cost."""
@@ -141,11 +145,12 @@ class Ledger:
 
     def open_answer(self, answer: OpenAnswer) -> None:
         """Keeps an answer in mind, so that a later process can find out what it cost."""
-        self._unsaved.opened[answer.stream_id] = answer
+        self._open[answer.stream_id] = self._unsaved.opened[answer.stream_id] = answer
         self._dirty.set()
 
     def close_answer(self, stream_id: str) -> None:
         """Nothing more will be learned of it."""
+        self._open.pop(stream_id, None)
         if stream_id in self._saved:
             self._unsaved.opened[stream_id] = None
             self._dirty.set()
@@ -154,26 +159,19 @@ class Ledger:
 
     def _count(self, key: UsageKey, counts: UsageCounts) -> None:
         self._unsaved.add(key, counts)
-        self._add_spent(key.day, key.caller, counts.cost_nano)
+        self._spent.add(key.day, key.caller, counts.cost_nano)
         self._dirty.set()
-
-    def _add_spent(self, day: str, caller: str, nano: int) -> None:
-        if self._today != self.today:
+        if self._today != self.today or len(self._unsaved.counts) > 2 * _MOST_KEPT:
             self._today = self.today
-            recent = self._yesterday()
-            self._spent = {key: spent for key, spent in self._spent.items() if key[0] >= recent}
             self._forget_oldest()
-        self._spent[day, caller] = self._spent.get((day, caller), 0) + nano
-
-    def _yesterday(self) -> str:
-        return _iso_day(int(self._clock() // DAY_S) - 1)
 
     def _forget_oldest(self) -> None:
-        """Without a file, figures of old days would pile up."""
+        """Without a file, figures of old days would pile up, and those of one day under ever new names of models."""
         counts = self._unsaved.counts
         while len(counts) > _MOST_KEPT:
             oldest = min(key.day for key in counts)
-            for key in [key for key in counts if key.day == oldest]:
+            of_that_day = [key for key in counts if key.day == oldest]
+            for key in of_that_day[: None if oldest < self.today else _MOST_KEPT]:
                 del counts[key]
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -183,10 +181,11 @@ class Ledger:
         days = first.isoformat(), last.isoformat()
         async with self._file_in_use:
             found: dict[UsageKey, UsageCounts] = {}
+            await self._follow()
             if self._file is not None:
                 try:
                     found = await self._file.read(*days, caller)
-                except sqlite3.Error as exc:
+                except Exception as exc:
                     await self._lose_file(exc)
             read = Batch(found)
             for key, counts in self._unsaved.counts.items():
@@ -213,30 +212,34 @@ class Ledger:
         """Writes now what there is, if the file can be used; never raises."""
         async with self._file_in_use:
             try:
+                await self._follow()
                 if self._file is not None or await self._open_file():
                     await self._write()
             except Exception:
                 logger.exception("the usage ledger could not be written")
 
     async def _write(self) -> None:
-        batch = self._take_batch()
-        if not batch or self._file is None:
-            return
-        try:
-            await self._file.write(batch)
-        except sqlite3.Error as exc:
-            self._put_back(batch)
-            await self._lose_file(exc)
-
-    def _take_batch(self) -> Batch:
+        """Writes what was counted. Until that is done it is counted as not written, whatever happens."""
+        assert self._file is not None  # noqa: S101
         batch, self._unsaved = self._unsaved, Batch()
         self._dirty.clear()
-        for stream_id, answer in batch.opened.items():
-            if answer is None:
-                self._saved.discard(stream_id)
-            else:
-                self._saved.add(stream_id)
-        return batch
+        before = self._saved
+        self._saved = before | batch.opened.keys()  # who closes one of them meanwhile closes it in the file too
+        try:
+            unfit = await self._file.write(batch) if batch else []
+        except BaseException as exc:
+            self._saved = before
+            self._put_back(batch)
+            if not isinstance(exc, Exception):
+                raise
+            await self._lose_file(exc)
+            return
+        self._saved -= {stream_id for stream_id, answer in batch.opened.items() if answer is None}
+        for what in unfit:
+            logger.error("a row of the usage ledger cannot be written and is left out: %s", what)
+        if self._has_trouble:
+            self._has_trouble = False
+            logger.warning("The usage ledger %s can be used again; what was counted meanwhile is kept.", self._path)
 
     def _put_back(self, batch: Batch) -> None:
         """Takes back a batch that was not written, before what was counted since."""
@@ -244,6 +247,7 @@ class Ledger:
             batch.add(key, counts)
         batch.opened |= self._unsaved.opened
         self._unsaved = batch
+        self._dirty.set()
 
     async def _open_file(self) -> bool:
         assert self._path is not None  # noqa: S101 - there is no writer without one
@@ -253,21 +257,52 @@ class Ledger:
                 self._file = await open_usage_file(self._path)
                 await self._load(self._file)
                 break
-            except (sqlite3.Error, OSError) as exc:
+            except Exception as exc:
                 is_renewed = await self._lose_file(exc)
-        if self._file is not None and self._has_trouble:
-            self._has_trouble = False
-            logger.warning("The usage ledger %s can be used again; what was counted meanwhile is kept.", self._path)
         return self._file is not None
+
+    async def _follow(self) -> None:
+        """Writes the file anew, with all that it held, where it was removed while it was in use.
+
+        A file that somebody has put in its place is taken as it is: he may have restored an older one.
+        """
+        file, path = self._file, self._path
+        if file is None or path is None or file.is_in_place():
+            return
+        is_removed = not path.exists()
+        self._file = None
+        try:
+            if is_removed:
+                await file.copy_to(path)
+            logger.warning(_REMOVED if is_removed else _REPLACED, path)
+        except Exception as exc:
+            await self._lose_file(exc)
+        finally:
+            with suppress(sqlite3.Error):
+                await file.aclose()
+        if not is_removed or self._has_trouble:
+            self._begin_anew()
+        await self._open_file()
+
+    def _begin_anew(self) -> None:
+        """The file holds nothing of the answers that are open: they are written again, with what they count."""
+        saved, self._saved = self._saved, set()
+        self._unsaved.opened = {id_: answer for id_, answer in self._unsaved.opened.items() if answer is not None}
+        for stream_id, answer in self._open.items():
+            if stream_id in saved and stream_id not in self._unsaved.opened:
+                self._unsaved.opened[stream_id] = answer
+                if answer.is_counted:
+                    self._unsaved.add(answer.key, UsageCounts(1, 0, 0, answer.estimate_nano, 0, 1))
+        self._dirty.set()
 
     async def _load(self, file: UsageFile) -> None:
         """Takes over what earlier processes have left, once."""
         if self._is_loaded:
             return
-        spent, left_over = await file.spent_since(self._yesterday()), await file.open_answers()
+        spent, left_over = await file.spent(self.today), await file.open_answers()
         self._is_loaded = True
         for day, caller, nano in spent:
-            self._add_spent(day, caller, nano)
+            self._spent.add(day, caller, nano)
         for answer in left_over:
             self._saved.add(answer.stream_id)
             self._take_over(answer)
@@ -294,6 +329,7 @@ class Ledger:
             with suppress(OSError):
                 aside = move_aside(self._path)
                 logger.error(_DAMAGED, self._path, exc, aside)
+                self._begin_anew()
                 return True
         if not self._has_trouble:
             self._has_trouble = True
@@ -328,5 +364,5 @@ def _reason(exc: Exception) -> str:
         return f"{exc.filename}: {exc.strerror}"
     code = getattr(exc, "sqlite_errorcode", None)
     if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
-        return "another process holds it, such as a second server with the same server.state_dir"
+        return "another process holds it, such as a second server with the same server.state_dir, or who reads it"
     return str(exc)

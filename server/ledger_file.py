@@ -1,21 +1,25 @@
 """The SQLite file under the ledger: opening, writing a batch, reading, and moving a damaged file aside.
 
-It belongs to one process at a time, which holds its lock as long as it runs: two servers that added to one file would
-take each other's running answers for left-overs. With the write-ahead log and `synchronous=NORMAL`, what was
-committed survives the process, however it ends; a power cut may take the last seconds, never the file.
+It belongs to one process at a time, which holds a lock beside it as long as it runs: two servers that added to one
+file would take each other's running answers for left-overs. Anybody may read it meanwhile, and between two writes the
+file is whole and alone, without a write-ahead log: what is copied then lacks nothing. What was committed survives the
+process, and a power cut too.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, closing
 from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import aiosqlite
+
+from server.ledger_lock import lock_path, take_lock
 
 _LOCK_WAIT_S = 1.0
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -126,26 +130,84 @@ _READ = """
 SELECT day, caller, model, requests, prompt_tokens, completion_tokens, cost_nano, settled_nano, unsettled
 FROM usage WHERE day BETWEEN ? AND ? AND (? IS NULL OR caller = ?)
 """
+_SPENT = """
+SELECT day, caller, cost_nano FROM usage
+WHERE day BETWEEN DATE(?, '-1 day') AND DATE(?, '+1 day')
+    OR day IN (SELECT DISTINCT day FROM usage ORDER BY day DESC LIMIT ?)
+ORDER BY day
+"""
 _OPEN = "INSERT OR REPLACE INTO open_answer VALUES (?, ?, ?, ?, ?, ?, ?)"
+_CLOSE = "DELETE FROM open_answer WHERE stream_id = ?"
+_LAST_DAYS = 8
+_UNFIT = (
+    OverflowError,
+    TypeError,
+    ValueError,  # also for text that cannot be UTF-8
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""What is raised for a value that a row cannot hold, whatever the state of the file."""
+
+Row = tuple[str | int | None, ...]
+Statements = tuple[tuple[str, Row], ...]
+"""What writes one row."""
 
 
 class UsageFile:
     """The open file. Everything may raise `sqlite3.Error`; see `open_usage_file` for the rest."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, connection: aiosqlite.Connection, lock: sqlite3.Connection) -> None:
         self._db = connection
+        self._lock = lock
+        self._path = path
+        self._identity = _identity(path)
 
-    async def write(self, batch: Batch) -> None:
-        """Adds a batch: all of it or nothing."""
-        opened = [answer for answer in batch.opened.values() if answer is not None]
-        closed = [(stream_id,) for stream_id, answer in batch.opened.items() if answer is None]
-        rows = [(*astuple(counts), *key) for key, counts in batch.counts.items()]
+    def is_in_place(self) -> bool:
+        """Whether the file that is written is still the one that its path names."""
+        return self._identity is not None and _identity(self._path) == self._identity
+
+    async def write(self, batch: Batch) -> list[str]:
+        """Adds a batch: all of it or nothing, but for rows that no database can hold.
+
+        Returns:
+            What is wrong with each row that was left out.
+        """
+        rows: list[Statements] = [
+            ((_BEGIN_ROW, key), (_ADD, (*astuple(counts), *key))) for key, counts in batch.counts.items()
+        ]
+        rows += [((_OPEN, _open_row(answer)),) for answer in batch.opened.values() if answer is not None]
+        rows += [((_CLOSE, (stream_id,)),) for stream_id, answer in batch.opened.items() if answer is None]
+        try:
+            await self._write_all(rows)
+            return []
+        except _UNFIT:
+            async with self._transaction():
+                return [problem for row in rows if (problem := await self._problem_of(row))]
+
+    async def _write_all(self, rows: Iterable[Statements]) -> None:
+        by_statement: dict[str, list[Row]] = {}
+        for row in rows:
+            for statement, parameters in row:
+                by_statement.setdefault(statement, []).append(parameters)
+        async with self._transaction():
+            for statement, each in by_statement.items():
+                await self._db.executemany(statement, each)
+
+    async def _problem_of(self, row: Statements) -> str | None:
+        try:
+            for statement, parameters in row:
+                await self._db.execute(statement, parameters)
+        except _UNFIT as exc:
+            return f"{type(exc).__name__}: {exc}: {repr(row[-1][1])[:500]!a}"
+        return None
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
         await self._db.execute("BEGIN IMMEDIATE")
         try:
-            await self._db.executemany(_BEGIN_ROW, batch.counts)
-            await self._db.executemany(_ADD, rows)
-            await self._db.executemany(_OPEN, map(_open_row, opened))
-            await self._db.executemany("DELETE FROM open_answer WHERE stream_id = ?", closed)
+            yield
             await self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -157,10 +219,13 @@ class UsageFile:
         rows = await self._db.execute_fetchall(_READ, (first, last, caller, caller))
         return {UsageKey(*map(str, row[:3])): UsageCounts(*map(_figure, row[3:])) for row in rows}
 
-    async def spent_since(self, day: str) -> Iterable[tuple[str, str, int]]:
-        """Day, caller and what it cost, nano-USD, from that day on; a row for each model."""
-        query = "SELECT day, caller, cost_nano FROM usage WHERE day >= ?"
-        return [(row[0], row[1], _figure(row[2])) for row in await self._db.execute_fetchall(query, (day,))]
+    async def spent(self, today: str) -> Iterable[tuple[str, str, int]]:
+        """Day, caller and what it cost, nano-USD, of the days that a budget may be asked about; a row for each model.
+
+        These are the days around this one, and the last ones that were counted on, in case the clock is wrong.
+        """
+        rows = await self._db.execute_fetchall(_SPENT, (today, today, _LAST_DAYS))
+        return [(str(row[0]), str(row[1]), _figure(row[2])) for row in rows]
 
     async def open_answers(self) -> list[OpenAnswer]:
         """Those that an earlier process left."""
@@ -170,9 +235,18 @@ class UsageFile:
             for row in await self._db.execute_fetchall(query)
         ]
 
+    async def copy_to(self, path: Path) -> None:
+        """Makes a file there that holds the same."""
+        _make_ready(path)
+        with closing(sqlite3.connect(path, check_same_thread=False)) as target:
+            await self._db.backup(target)
+
     async def aclose(self) -> None:
         """Closes it; its lock is free then."""
-        await self._db.close()
+        try:
+            await self._db.close()
+        finally:
+            self._lock.close()
 
 
 async def open_usage_file(path: Path) -> UsageFile:
@@ -183,28 +257,38 @@ async def open_usage_file(path: Path) -> UsageFile:
         OSError: there can be no such folder or file.
     """
     _make_ready(path)
+    lock = take_lock(path)
+    try:
+        return UsageFile(path, await _connect(path), lock)
+    except BaseException:
+        lock.close()
+        raise
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
     db = await aiosqlite.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None)
     try:
-        await db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        await db.execute("PRAGMA journal_mode = WAL")
-        await db.execute("PRAGMA synchronous = NORMAL")
+        await db.execute("PRAGMA locking_mode = NORMAL")
+        await db.execute("PRAGMA journal_mode = DELETE")
+        await db.execute("PRAGMA synchronous = FULL")
         checked = list(await db.execute_fetchall("PRAGMA quick_check(1)"))
         if checked[0][0] != "ok":
             raise _damaged(str(checked[0][0]))
-        await db.execute("BEGIN IMMEDIATE")  # takes the lock, and finds out whether it may write
+        await db.execute("BEGIN IMMEDIATE")  # finds out whether it may write
         for statement in _SCHEMA:
             await db.execute(statement)
         await db.execute("COMMIT")
     except BaseException:
         await db.close()
         raise
-    return UsageFile(db)
+    return db
 
 
 def _make_ready(path: Path) -> None:
     """Makes the folder and the file, for its owner only; says what the system says where SQLite knows no reason."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    for each in (path, lock_path(path)):
+        os.close(os.open(each, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def is_damaged(error: Exception) -> bool:
@@ -236,5 +320,13 @@ def _figure(value: object) -> int:
     return min(max(int(value), 0), MOST) if isinstance(value, int | float) else 0
 
 
-def _open_row(answer: OpenAnswer) -> tuple[str | int | None, ...]:
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open_row(answer: OpenAnswer) -> Row:
     return (answer.stream_id, *answer.key, answer.estimate_nano, answer.generation_id, int(answer.is_counted))

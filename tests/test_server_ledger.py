@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import resource
+import shutil
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from server.ledger import DAY_S, Ledger, usage_key
 from server.ledger_file import OpenAnswer, UsageCounts, UsageKey
+from server.spent import Spent
 
 NOON_S = 20_000 * DAY_S + DAY_S / 2
 TODAY, YESTERDAY = date(2024, 10, 4), date(2024, 10, 3)
@@ -55,6 +58,10 @@ def overwrite_from(path: Path, offset: int) -> None:
 
 def content_of(path: Path) -> bytes:
     return path.read_bytes()
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def set_aside(path: Path) -> Path:
@@ -364,6 +371,229 @@ async def test_without_a_folder_the_oldest_days_are_forgotten_when_there_are_ver
     ledger.count_settled(KEY._replace(day="2024-10-05"), {}, 1)
     assert len(await everything(ledger)) == 1
     assert ledger.spent_nano("2024-10-04", "ann") == 50_001
-    now_s[0] += DAY_S
-    ledger.count_settled(KEY._replace(day="2024-10-06"), {}, 1)
-    assert ledger.spent_nano("2024-10-04", "ann") == 0
+    for number in range(100_001):
+        ledger.count_settled(KEY._replace(day="2024-10-05", model=str(number)), {}, 1)
+    assert len(await everything(ledger)) <= 100_000
+    assert ledger.spent_nano("2024-10-05", "ann") == 100_002
+
+
+def test_days_that_were_counted_on_last_are_kept_whatever_the_calendar_says() -> None:
+    """break-it 30: a clock that is set forward and back forgets nothing."""
+    spent = Spent()
+    for day in range(1, 17):
+        spent.add(f"2024-10-{day:02}", "ann", day)
+    spent.add("2024-10-01", "ann", 10)
+    spent.add("2099-01-01", "ann", 5)
+    spent.add("1970-01-01", "ann", -5)
+    assert [spent.of(day, "ann") for day in ("2024-10-01", "2024-10-02", "2024-10-16")] == [11, 0, 16]
+    assert (spent.of("2099-01-01", "ann"), spent.of("1970-01-01", "ann")) == (5, 0)
+
+
+async def test_a_clock_that_is_wrong_at_the_start_finds_what_was_spent_when_it_is_right_again(path: Path) -> None:
+    """break-it 30: a machine without a clock of its own starts in 1970, another one in 2099."""
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY, USAGE, 100)
+    for wrong_s in (0.0, 4e9):
+        now_s = [wrong_s]
+        again = Ledger(path, clock=lambda: now_s[0])  # noqa: B023
+        await again.open()
+        again.count_settled(KEY._replace(day=again.today), USAGE, 1)
+        now_s[0] = NOON_S
+        assert again.spent_nano(again.today, "ann") == 100
+        await again.aclose()
+
+
+# -- batches ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        (KEY._replace(model="gen-\ud800"), UsageCounts(1, 0, 0, 5, 5, 0)),
+        (KEY._replace(caller="\udcff"), UsageCounts(1, 0, 0, 5, 5, 0)),
+        (KEY._replace(day=None), UsageCounts(1, 0, 0, 5, 5, 0)),  # type: ignore[arg-type]
+        (KEY._replace(model="acme/other"), UsageCounts(1, 0, 0, 10**30, 5, 0)),
+        (KEY._replace(model="acme/other"), UsageCounts(1, 0, 0, {}, 5, 0)),  # type: ignore[arg-type]
+    ],
+    ids=["model", "caller", "null", "too large", "object"],
+)
+async def test_a_row_that_cannot_be_written_is_left_out_alone(
+    path: Path, caplog: pytest.LogCaptureFixture, poison: tuple[UsageKey, UsageCounts]
+) -> None:
+    """break-it 14: one odd value must not lose what others have spent in that half second."""
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY, USAGE, 100)
+        ledger._unsaved.counts[poison[0]] = poison[1]
+        ledger._unsaved.opened["odd"] = OpenAnswer("odd \ud800", KEY, 900, "gen-\ud800", is_counted=False)
+        ledger.open_answer(OpenAnswer("fine", KEY, 900, "gen-1", is_counted=False))
+        ledger.count_settled(KEY._replace(caller="bob"), USAGE, 25)
+        await ledger.save()
+        ledger.count_settled(KEY, USAGE, 1)
+        await ledger.save()
+        assert ledger.is_stored
+    assert [said.startswith("a row of the usage ledger cannot be written") for said in errors(caplog)] == [True, True]
+    left: list[OpenAnswer] = []
+    again = make(path)
+    again.on_left_over = left.append
+    await again.open()
+    assert [answer.stream_id for answer in left] == ["fine"]
+    assert (again.spent_nano(KEY.day, "ann"), again.spent_nano(KEY.day, "bob")) == (101 + 900, 25)
+    await again.aclose()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("?"), OverflowError(), OSError(5, "Input/output error"), sqlite3.Error()]
+)
+async def test_a_batch_that_failed_for_any_reason_is_put_back(
+    path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """break-it 14: what was counted is lost for no exception, and nothing is counted twice."""
+    async with opened(path) as ledger:
+        assert ledger._file is not None
+        ledger.count_settled(KEY, USAGE, 100)
+        ledger.open_answer(OpenAnswer("closed", KEY, 9, "gen-1", is_counted=False))
+
+        async def fail(batch: object) -> list[str]:
+            ledger.count_settled(KEY, USAGE, 20)
+            ledger.close_answer("closed")
+            raise error
+
+        ledger._file.write = fail  # type: ignore[method-assign]
+        await ledger.save()
+        assert not ledger.is_stored
+        assert await everything(ledger) == {KEY: UsageCounts(2, 6, 8, 120, 120, 0)}
+        await ledger.save()
+        assert ledger.is_stored
+        assert [said.partition(path.name)[2][:12] for said in errors(caplog)] == [" cannot be u", " can be used"]
+    async with opened(path) as again:
+        assert await everything(again) == {KEY: UsageCounts(2, 6, 8, 120, 120, 0)}
+
+
+async def test_a_write_that_is_cut_off_is_put_back_too(path: Path) -> None:
+    """break-it 14."""
+    async with opened(path) as ledger:
+        assert ledger._file is not None
+        ledger.count_settled(KEY, USAGE, 100)
+
+        async def be_cancelled(batch: object) -> list[str]:
+            raise asyncio.CancelledError
+
+        write, ledger._file.write = ledger._file.write, be_cancelled  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await ledger.save()
+        ledger._file.write = write  # type: ignore[method-assign]
+    async with opened(path) as again:
+        assert again.spent_nano(KEY.day, "ann") == 100
+
+
+@contextmanager
+def files_that_cannot_grow_beyond(size_bytes: int) -> Iterator[None]:
+    """As on a disk that is full, for every process that is asked to write more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_disk_that_takes_no_more_is_said_once_and_nothing_is_lost_when_there_is_room_again(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """break-it 14."""
+    async with opened(path) as ledger:
+        with files_that_cannot_grow_beyond(len(content_of(path))):
+            for number in range(300):
+                ledger.count_settled(KEY._replace(model="x" * 190 + str(number)), USAGE, 4)
+            for _ in range(3):
+                await ledger.save()
+                assert not ledger.is_stored
+            (said,) = errors(caplog)
+            assert "cannot be used" in said
+        await ledger.save()
+        assert ledger.is_stored
+        assert "can be used again" in errors(caplog)[-1]
+    async with opened(path) as again:
+        assert again.spent_nano(KEY.day, "ann") == 1200
+
+
+@pytest.mark.parametrize("way", ["folder", "file"])
+async def test_a_file_that_is_removed_while_it_is_used_is_written_anew(
+    path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """break-it, near miss: `stored: true`, and lost at the end."""
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY._replace(day="2024-09-01"), USAGE, 7)
+        ledger.count_estimate(KEY, {}, 900)
+        ledger.open_answer(OpenAnswer("s", KEY, 900, "gen-1", is_counted=True))
+        await ledger.save()
+        remove(path.parent if way == "folder" else path)
+        ledger.count_settled(KEY, USAGE, 100)
+        if way == "folder":
+            assert len(await everything(ledger)) == 2
+        assert ledger.is_stored
+    assert ["was removed while it was in use" in said for said in errors(caplog)] == [True]
+    async with opened(path) as again:
+        assert [counts.cost_nano for counts in (await everything(again)).values()] == [7, 1000]
+
+
+async def test_a_file_that_is_removed_and_cannot_be_made_is_no_longer_called_stored(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """break-it, near miss: what can be noticed is noticed; what is counted stays counted."""
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY, USAGE, 100)
+        ledger.count_estimate(KEY, {}, 900)
+        ledger.open_answer(OpenAnswer("s", KEY, 900, "gen-1", is_counted=True))
+        await ledger.save()
+        shutil.rmtree(path.parent)
+        path.parent.write_text("a file")
+        await everything(ledger)
+        assert not ledger.is_stored
+        assert ledger.spent_nano(KEY.day, "ann") == 1000
+        path.parent.unlink()
+        await ledger.save()
+        assert ledger.is_stored
+        ledger.correct(OpenAnswer("s", KEY, 900, "gen-1", is_counted=True), {}, 40)
+        assert ledger.spent_nano(KEY.day, "ann") == 140
+    assert "is not a folder" in errors(caplog)[0]
+    async with opened(path) as again:
+        assert again.spent_nano(KEY.day, "ann") == 40  # the figures of the file that is gone are gone with it
+
+
+async def test_a_file_that_is_put_in_its_place_is_taken_as_it_is(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY, USAGE, 100)
+    older = content_of(path)
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY, USAGE, 20)
+        await ledger.save()
+        (path.parent / "older").write_bytes(older)
+        (path.parent / "older").replace(path)
+        ledger.count_settled(KEY, USAGE, 3)
+        await ledger.save()
+        assert ledger.spent_nano(KEY.day, "ann") == 123
+    assert "was replaced while it was in use" in errors(caplog)[0]
+    async with opened(path) as again:
+        assert again.spent_nano(KEY.day, "ann") == 103
+
+
+async def test_a_damaged_file_takes_no_open_answer_with_it(path: Path) -> None:
+    async with opened(path) as ledger:
+        ledger.count_estimate(KEY, {}, 900)
+        ledger.open_answer(OpenAnswer("s", KEY, 900, "gen-1", is_counted=True))
+        await ledger.save()
+        await ledger._lose_file(_corrupt())
+        await ledger.save()
+        ledger.correct(OpenAnswer("s", KEY, 900, "gen-1", is_counted=True), {}, 40)
+        assert ledger.spent_nano(KEY.day, "ann") == 40
+    async with opened(path) as again:
+        assert await everything(again) == {KEY: UsageCounts(1, 0, 0, 40, 40, 0)}
+
+
+def _corrupt() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("damaged")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
