@@ -89,16 +89,19 @@ class Admission:
             Refusal: `forbidden` for a model, `too_many_requests` for any other limit.
         """
         account = self._account(owner)
+        holds = account.holds_on(self.ledger.today)
         caller = self._find_caller(owner)
-        reserved_nano = 0 if caller is None else self._check(caller, account, body)
-        return AnswerLease(self.ledger, self._known, account, body, reserved_nano)
+        reserved_nano = 0 if caller is None else self._check(caller, account, holds, body)
+        return AnswerLease(self.ledger, self._known, account, holds, body, reserved_nano)
 
     def budget_of(self, caller: Caller) -> BudgetState | None:
         """The caller's budget today; None when it has none."""
+        return self._budget_on(caller, self._account(caller.name).holds_on(self.ledger.today))
+
+    def _budget_on(self, caller: Caller, holds: Holds) -> BudgetState | None:
         limit_nano = nano_usd(caller.budget_usd_per_day)
         if limit_nano is None:
             return None
-        holds = self._holds(self._account(caller.name))
         return BudgetState(
             limit_nano,
             spent_nano=self.ledger.spent_nano(holds.day, caller.name) - holds.sought_nano,
@@ -108,8 +111,7 @@ class Admission:
 
     def left_over(self, answer: OpenAnswer) -> LeftOver:
         """An answer that an earlier process began: it holds what it may have cost, until that is known."""
-        holds = self._holds(self._account(answer.key.caller))
-        return LeftOver(self.ledger, answer, holds if holds.day == answer.key.day else Holds(answer.key.day))
+        return LeftOver(self.ledger, answer, self._account(answer.key.caller).holds_on(answer.key.day))
 
     def _account(self, owner: str) -> Account:
         account = self._accounts.get(owner)
@@ -117,18 +119,12 @@ class Admission:
             account = self._accounts[owner] = Account()
         return account
 
-    def _holds(self, account: Account) -> Holds:
-        day = self.ledger.today
-        if account.holds.day != day:  # what the answers of the day before hold, they hold of that day
-            account.holds = Holds(day)
-        return account.holds
-
-    def _check(self, caller: Caller, account: Account, body: Mapping[str, Any]) -> int:
-        """Every limit in turn; returns what was reserved, nano-USD."""
+    def _check(self, caller: Caller, account: Account, holds: Holds, body: Mapping[str, Any]) -> int:
+        """Every limit in turn; returns what is to be reserved, nano-USD."""
         check_models(caller, body)
         starts = self._starts_of(caller)
         _check_concurrency(caller, account)
-        reserved_nano = self._reserve(caller, account, body)
+        reserved_nano = self._fitting(caller, holds, body)
         if starts is not None:
             starts.append(self._clock())
         return reserved_nano
@@ -147,16 +143,16 @@ class Admission:
             raise _too_many(f"{caller.name} may start {limit} answers a minute; try again later", wait_s)
         return starts
 
-    def _reserve(self, caller: Caller, account: Account, body: Mapping[str, Any]) -> int:
-        budget = self.budget_of(caller)
+    def _fitting(self, caller: Caller, holds: Holds, body: Mapping[str, Any]) -> int:
+        """What the answer is to reserve of the budget, nano-USD."""
+        budget = self._budget_on(caller, holds)
         if budget is None:
             return 0
-        nano, holds = estimate_nano_usd(body, self._known), account.holds
+        nano = estimate_nano_usd(body, self._known)
         if nano > max(budget.left_nano, 0):
             if holds.number or budget.left_nano <= 0:
                 raise self._over(caller, budget, nano)
             nano = budget.left_nano
-        holds.reserve(nano)
         return nano
 
     def _over(self, caller: Caller, budget: BudgetState, nano: int) -> Refusal:

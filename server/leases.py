@@ -5,16 +5,20 @@ What nobody can tell afterwards counts as it was reserved.
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from client.costs import Known, nano_usd, reckon, tokens_nano_usd
-from client.fit import count_of
+from client.fit import cost_of, count_of, header_value
 from client.settlement import Settlement
 from client.streams import Stream
 from server.ledger import Ledger, usage_key
 from server.ledger_file import OpenAnswer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -60,38 +64,71 @@ class Account:
 
     Attributes:
         running: answers that run.
-        holds: of the day on which a budget was last looked at.
     """
 
     running: int = 0
-    holds: Holds = field(default_factory=lambda: Holds(""))
+    _holds: dict[str, Holds] = field(default_factory=dict)
+
+    def holds_on(self, day: str) -> Holds:
+        """What the answers hold that began on a day. Days that nothing is held of any more are forgotten, and no
+        others: the clock may be set back to them."""
+        holds = self._holds.get(day)
+        if holds is None:
+            self._holds = {each.day: each for each in self._holds.values() if each.number}
+            holds = self._holds[day] = Holds(day)
+        return holds
 
 
 class AnswerLease:
     """What was granted for one answer (`client.streams.Lease`)."""
 
-    __slots__ = ("_account", "_day", "_holds", "_known", "_ledger", "_open", "_reckoning", "_reserved_nano")
+    __slots__ = (
+        "_account",
+        "_has_ended",
+        "_holds",
+        "_id",
+        "_known",
+        "_ledger",
+        "_open",
+        "_reckoning",
+        "_reserved_nano",
+    )
 
     def __init__(
-        self, ledger: Ledger, known: Known, account: Account, body: Mapping[str, Any], reserved_nano: int
+        self,
+        ledger: Ledger,
+        known: Known,
+        account: Account,
+        holds: Holds,
+        body: Mapping[str, Any],
+        reserved_nano: int,
     ) -> None:
         self._ledger = ledger
         self._known = known
         self._account = account
-        self._holds = account.holds
+        self._holds = holds
         self._reckoning = None if reserved_nano else reckon(body)  # for an estimate where none was made
-        self._day = ledger.today
         self._reserved_nano = reserved_nano
+        self._id = ""
         self._open: OpenAnswer | None = None
+        self._has_ended = False
         account.running += 1
+        holds.reserve(reserved_nano)
 
     def opened(self, stream: Stream) -> None:
         """From now on it is billed: a process that is killed must not forget what was reserved."""
-        if self._reserved_nano:
+        if self._reserved_nano and not self._has_ended:
             self._ledger.open_answer(self._answer(stream, self._reserved_nano, is_counted=False))
 
     def end(self, stream: Stream) -> None:
-        """Counts what it cost, or what it may have cost while that is not known."""
+        """Counts what it cost, or what it may have cost while that is not known; only once.
+
+        What it held goes first, and whatever is wrong with the answer, it is counted: as it was reserved, if no
+        better.
+        """
+        if self._has_ended:
+            return
+        self._has_ended = True
         self._account.running -= 1
         self._holds.release(self._reserved_nano)
         if stream.settlement.is_sought:
@@ -100,29 +137,36 @@ class AnswerLease:
             self._count(stream)
 
     def settled(self, stream: Stream) -> None:
-        """Corrects the estimate, if the cost was found."""
-        if self._open is not None:
-            _settle(self._ledger, self._open, stream.settlement, self._holds)
+        """Corrects the estimate, if the cost was found; only once."""
+        answer, self._open = self._open, None
+        if answer is not None:
+            _settle(self._ledger, answer, stream.settlement, self._holds)
 
     def _count(self, stream: Stream) -> None:
-        settlement = stream.settlement
-        key, usage = usage_key(self._day, stream.owner, stream.model), settlement.usage or {}
-        cost_nano = nano_usd(settlement.total_cost)
+        key, usage = usage_key(self._holds.day, stream.owner, stream.model), stream.settlement.usage or {}
+        cost_nano = _cost_nano(stream.settlement)
         if cost_nano is not None:
             self._ledger.count_settled(key, usage, cost_nano)
         elif not _has_failed_unbegun(stream):
             self._ledger.count_estimate(key, usage, self._estimate(stream))
-        if self._reserved_nano:
-            self._ledger.close_answer(stream.id)
+        self._ledger.close_answer(self._id)
 
     def _hold_on(self, stream: Stream) -> None:
         """The estimate counts, and is held apart from what is spent for good, until the look-up has ended."""
-        self._open = self._answer(stream, self._estimate(stream), is_counted=True)
-        self._ledger.count_estimate(self._open.key, {}, self._open.estimate_nano)
-        self._ledger.open_answer(self._open)
-        self._holds.seek(self._open.estimate_nano)
+        self._open = answer = self._answer(stream, self._estimate(stream), is_counted=True)
+        self._ledger.count_estimate(answer.key, {}, answer.estimate_nano)
+        self._ledger.open_answer(answer)
+        self._holds.seek(answer.estimate_nano)
 
     def _estimate(self, stream: Stream) -> int:
+        """As well as it can be told, and as it was reserved where that fails."""
+        try:
+            return self._told_estimate(stream)
+        except Exception:
+            logger.exception("stream %s: its cost cannot be reckoned", stream.id)
+            return self._reserved_nano
+
+    def _told_estimate(self, stream: Stream) -> int:
         """By the tokens where upstream told only them, else as reserved, else as it would have been.
 
         Counts that make no sense tell nothing.
@@ -137,8 +181,10 @@ class AnswerLease:
         return self._reserved_nano if self._reckoning is None else self._reckoning.nano_usd(self._known)
 
     def _answer(self, stream: Stream, estimate_nano: int, *, is_counted: bool) -> OpenAnswer:
-        key = usage_key(self._day, stream.owner, stream.model)
-        return OpenAnswer(stream.id, key, estimate_nano, stream.generation_id, is_counted)
+        """What the ledger keeps of it, under an id of its own: that of a stream may be chosen by its caller."""
+        self._id = self._id or f"{stream.id}.{secrets.token_hex(8)}"
+        key = usage_key(self._holds.day, stream.owner, stream.model)
+        return OpenAnswer(self._id, key, estimate_nano, header_value(stream.generation_id), is_counted)
 
 
 class LeftOver:
@@ -150,22 +196,29 @@ class LeftOver:
         self.settlement = Settlement()
         self._ledger = ledger
         self._answer = answer
-        self._holds = holds
+        self._holds: Holds | None = holds
         holds.seek(answer.estimate_nano)
 
     def note_settled(self) -> None:
-        """The look-up has ended."""
-        _settle(self._ledger, self._answer, self.settlement, self._holds)
+        """The look-up has ended; only once."""
+        if self._holds is not None:
+            holds, self._holds = self._holds, None
+            _settle(self._ledger, self._answer, self.settlement, holds)
 
 
 def _settle(ledger: Ledger, answer: OpenAnswer, settlement: Settlement, holds: Holds) -> None:
     """What was held goes; the cost counts if it was found, else the estimate stays."""
     holds.found(answer.estimate_nano)
-    cost_nano = nano_usd(settlement.total_cost)
+    cost_nano = _cost_nano(settlement)
     if cost_nano is None:
         ledger.close_answer(answer.stream_id)
     else:
         ledger.correct(answer, settlement.usage or {}, cost_nano)
+
+
+def _cost_nano(settlement: Settlement) -> int | None:
+    """What upstream has stated, as far as it makes sense."""
+    return nano_usd(cost_of(settlement.total_cost))
 
 
 def _has_failed_unbegun(stream: Stream) -> bool:
@@ -174,4 +227,7 @@ def _has_failed_unbegun(stream: Stream) -> bool:
     OpenRouter, "zero completion insurance". A caller who leaves so early may be billed all the same.
     """
     translator = stream.pump.translator
-    return translator.failure is not None and not translator.has_begun and stream.stop_reason is None
+    failure = translator.failure
+    if failure is None or failure.type == "internal":  # what failed here, upstream may well have answered
+        return False
+    return not translator.has_begun and stream.stop_reason is None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -266,6 +266,51 @@ async def test_an_answer_over_midnight_belongs_to_the_day_on_which_it_began(upst
     assert office.ledger.spent_nano(DAY, "ann") == NANOS // 2
 
 
+def admitted(office: Office, tokens: int = 100) -> int:
+    """How many of a hundred answers of a tenth of a USD may start."""
+    count = 0
+    for _ in range(100):
+        with suppress(Refusal):
+            office.admission.admit(ask(tokens), "ann")
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("step_s", [10, DAY_S, 400 * DAY_S])
+def test_a_clock_that_is_set_back_over_midnight_forgets_nothing(step_s: float) -> None:
+    """break-it 30: what runs stays reserved on its day, however often the clock is set."""
+    office = Office(now_s=20_001 * DAY_S - 5)
+    office.limit(budget_usd_per_day=Decimal(1))
+    found = []
+    for step in (0, step_s, -step_s, step_s, 3 * step_s, -3 * step_s, -step_s):
+        office.now_s += step
+        found.append(admitted(office))
+    assert found[:4] == [10, 10, 0, 0]
+    assert found[5:] == [0, 0]
+
+
+async def test_what_ends_after_the_clock_was_set_back_is_spent_on_the_day_on_which_it_began(
+    upstream: Sandbox,
+) -> None:
+    """break-it 30: neither day loses or gains anything."""
+    office = Office(now_s=20_001 * DAY_S - 5)
+    office.limit(budget_usd_per_day=Decimal(1))
+    go_on = asyncio.Event()
+    upstream.script_always(answer(0.1, Hold(go_on)))
+    async with running(office, upstream) as streams:
+        streams.start(ask(100), owner="ann")
+        office.now_s += 10
+        streams.start(ask(200), owner="ann")
+        assert office.budget() == (0, 0.2)
+        office.now_s -= 10
+        assert office.budget() == (0, 0.1)
+        go_on.set()
+        await streams.wait_idle()
+    assert office.budget() == (0.1, 0)
+    office.now_s += 10
+    assert office.budget() == (0.1, 0)
+
+
 async def test_a_budget_that_a_reload_brings_counts_what_was_spent_before(upstream: Sandbox) -> None:
     office = Office()
     upstream.script(answer(0.5), answer(0.5, Hold(asyncio.Event())))
@@ -476,6 +521,73 @@ async def test_what_an_earlier_process_left_is_looked_up_and_held_until_then() -
         each.note_settled()
     assert office.budget() == (0.25, 0)
     assert await office.counts() == UsageCounts(2, 2, 4, NANOS // 2, NANOS // 2, 0)
+
+
+def raising(name: str) -> Any:
+    raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("cost", [10**400, float("nan"), "x", [], Decimal("sNaN"), None])
+@pytest.mark.parametrize("is_sought", [True, False])
+def test_an_answer_gives_everything_back_once_whatever_is_wrong_with_its_cost(cost: Any, is_sought: bool) -> None:
+    """break-it 19: the slot, the reservation and the row of the ledger, each of them."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5), max_concurrent=1)
+    lease = office.admission.admit(ask(), "ann")
+    office.admission._known = lease._known = raising
+    stream: Any = Played(1)
+    stream.settlement.is_sought = is_sought
+    stream.settlement.total_cost = cost if not is_sought else None
+    stream.settlement.usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    lease.opened(stream)
+    for _ in range(2):
+        lease.end(stream)
+        lease.opened(stream)
+    assert office.admission._account("ann").running == 0
+    assert office.budget() == ((0, 1) if is_sought else (1, 0))
+    stream.settlement.total_cost = cost
+    for _ in range(2):
+        lease.settled(stream)
+    assert office.budget() == (1, 0)
+    assert not office.ledger._open
+    (counts,) = office.ledger._unsaved.counts.values()
+    assert (counts.requests, counts.cost_nano, counts.unsettled) == (1, NANOS, 1)
+
+
+def test_what_is_left_over_is_settled_once() -> None:
+    """break-it 19."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    left = OpenAnswer("s", UsageKey(DAY, "ann", "acme/m"), NANOS, "gen-1", is_counted=True)
+    office.ledger.count_estimate(left.key, {}, NANOS)
+    found = office.admission.left_over(left)
+    found.settlement.state({"cost": 0.25})
+    for _ in range(2):
+        found.note_settled()
+    assert office.budget() == (0.25, 0)
+
+
+def test_two_callers_may_give_their_answers_the_same_id() -> None:
+    """The ledger keeps both: an id that a caller may choose is unique in its own space only."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    for _ in range(2):
+        office.admission.admit(ask(), "ann").opened(cast(Stream, Played(1)))
+    assert len(office.ledger._open) == 2
+
+
+def test_an_answer_that_this_server_broke_counts_as_it_was_reserved() -> None:
+    """What failed here, upstream may well have answered."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    stream: Any = Played(1)
+    stream.stop_reason = None
+    for type_, spent in (("upstream_unavailable", 0), ("internal", 1)):
+        stream.pump = SimpleNamespace(
+            translator=SimpleNamespace(failure=SimpleNamespace(type=type_), has_begun=False)
+        )
+        office.admission.admit(ask(), "ann").end(stream)
+        assert office.budget() == (spent, 0)
 
 
 # -- any history --------------------------------------------------------------------------------------------------
