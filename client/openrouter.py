@@ -7,6 +7,7 @@ not followed: the key belongs to one host.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from client.errors import (
 )
 from client.fit import header_value
 from client.json_codec import decode_json, encode_json
+from client.proxies import Proxy, proxy_for
 from client.redaction import NOTHING_TO_HIDE, Redaction
 from client.tap import Take, hand_on
 from client.upload import Upload
@@ -110,15 +112,20 @@ class UpstreamReply:
 class OpenRouterClient:
     """OpenRouter, or anything that speaks like it."""
 
-    def __init__(self, session: aiohttp.ClientSession, config: UpstreamConfig) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, config: UpstreamConfig, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._session = session
+        self._environ = environ
         self.configure(config)
 
     def configure(self, config: UpstreamConfig) -> None:
         """Asks with other settings from the next request on; answers under way keep theirs."""
         self.config = config
-        self.hide = _redaction_of(config)
-        self._headers = _headers_of(config)
+        self.proxy = proxy_for(config.base_url, self._environ)
+        self.hide = _redaction_of(config, self.proxy)
+        self._headers = _headers_of(config, self.proxy)
+        self._via = _via(self.proxy)
         self._chat_url = self._url("/chat/completions")
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s)
         self._chat_headers = {
@@ -157,7 +164,7 @@ class OpenRouterClient:
             UpstreamStatusError: a status of 400 and more.
             UpstreamProtocolError: a redirect.
         """
-        with _mapped_errors(self.hide):
+        with _mapped_errors(self.hide, self.proxy):
             data = encode_json(body)
             response = await self._session.post(
                 self._chat_url,
@@ -165,11 +172,12 @@ class OpenRouterClient:
                 headers={**self._chat_headers, **headers} if headers else self._chat_headers,
                 allow_redirects=False,
                 timeout=self._timeout,
+                **self._via,
             )
             reply = UpstreamReply(response, self.hide)
             if response.status >= 300:
                 try:
-                    await _refuse_bad_status(response, self.hide)
+                    await _refuse_bad_status(response, self.hide, self.proxy)
                 finally:
                     reply.close()
             return reply
@@ -180,7 +188,7 @@ class OpenRouterClient:
         Raises:
             OpenRouterError: one of its kinds.
         """
-        with _mapped_errors(self.hide):
+        with _mapped_errors(self.hide, self.proxy):
             try:
                 async with (
                     asyncio.timeout(_GET_TIMEOUT_S),
@@ -189,9 +197,10 @@ class OpenRouterClient:
                         headers={**self._headers, "Accept": "application/json"},
                         allow_redirects=False,
                         timeout=self._timeout,
+                        **self._via,
                     ) as response,
                 ):
-                    await _refuse_bad_status(response, self.hide)
+                    await _refuse_bad_status(response, self.hide, self.proxy)
                     return self._json_of(await _read_bounded(response, _MAX_JSON_BODY_BYTES), path)
             except aiohttp.ServerTimeoutError:  # a TimeoutError too, of the connection
                 raise
@@ -210,8 +219,22 @@ class OpenRouterClient:
         return self.hide.json(found) if self.hide.concerns(body) else found
 
 
-def _headers_of(config: UpstreamConfig) -> dict[str, str]:
+def _via(proxy: Proxy | None) -> dict[str, Any]:
+    """How a request goes through a proxy. aiohttp's `trust_env` is not used: it also puts what `~/.netrc` holds in
+    the place of the key."""
+    if proxy is None:
+        return {}
+    authorization = proxy.authorization
+    return {
+        "proxy": URL(proxy.url),
+        "proxy_headers": {} if authorization is None else {"Proxy-Authorization": authorization},
+    }
+
+
+def _headers_of(config: UpstreamConfig, proxy: Proxy | None) -> dict[str, str]:
     headers: dict[str, str] = {}
+    if proxy is not None and proxy.authorization is not None and config.base_url.startswith("http:"):
+        headers["Proxy-Authorization"] = proxy.authorization  # without a tunnel the request itself goes to the proxy
     if config.api_key is not None:
         headers["Authorization"] = f"Bearer {config.api_key.get_secret_value()}"
     if config.http_referer:
@@ -222,13 +245,16 @@ def _headers_of(config: UpstreamConfig) -> dict[str, str]:
     return headers
 
 
-def _redaction_of(config: UpstreamConfig) -> Redaction:
-    return Redaction(None if config.api_key is None else config.api_key.get_secret_value())
+def _redaction_of(config: UpstreamConfig, proxy: Proxy | None) -> Redaction:
+    key = None if config.api_key is None else config.api_key.get_secret_value()
+    return Redaction(key, None if proxy is None else proxy.password)
 
 
-async def _refuse_bad_status(response: aiohttp.ClientResponse, hide: Redaction) -> None:
+async def _refuse_bad_status(response: aiohttp.ClientResponse, hide: Redaction, proxy: Proxy | None) -> None:
     if response.status < 300:
         return
+    if response.status == 407 and proxy is not None:
+        raise _proxy_refusal(proxy, 407, "")
     if response.status < 400:
         raise _protocol_error(
             f"{response.url.host} answered with a redirect ({response.status}), which is not followed with the key; "
@@ -274,7 +300,7 @@ def _too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UpstreamProt
 
 
 @contextmanager
-def _mapped_errors(hide: Redaction = NOTHING_TO_HIDE) -> Iterator[None]:
+def _mapped_errors(hide: Redaction = NOTHING_TO_HIDE, proxy: Proxy | None = None) -> Iterator[None]:
     """aiohttp's exceptions as ours."""
     try:
         yield
@@ -283,11 +309,16 @@ def _mapped_errors(hide: Redaction = NOTHING_TO_HIDE) -> Iterator[None]:
     except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as exc:
         raise _connection_timeout() from exc
     except (aiohttp.ClientError, OSError) as exc:
-        raise _connection_error(exc, hide) from exc
+        raise _connection_error(exc, hide, proxy) from exc
 
 
-def _connection_error(exc: Exception, hide: Redaction) -> OpenRouterError:
+def _connection_error(exc: Exception, hide: Redaction, proxy: Proxy | None = None) -> OpenRouterError:
     """No connection or a broken one; the text names the cause, never the request."""
+    if proxy is not None and isinstance(exc, aiohttp.ClientHttpProxyError):
+        return _proxy_refusal(proxy, exc.status, clean_text(str(exc.message), 200, hide))
+    if proxy is not None and isinstance(exc, aiohttp.ClientProxyConnectionError):
+        what = f"No connection to the proxy {proxy.url}: {clean_text(str(exc.os_error), 200, hide)}"
+        return _no_connection(f"{what}. Check {proxy.variable}, and no_proxy.", retryable=True)
     if isinstance(exc, aiohttp.ClientResponseError):
         what = clean_text(str(getattr(exc, "message", "")), 200, hide) or type(exc).__name__
         return _protocol_error(f"Upstream, or something before it, answered with broken HTTP: {what}")
@@ -295,14 +326,22 @@ def _connection_error(exc: Exception, hide: Redaction) -> OpenRouterError:
         return _protocol_error("upstream.base_url is not a URL that can be requested")
     certificate = isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
     cause = clean_text(str(exc) or type(exc).__name__, 200, hide)
-    return UpstreamConnectionError(
-        Failure(
-            error=f"No connection to OpenRouter, or it broke: {cause}. Check the network and upstream.base_url.",
-            type="upstream_unavailable",
-            status=502,
-            retryable=not certificate,
-        )
+    return _no_connection(
+        f"No connection to OpenRouter, or it broke: {cause}. Check the network and upstream.base_url.",
+        retryable=not certificate,
     )
+
+
+def _no_connection(error: str, *, retryable: bool) -> UpstreamConnectionError:
+    return UpstreamConnectionError(Failure(error=error, type="upstream_unavailable", status=502, retryable=retryable))
+
+
+def _proxy_refusal(proxy: Proxy, status: int, reason: str) -> UpstreamConnectionError:
+    """The proxy lets nothing through: not upstream's word."""
+    told = f"{status} {reason}".strip()
+    wants = "; it wants another user and password than it was given" if status == 407 else ""
+    what = f"The proxy {proxy.url} refused to pass the request on ({told}){wants}"
+    return _no_connection(f"{what}. Check {proxy.variable}, and no_proxy.", retryable=status >= 500)
 
 
 def _connection_timeout() -> OpenRouterError:

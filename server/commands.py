@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from client.proxies import UnusableProxy, proxy_for
 from server.callers import Caller
 from server.config import Config, ConfigError, ConfigProblem, Flags, check_name, load_config, setting_fields
 from server.tokens import caller_toml, hash_token, is_name_of_token, new_token
@@ -143,7 +144,7 @@ def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> int:
         config, problems = load_config(flags, environ, cwd), list[ConfigProblem]()
     except ConfigError as exc:
         config, problems = exc.config, exc.problems
-    print_config(config, problems)
+    print_config(config, problems, proxy=shown_proxy(config, environ))
     message = missing_key_message(config)
     # With these in doubt nobody knows whether a key is missing.
     if message and {"upstream.api_key", "upstream.base_url"}.isdisjoint(problem.key for problem in problems):
@@ -168,11 +169,21 @@ def print_new_token(name: str) -> int:
     return 0
 
 
-def print_config(config: Config, problems: Sequence[ConfigProblem] = ()) -> None:
+def shown_proxy(config: Config, environ: Mapping[str, str]) -> str:
+    """The proxy that requests to upstream go through, and what named it; never its password."""
+    try:
+        proxy = None if config.sandbox else proxy_for(config.upstream.base_url, environ)
+    except UnusableProxy as exc:
+        return f"unusable ({exc.variable})"
+    return "none" if proxy is None else f"{proxy.url} ({proxy.variable})"
+
+
+def print_config(config: Config, problems: Sequence[ConfigProblem] = (), *, proxy: str = "none") -> None:
     """Prints every effective setting with its source to stdout, secrets masked; the problems to stderr."""
     invalid = {(problem.key or "").partition("[")[0] for problem in problems}
     print(f"# config file: {config.file or 'none'}")
     print(f"# state folder: {config.state_folder or 'none'}")
+    print(f"# proxy: {proxy}")
     for key, value in _effective(config).items():
         if key in invalid:
             print(f"# {key}: invalid, see the problems")

@@ -22,7 +22,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from server.app import create_app
-from server.commands import EX_CONFIG, program_version
+from server.commands import EX_CONFIG, program_version, shown_proxy
 from server.config import Config, LiveConfig
 from server.connection import HttpRunner
 from server.hangup import Hangup
@@ -194,6 +194,8 @@ def _start_line(config: Config, runner: web.AppRunner, *, is_passed: bool) -> st
     where = " and ".join(urls) + (" (passed by systemd)" if is_passed else "")
     docs = "".join(f"; docs: {url.partition(' ')[0]}docs" for url in urls[:1] if url.startswith("http"))
     upstream = "the sandbox (no key, no cost)" if config.sandbox else config.upstream.base_url
+    proxy = shown_proxy(config, os.environ)
+    upstream += "" if proxy == "none" else f" through the proxy {proxy}"
     callers = "callers with a token" if config.callers else "callers on this machine only"
     return (
         f"Serving {where} for {callers}{docs}; upstream: {upstream}; config file: {config.file or 'none'}; "

@@ -64,8 +64,9 @@ def test_check_config_prints_every_setting_with_its_source(
     assert err == ""
     assert "hush" not in out
     lines = out.splitlines()
+    assert lines[2] == "# proxy: none"
     keys = [f"{section}.{key}" for section, key in setting_fields()]
-    assert [line.split(" = ")[0] for line in lines[2:]] == [*keys, "callers[0]", "callers[1]", "sandbox"]
+    assert [line.split(" = ")[0] for line in lines[3:]] == [*keys, "callers[0]", "callers[1]", "sandbox"]
     file = tmp_path / "config.toml"
     for line in (
         f"# config file: {file}",

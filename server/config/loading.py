@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from client.proxies import UnusableProxy, proxy_for
 from server.config.caller_tables import find_callers
 from server.config.judging import validate
 from server.config.layers import (
@@ -57,6 +58,8 @@ def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
         problems.append(ConfigProblem(found["server", "state_dir"].source, str(exc), "server.state_dir"))
     if flags.sandbox:
         found["sandbox",] = Found(True, "flag --sandbox")
+    else:
+        problems += _proxy_problems(settings.upstream.base_url, environ)
     config = Config(
         **{name: getattr(settings, name) for name in Settings.model_fields},
         sandbox=flags.sandbox,
@@ -71,3 +74,12 @@ def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
     if problems:
         raise ConfigError(problems, config)
     return config
+
+
+def _proxy_problems(base_url: str, environ: Mapping[str, str]) -> list[ConfigProblem]:
+    """A proxy that cannot be used is not passed over in silence: whoever set it does not want direct connections."""
+    try:
+        proxy_for(base_url, environ)
+    except UnusableProxy as exc:
+        return [ConfigProblem(f"environment variable {exc.variable}", str(exc))]
+    return []
