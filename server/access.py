@@ -30,6 +30,7 @@ _WAY_OUT = (
 )
 _HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _UNSPECIFIED = ("0.0.0.0", "::")
+_OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
 _PREFLIGHT_MAX_AGE_S = "600"
 _EXPOSED = "Location, Retry-After, X-Generation-Id, X-Stream-Id"
 
@@ -42,7 +43,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
         _check_origin(request, origin)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return _preflight(request)
-    request[CALLER] = ANYONE if request.path in OPEN_PATHS else _caller(request)
+    request[CALLER] = ANYONE if request.path in OPEN_PATHS or _is_known_absence(request) else _caller(request)
     return await handler(request)
 
 
@@ -53,6 +54,13 @@ async def add_cors_headers(request: web.Request, response: web.StreamResponse) -
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+
+
+def _is_known_absence(request: web.Request) -> bool:
+    """Whether a client looks for OAuth, which is not there. It is told so without a token: it looks for a way to get
+    one (RFC 9728, 3)."""
+    looks_for_oauth = request.path in _OAUTH_PATHS or request.path.startswith("/.well-known/")
+    return looks_for_oauth and isinstance(request.match_info.http_exception, web.HTTPNotFound)
 
 
 def _check_origin(request: web.Request, origin: str) -> None:

@@ -33,10 +33,12 @@ class Progress:
 
     values: list[float] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+    reported: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
         self.values.append(progress)
         self.messages.append(message or "")
+        self.reported.set()
 
 
 @asynccontextmanager

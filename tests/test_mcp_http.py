@@ -102,8 +102,8 @@ async def wait_closed(upstream: Sandbox, number: int = 0) -> float:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_chat_streams_progress_and_ends_with_its_answer(api: Api, upstream: Sandbox, era: Era) -> None:
-    upstream.script(answer("Hel", "lo"))
     progress = Progress()
+    upstream.script(answer("lo", ahead=(chunk({"content": "Hel"}), Hold(progress.reported))))
     async with asyncio.timeout(PATIENCE_S), connected(api.url, era) as client:
         arguments = {"prompt": "hi", "model": "acme/m"}
         result = await client.call_tool("llm_chat", arguments, progress_callback=progress)
@@ -284,8 +284,29 @@ async def test_without_a_token_a_client_is_told_what_it_needs(guarded: Config) -
             assert response.headers["WWW-Authenticate"].startswith("Bearer")
             assert (await response.json())["error"]["message"].startswith("Send a token")
         async with api.http.get(f"{api.url}/.well-known/oauth-protected-resource") as response:
-            assert response.status in (401, 404)
+            assert response.status == 404, "mcp F17"
             assert response.content_type == "application/json"
+        async with api.http.post(f"{api.url}/register", json={}) as response:
+            assert response.status == 404
+        async with api.http.get(f"{api.url}/nothing") as response:
+            assert response.status == 401
+
+
+@pytest.mark.parametrize("path", ["/.well-known/mcp", "/register"])
+async def test_an_endpoint_that_was_moved_to_a_name_of_oauths_is_guarded(guarded: Config, path: str) -> None:
+    async with (
+        serving(changed(guarded, "mcp", path=path)) as api,
+        api.http.post(f"{api.url}{path}", json=INITIALIZE, headers=ACCEPT) as response,
+    ):
+        assert response.status == 401
+
+
+async def test_a_foreign_host_is_told_of_tokens(api: Api) -> None:
+    """Mcp F21: a container cannot call us localhost."""
+    headers = {**ACCEPT, "Host": "host.docker.internal:8000"}
+    async with api.http.post(f"{api.url}/mcp", json=INITIALIZE, headers=headers) as response:
+        assert response.status == 403
+        assert "SERVER_TOKENS" in (await response.json())["error"]["message"]
 
 
 @pytest.mark.parametrize("era", ERAS)

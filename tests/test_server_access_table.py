@@ -36,6 +36,7 @@ FOUND = {
     ("GET", "/metrics"): 200,
     ("GET", "/usage"): 200,
     ("POST", "/mcp"): 200,
+    ("POST", "/mcp/"): 200,
     ("GET", "/health"): 200,
     ("GET", "/ready"): 200,
     ("GET", "/docs"): 200,
