@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from client.errors import OpenRouterError, UpstreamStatusError
+from client.fit import number_of
 from mcp_app.failures import NO_KEY, failure_of
 from mcp_app.output import ToolOutput, facts_output
 from mcp_app.state import McpState
@@ -20,6 +21,7 @@ _KEY_FACTS: Final = (
     "usage_monthly",
     "is_free_tier",
 )
+_MOST_USD: Final = 10**12
 _NOT_ALL = "The key's limits and what other callers spent are shown to callers with admin = true only."
 _UNKNOWN = "The upstream tells nothing about the key."
 
@@ -77,10 +79,16 @@ async def _ask_credits(state: McpState) -> dict[str, float] | None:
         found = _data_of(await state.openrouter.get_json("/credits")) or {}
     except OpenRouterError:
         return None
-    bought, used = found.get("total_credits"), found.get("total_usage") or 0.0
-    if not isinstance(bought, int | float) or not isinstance(used, int | float):
+    bought, used = _usd(found.get("total_credits")), _usd(found.get("total_usage") or 0.0)
+    if bought is None or used is None:
         return None
     return {"total_usd": bought, "used_usd": used, "remaining_usd": round(bought - used, 6)}
+
+
+def _usd(value: Any) -> float | None:
+    """An amount of money that somebody can have; None for anything else."""
+    number = number_of(value)
+    return None if number is None or abs(number) > _MOST_USD else float(number)
 
 
 def _data_of(answer: Any) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@ list for a comma list. Pure module; it imports nothing that is slow to load."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
@@ -16,6 +17,8 @@ WAIT_S: Final = 45.0
 def _text(value: object) -> object:
     if value is None:
         return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return value  # refused as what it is, not answered as the word "inf"
     return str(value) if isinstance(value, int | float) else value
 
 
@@ -43,7 +46,7 @@ Whole = Annotated[int | None, BeforeValidator(_unset_if_blank)]
 Number = Annotated[float | None, BeforeValidator(_unset_if_blank), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, _or(False)]
 MaybeFlag = Annotated[bool | None, BeforeValidator(_unset_if_blank)]
-Offset = Annotated[int, _or(0)]
+Offset = Annotated[int, _or(0), Field(ge=0)]
 Wait = Annotated[
     float, _or(WAIT_S), Field(allow_inf_nan=False, description="seconds; then it goes on in the background")
 ]

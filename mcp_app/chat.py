@@ -14,12 +14,17 @@ from client.streams import SHUTTING_DOWN, Stream, StreamsFull
 from mcp_app.chat_request import ChatArguments, body_of
 from mcp_app.failures import NO_KEY, ToolFailure, failure_of
 from mcp_app.output import ToolOutput
-from mcp_app.progress import AnswerReader, Report, reporting_progress
+from mcp_app.progress import AnswerReader
+from mcp_app.reports import Reports
 from mcp_app.results import AnswerFacts, output_of
 from mcp_app.state import McpState
 
 MAX_WAIT_S = 3600.0
 _MAX_PARTIAL = 20_000
+_ENDED_WITH_ITS_PROCESS = (
+    " If the host starts this server anew for every call, no answer outlives its call: give llm_chat a wait_s that "
+    "is long enough."
+)
 
 
 async def chat(
@@ -28,7 +33,7 @@ async def chat(
     *,
     owner: str,
     wait_s: float,
-    report: Report,
+    reports: Reports | None = None,
     include_reasoning: bool = False,
 ) -> ToolOutput:
     """Starts an answer and waits for it; one that is not done after `wait_s` goes on in the background.
@@ -39,7 +44,7 @@ async def chat(
     stream = _start(state, arguments, owner)
     is_kept = False
     try:
-        output = await _follow(state, stream, wait_s, report, include_reasoning=include_reasoning)
+        output = await _follow(state, stream, wait_s, reports, include_reasoning=include_reasoning)
         is_kept = True
     finally:
         if not is_kept:
@@ -53,7 +58,7 @@ async def chat_result(
     *,
     owner: str,
     wait_s: float,
-    report: Report,
+    reports: Reports | None = None,
     include_reasoning: bool = False,
     offset: int = 0,
 ) -> ToolOutput:
@@ -63,7 +68,7 @@ async def chat_result(
         ToolFailure: there is no such stream, or no answer.
     """
     stream = _find(state, stream_id, owner)
-    return await _follow(state, stream, wait_s, report, include_reasoning=include_reasoning, offset=offset)
+    return await _follow(state, stream, wait_s, reports, include_reasoning=include_reasoning, offset=offset)
 
 
 async def chat_stop(state: McpState, stream_id: str, *, owner: str) -> ToolOutput:
@@ -75,7 +80,7 @@ async def chat_stop(state: McpState, stream_id: str, *, owner: str) -> ToolOutpu
     stream = _find(state, stream_id, owner)
     stream.stop("cancelled")
     await stream.ended.wait()
-    return await _follow(state, stream, 0, _no_report)
+    return await _follow(state, stream, 0, None)
 
 
 def _start(state: McpState, arguments: ChatArguments, owner: str) -> Stream:
@@ -93,11 +98,14 @@ def _start(state: McpState, arguments: ChatArguments, owner: str) -> Stream:
 
 
 def _find(state: McpState, stream_id: str, owner: str) -> Stream:
+    if not stream_id.strip():
+        raise ToolFailure("stream_id: is required; llm_chat gives it. Correct that and call again.")
     stream = state.streams.get(stream_id.strip(), owner)
     if stream is None:
+        others = "" if state.serves_http else _ENDED_WITH_ITS_PROCESS
         raise ToolFailure(
             f"There is no stream {stream_id[:80]!r}. It may have expired: a finished answer is kept for "
-            f"{state.streams.config.retain_s:g} s. Call llm_chat again."
+            f"{state.streams.config.retain_s:g} s.{others} Call llm_chat again."
         )
     return stream
 
@@ -106,17 +114,18 @@ async def _follow(
     state: McpState,
     stream: Stream,
     wait_s: float,
-    report: Report,
+    reports: Reports | None,
     *,
     include_reasoning: bool = False,
     offset: int = 0,
 ) -> ToolOutput:
-    """Reads a stream for at most `wait_s`, reporting progress, and says what there is."""
+    """Reads a stream for at most `wait_s`, and says what there is."""
     reader = AnswerReader(stream)
     stream.attach(reader)
     try:
-        async with reporting_progress(stream, reader, report):
-            await reader.wait_end(min(max(wait_s, 0.0), MAX_WAIT_S))
+        if reports is not None:
+            reports.follow(stream, reader)
+        await reader.wait_end(min(max(wait_s, 0.0), MAX_WAIT_S))
     except EventsGone as exc:
         raise ToolFailure("The answer is too long to be kept; its beginning is gone. Ask for a shorter one.") from exc
     finally:
@@ -145,7 +154,3 @@ async def _failed(state: McpState, stream: Stream, reader: AnswerReader) -> Tool
     failure = failure_of(error, suggestions)
     partial = reader.answer.text("content")[-_MAX_PARTIAL:]
     return ToolFailure(f"{failure} The answer up to there:\n\n{partial}") if partial else failure
-
-
-async def _no_report(progress: float, message: str) -> None:
-    """For waits that end at once."""

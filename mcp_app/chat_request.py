@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,14 +27,25 @@ class ChatArguments:
     web_search: bool = False
 
 
-def body_of(arguments: ChatArguments, default_model: str) -> dict[str, Any]:
-    """The body for OpenRouter; nothing stands in it that was not asked for.
+def check_arguments(arguments: ChatArguments) -> None:
+    """Finds what is wrong before anything is opened or reported.
 
     Raises:
         ToolFailure: there is nothing to answer, or something that cannot be sent.
     """
     messages = _messages_of(arguments)
     _check_urls(messages)
+    _check_numbers(messages)
+
+
+def body_of(arguments: ChatArguments, default_model: str) -> dict[str, Any]:
+    """The body for OpenRouter; nothing stands in it that was not asked for.
+
+    Raises:
+        ToolFailure: there is nothing to answer, or something that cannot be sent.
+    """
+    check_arguments(arguments)
+    messages = _messages_of(arguments)
     optional = {
         "model": arguments.model.strip() or None,
         "reasoning_effort": arguments.reasoning_effort.strip() or None,
@@ -69,6 +81,19 @@ def _check_urls(messages: list[dict[str, Any]]) -> None:
                         f"{url[:100]!r} is not a URL that can be sent: files of this machine are not read. Give an "
                         "https URL, or the content as a data: URL."
                     )
+
+
+def _check_numbers(messages: list[dict[str, Any]]) -> None:
+    """JSON can hold a number that no float can (1e400); it would go on as null."""
+    waiting: list[Any] = list(messages)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ToolFailure("messages: holds a number that is too large. Correct that and call again.")
 
 
 def _urls_of(part: Any) -> list[str]:

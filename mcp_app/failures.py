@@ -53,12 +53,14 @@ _ADVICE: Mapping[str, str] = {
 _NOT_FOUND = frozenset({"model_not_found", "not_found"})
 _HTTP_HINT = re.compile(r"; (see GET /models|GET /models lists what there is)")
 """What callers of the HTTP API are told; a model has search_models."""
+_STREAM_HINT = re.compile(r"Ask for it with stream=true[^.]*\.")
+"""Another such: what a model can do is to ask for less."""
 
 
 def failure_of(failure: Failure | Mapping[str, Any], suggestions: list[str] | None = None) -> ToolFailure:
     """A failure of `client`, with advice; `suggestions` are model ids near the one asked for."""
     facts = failure if isinstance(failure, Mapping) else _facts(failure)
-    said = _HTTP_HINT.sub("", str(facts["error"]))
+    said = _STREAM_HINT.sub("Ask for a shorter answer.", _HTTP_HINT.sub("", str(facts["error"])))
     near = suggestions or facts.get("suggestions") or []
     unsaid = [model_id for model_id in near if model_id not in said]
     sentences = [said if said.endswith((".", "?", "!", "…")) else f"{said}."]

@@ -26,7 +26,10 @@ async def search_models(state: McpState, parameters: Mapping[str, Any]) -> ToolO
         ToolFailure: unknown words, or there is no catalogue.
     """
     given = {name: value for name, value in parameters.items() if value not in (None, "")}
-    given["limit"] = min(given.get("limit", _PAGE), MAX_PAGE)
+    asked = given.get("limit", _PAGE)
+    if asked < 1:
+        raise ToolFailure(f"limit: must be 1 to {MAX_PAGE}. Correct that and call again.")
+    given["limit"] = min(asked, MAX_PAGE)
     try:
         query = ModelQuery.model_validate(given)
         found = await state.catalogue.search(query)
@@ -41,6 +44,8 @@ async def search_models(state: McpState, parameters: Mapping[str, Any]) -> ToolO
     data: dict[str, Any] = {"models": models, "total": found.total, "stale": found.stale}
     if end < found.total:
         data["next_offset"] = end
+    if note := _note(asked, found.offset, found.total):
+        data["note"] = note
     return ToolOutput(texts=[_search_text(models, data)], data=data)
 
 
@@ -59,6 +64,8 @@ async def model_details(state: McpState, model_id: str) -> ModelDetails:
     Raises:
         ToolFailure: nobody knows it, or there is no catalogue.
     """
+    if not model_id.strip():
+        raise ToolFailure("model_id: is required; search_models finds ids. Correct that and call again.")
     try:
         return await state.catalogue.get(model_id.strip())
     except OpenRouterError as exc:
@@ -83,13 +90,23 @@ def _invalid_query(details: list[Detail]) -> ToolFailure:
     return ToolFailure(f"{said}. Correct that and call again.")
 
 
+def _note(limit: int, offset: int, total: int) -> str | None:
+    if total == 0:
+        return "No model fits. Leave out a condition, or use other words."
+    if offset >= total:
+        return f"The offset {offset} is past the end: {total} models fit."
+    return f"At most {MAX_PAGE} come at once." if limit > MAX_PAGE else None
+
+
 def _search_text(models: list[dict[str, Any]], data: dict[str, Any]) -> str:
     if not models:
-        return "No model fits. Leave out a condition, or use other words."
+        return str(data["note"])
     lines = [_model_line(model) for model in models]
     lines.append(f"{len(models)} of {data['total']} models; prices in USD per million tokens, prompt/completion.")
     if "next_offset" in data:
         lines.append(f"More with offset {data['next_offset']}.")
+    if "note" in data:
+        lines.append(data["note"])
     if data["stale"]:
         lines.append("OpenRouter's list cannot be renewed just now: this is an older one.")
     return "\n".join(lines)

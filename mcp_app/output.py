@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mcp_app.clean import clean_json
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -32,6 +34,7 @@ class ToolOutput:
 
 def facts_output(data: dict[str, Any]) -> ToolOutput:
     """Facts in both forms."""
+    data = clean_json(data)
     return ToolOutput(texts=[_lines(data)], data=data)
 
 

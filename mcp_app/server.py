@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -24,11 +25,13 @@ from pydantic import ValidationError
 
 from mcp_app.arguments import argument_problems
 from mcp_app.clean import clean_json
+from mcp_app.cursors import refuse_unknown_cursors
 from mcp_app.disconnect import cancel_on_disconnect
 from mcp_app.failures import ToolFailure
 from mcp_app.late_state import LateState, OpenState
 from mcp_app.schemas import plain_schema
 from mcp_app.tools import TOOLS, state_of
+from mcp_app.unknown_arguments import unknown_arguments, without_harmless
 
 _INSTRUCTIONS = (
     "Ask any language model that OpenRouter offers. llm_chat needs only a prompt; find models with search_models. "
@@ -41,6 +44,15 @@ _MAX_COMPLETIONS = 100
 class PlainMCPServer(MCPServer[LateState]):
     """An `MCPServer` that hosts and models find easy: plain schemas, plain words about wrong arguments."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._argument_names: dict[str, list[str]] = {}
+        super().__init__(*args, **kwargs)
+
+    def add_tool(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Adds a function as a tool, and keeps the names of its arguments."""
+        super().add_tool(fn, *args, **kwargs)
+        self._argument_names[fn.__name__] = [name for name in inspect.signature(fn).parameters if name != "ctx"]
+
     async def list_tools(self) -> list[ListedTool]:
         """Every tool; validation keeps using the whole schemas."""
         return [_plain(tool) for tool in await super().list_tools()]
@@ -49,6 +61,11 @@ class PlainMCPServer(MCPServer[LateState]):
         self, name: str, arguments: dict[str, Any], context: Context[LateState, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Runs a tool; what it cannot do is an error result whose text is for the model."""
+        known = self._argument_names.get(name)
+        if known is not None:
+            arguments = without_harmless(arguments, known)
+            if (said := unknown_arguments(arguments, known)) is not None:
+                return _error_result(said)
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as exc:
@@ -85,7 +102,7 @@ def build_mcp(open_state: OpenState, *, version: str) -> PlainMCPServer:
         version=version,
         lifespan=lifespan,
         cache_hints={"tools/list": CacheHint(ttl_ms=_CATALOGUE_TTL_MS, scope="public")},
-        middleware=[cancel_on_disconnect],
+        middleware=[refuse_unknown_cursors, cancel_on_disconnect],
     )
     for function, hints in TOOLS.items():
         mcp.add_tool(function, annotations=hints)
@@ -130,7 +147,9 @@ def _error_result(text: str) -> CallToolResult:
 
 
 def _plain(tool: ListedTool) -> ListedTool:
-    changes: dict[str, Any] = {"input_schema": plain_schema(tool.input_schema), "title": None}
+    input_schema = {**plain_schema(tool.input_schema), "additionalProperties": False}
+    title = tool.annotations.title if tool.annotations is not None else None
+    changes: dict[str, Any] = {"input_schema": input_schema, "title": title}
     if tool.output_schema is not None:
         changes["output_schema"] = plain_schema(tool.output_schema)
     return tool.model_copy(update=changes)

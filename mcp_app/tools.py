@@ -7,7 +7,7 @@ to `initialize` need not wait for. A `ToolFailure` that they raise is told to th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
 import anyio
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -19,10 +19,8 @@ from mcp_app.arguments import WAIT_S, Flag, MaybeFlag, Messages, Number, Offset,
 from mcp_app.clean import clean_json
 from mcp_app.late_state import LateState
 from mcp_app.output import ToolOutput
+from mcp_app.reports import Report, reporting
 from mcp_app.state import McpState
-
-if TYPE_CHECKING:
-    from mcp_app.progress import Report
 
 LOCAL = "local"
 """The caller where nobody has to say who they are."""
@@ -39,6 +37,7 @@ class ChatResult(BaseModel):
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
+    next_offset: Annotated[int | None, Field(description="where the rest begins")] = None
     note: Annotated[str | None, Field(description="what to do next")] = None
 
 
@@ -56,7 +55,7 @@ async def llm_chat(
     ] = None,
     model: Annotated[Text, Field(description="id from search_models; has a default")] = "",
     system: Text = "",
-    reasoning_effort: Annotated[Text, Field(description="none, minimal, low, medium, high")] = "",
+    reasoning_effort: Annotated[Text, Field(description="none, minimal, low, medium, high, xhigh, max")] = "",
     max_tokens: Annotated[Whole, Field(description="thinking counts too")] = None,
     temperature: Number = None,
     web_search: Flag = False,
@@ -64,10 +63,7 @@ async def llm_chat(
     include_reasoning: Flag = False,
 ) -> Annotated[CallToolResult, ChatResult]:
     """Ask another language model through OpenRouter. Costs money; the cost is in the result."""
-    report = await _begin_report(ctx)
-    state = await state_of(ctx)
-    from mcp_app.chat import chat
-    from mcp_app.chat_request import ChatArguments
+    from mcp_app.chat_request import ChatArguments, check_arguments
 
     arguments = ChatArguments(
         prompt=prompt,
@@ -79,14 +75,19 @@ async def llm_chat(
         temperature=temperature,
         web_search=web_search,
     )
-    output = await chat(
-        state,
-        arguments,
-        owner=_owner(),
-        wait_s=wait_s,
-        report=report,
-        include_reasoning=include_reasoning,
-    )
+    check_arguments(arguments)
+    async with reporting(_report_of(ctx)) as reports:
+        state = await state_of(ctx)
+        from mcp_app.chat import chat
+
+        output = await chat(
+            state,
+            arguments,
+            owner=_owner(),
+            wait_s=wait_s,
+            reports=reports,
+            include_reasoning=include_reasoning,
+        )
     return _result_of(output)
 
 
@@ -95,22 +96,22 @@ async def llm_chat_result(
     stream_id: Text,
     wait_s: Wait = WAIT_S,
     include_reasoning: Flag = False,
-    offset: Annotated[Offset, Field(description="characters to skip, for long answers")] = 0,
+    offset: Annotated[Offset, Field(description="characters to skip: those that are known")] = 0,
 ) -> Annotated[CallToolResult, ChatResult]:
     """Wait for an llm_chat that is still running, or read its answer again."""
-    report = await _begin_report(ctx)
-    state = await state_of(ctx)
-    from mcp_app.chat import chat_result
+    async with reporting(_report_of(ctx)) as reports:
+        state = await state_of(ctx)
+        from mcp_app.chat import chat_result
 
-    output = await chat_result(
-        state,
-        stream_id,
-        owner=_owner(),
-        wait_s=wait_s,
-        report=report,
-        include_reasoning=include_reasoning,
-        offset=offset,
-    )
+        output = await chat_result(
+            state,
+            stream_id,
+            owner=_owner(),
+            wait_s=wait_s,
+            reports=reports,
+            include_reasoning=include_reasoning,
+            offset=offset,
+        )
     return _result_of(output)
 
 
@@ -168,16 +169,26 @@ async def account(ctx: Context[LateState]) -> CallToolResult:
     return _result_of(await tell(state, owner=_owner()))
 
 
-_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=True)
-_CHATS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
-_STOPS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+def _titled(title: str, hints: ToolAnnotations) -> ToolAnnotations:
+    return hints.model_copy(update={"title": title})
+
+
+_READS: Final = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+_CHATS: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
+)
+_STOPS: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
+)
 TOOLS: Final[Mapping[Callable[..., Any], ToolAnnotations]] = {
-    llm_chat: _CHATS,
-    llm_chat_result: _READS,
-    llm_chat_stop: _STOPS,
-    search_models: _READS,
-    get_model: _READS,
-    account: _READS,
+    llm_chat: _titled("Ask a model", _CHATS),
+    llm_chat_result: _titled("Fetch an answer", _READS),
+    llm_chat_stop: _titled("Stop an answer", _STOPS),
+    search_models: _titled("Find models", _READS),
+    get_model: _titled("Describe a model", _READS),
+    account: _titled("Key and spending", _READS),
 }
 
 
@@ -199,8 +210,8 @@ def _owner() -> str:
     return LOCAL if token is None else token.client_id
 
 
-async def _begin_report(ctx: Context[LateState]) -> Report:
-    """Reports a first time before anything else is done: the client's clock is reset by it, and a host shows it."""
+def _report_of(ctx: Context[LateState]) -> Report:
+    """Sends to the client of this call."""
 
     async def report(progress: float, message: str) -> None:
         try:
@@ -208,7 +219,6 @@ async def _begin_report(ctx: Context[LateState]) -> Report:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # the client has gone; whoever notices it cancels the call
 
-    await report(0.0, "starting")
     return report
 
 

@@ -176,3 +176,18 @@ async def test_calls_that_run_at_the_end_of_stdin_are_told(upstream: Sandbox) ->
         async with asyncio.timeout(20):
             assert (await read(host))["id"] == 3
             assert await host.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"prompt": "hi", "modle": "x"}, {"prompt": "hi", "temperature": "hot"}, {"messages": [1]}],
+)
+async def test_a_call_that_ends_at_once_reports_nothing(upstream: Sandbox, arguments: Json) -> None:
+    """Mcp F2: some clients have forgotten the token when report and answer come in one read."""
+    failing = call("llm_chat", 3, **arguments)
+    failing["params"]["_meta"] = {"progressToken": 1}
+    async with hosting(environment(upstream)) as host:
+        await write(host, initialize(), INITIALIZED, failing)
+        assert (await read(host))["id"] == 2
+        failed = await read(host)
+        assert (failed.get("id"), failed["result"]["isError"]) == (3, True)

@@ -130,8 +130,8 @@ async def connected(upstream: Sandbox, era: Era) -> AsyncIterator[Client]:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_chat_streams_progress_and_ends_with_its_answer(upstream: Sandbox, era: Era) -> None:
-    upstream.script(answer("Hel", "lo"))
     progress = Progress()
+    upstream.script(answer("lo", ahead=(chunk({"content": "Hel"}), Hold(progress.reported))))
     async with connected(upstream, era) as client:
         result = await client.call_tool("llm_chat", CALL, progress_callback=progress)
         found = await client.call_tool("search_models", {"q": "reasoner"})
@@ -238,8 +238,9 @@ for line in child.stdout:
 async def test_nothing_but_the_protocol_is_on_stdout(upstream: Sandbox) -> None:
     async with hosting(environment(upstream), "--sandbox") as host:
         assert (await host.initialize())["result"]["serverInfo"]["name"] == "openrouter"
+        calls = {"llm_chat": {"prompt": "hi"}, "get_model": {"model_id": "sandbox/echo"}}
         for number, name in enumerate(["llm_chat", "search_models", "get_model", "account", "nothing"], start=1):
-            await host.call(name, {"prompt": "hi", "model_id": "sandbox/echo"}, number)
+            await host.call(name, calls.get(name, {}), number)
             await host.wait_result(number)
         assert host.process.stdin is not None
         host.process.stdin.write(b"not json\n\n[]\n")
@@ -337,8 +338,10 @@ async def test_unusable_settings_are_told_in_every_call_and_on_stderr(upstream: 
         await host.initialize()
         await host.send("tools/list", {}, 1)
         assert len((await host.wait_result(1))["result"]["tools"]) == 6
-        for number, name in enumerate(["llm_chat", "search_models", "account"], start=2):
-            await host.call(name, {"prompt": "hi"}, number)
+        for number, (name, arguments) in enumerate(
+            [("llm_chat", {"prompt": "hi"}), ("search_models", {}), ("account", {})], start=2
+        ):
+            await host.call(name, arguments, number)
             result = (await host.wait_result(number))["result"]
             assert result["isError"]
             for words in ("API_TIMEOUT", "title", "config.toml", "restart"):
