@@ -176,3 +176,15 @@ async def test_a_resource_that_cannot_be_read_now_is_not_called_missing(upstream
         with pytest.raises(MCPError) as down:
             await client.read_resource("openrouter://models/sandbox/echo")
         assert down.value.error.code == INTERNAL_ERROR
+
+
+async def test_an_answer_that_outgrows_what_is_gathered_is_ended_with_words_for_a_model(upstream: Sandbox) -> None:
+    """Break-it 10."""
+    pieces = [chunk({"content": "x" * 1000}) for _ in range(200)]
+    upstream.script(Reply.stream(*pieces, chunk({}, "stop"), DONE))
+    limits = StreamsConfig(max_log_bytes=65_536, max_result_bytes=65_536)
+    result = await call(upstream, "llm_chat", {"prompt": "hi", "model": "acme/m"}, limits=limits)
+    assert result.is_error
+    assert "Ask for a shorter answer." in text_of(result)
+    assert "stream=true" not in text_of(result)
+    assert len(text_of(result).encode()) < 30_000
