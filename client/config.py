@@ -130,6 +130,6 @@ class StreamsConfig(Section):
     max_result_bytes: Annotated[int, Field(ge=65536), Env("STREAM_MAX_RESULT_BYTES")] = 64 * 1024 * 1024
     """Largest answer that is gathered for one reply; one that is streamed has no limit."""
     max_total_bytes: Annotated[int, Field(ge=65536), Env("STREAM_MAX_TOTAL_BYTES")] = 256 * 1024 * 1024
-    """All logs together; the oldest finished ones go first."""
+    """All answers together, logs and what each takes beside; the oldest finished ones go first."""
     max_active: Annotated[int, Field(ge=1), Env("MAX_STREAMS")] = 1000
     """More running answers than this are refused."""

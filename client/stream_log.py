@@ -19,6 +19,10 @@ class EventsGone(Exception):
     """The events asked for were dropped to keep the log within its size."""
 
 
+_NO_MARKS = array("Q")
+"""Of logs that are too small for one; never changed."""
+
+
 class StreamLog:
     """A log in memory: the bytes of all events, and marks that say where some of them end.
 
@@ -28,13 +32,25 @@ class StreamLog:
         closed: true once the last event was appended.
     """
 
+    __slots__ = (
+        "_data",
+        "_dropped",
+        "_dropped_bytes",
+        "_ends",
+        "_next_mark_bytes",
+        "_numbers",
+        "closed",
+        "last",
+        "size_bytes",
+    )
+
     def __init__(self) -> None:
         self.last = 0
         self.size_bytes = 0
         self.closed = False
-        self._data = bytearray()
-        self._numbers = array("Q")  # of marked events, rising
-        self._ends = array("Q")  # offset behind each of them, counted from the log's very beginning
+        self._data: bytearray | bytes = bytearray()  # bytes once it is closed
+        self._numbers = _NO_MARKS  # of marked events, rising
+        self._ends = _NO_MARKS  # offset behind each of them, counted from the log's very beginning
         self._next_mark_bytes = _MARK_BYTES  # size of what is kept from which on another is due
         self._dropped_bytes = 0
         self._dropped = 0
@@ -55,9 +71,14 @@ class StreamLog:
         self.last += count
         self.size_bytes = size_bytes = len(self._data)
         if size_bytes >= self._next_mark_bytes:
-            self._numbers.append(self.last)
-            self._ends.append(self._dropped_bytes + size_bytes)
-            self._next_mark_bytes = size_bytes + _MARK_BYTES
+            self._mark(size_bytes)
+
+    def _mark(self, size_bytes: int) -> None:
+        if self._numbers is _NO_MARKS:
+            self._numbers, self._ends = array("Q"), array("Q")
+        self._numbers.append(self.last)
+        self._ends.append(self._dropped_bytes + size_bytes)
+        self._next_mark_bytes = size_bytes + _MARK_BYTES
 
     async def read_after(self, number: int, max_bytes: int) -> tuple[bytes, int]:
         """Whole events after `number`, about `max_bytes` of them but at least one, and the number of the last.
@@ -88,9 +109,13 @@ class StreamLog:
         offset = self._offset_behind(number)
         freed = offset - self._dropped_bytes
         marks = bisect_right(self._ends, offset)
-        del self._data[:freed]
-        del self._numbers[:marks]
-        del self._ends[:marks]
+        if isinstance(self._data, bytearray):
+            del self._data[:freed]
+        else:
+            self._data = self._data[freed:]
+        if marks:
+            del self._numbers[:marks]
+            del self._ends[:marks]
         self._dropped = number
         self._dropped_bytes = offset
         self._next_mark_bytes -= freed
@@ -100,7 +125,7 @@ class StreamLog:
     def close(self) -> None:
         """No event will follow; gives back the room that was kept for more."""
         self.closed = True
-        self._data = bytearray(bytes(self._data))
+        self._data = bytes(self._data)
 
     def expire(self) -> int:
         """Forgets everything; returns the bytes freed."""

@@ -32,6 +32,13 @@ from client.wire import EventEncoder
 
 logger = logging.getLogger(__name__)
 
+_MOST_SWEPT = 1000
+"""Answers that are forgotten in one turn of the loop."""
+KEPT_BYTES = 1024
+"""What a stream is counted with beside its log, for as long as it is known: its object, names, places in tables."""
+_NO_ENCODER = EventEncoder("")
+"""That of answers that have ended."""
+
 SHUTTING_DOWN = Failure(
     error="The server is restarting and had to end this answer; send the request again.",
     type="shutting_down",
@@ -110,13 +117,16 @@ class Stream:
     """
 
     __slots__ = (
+        "_counted_bytes",
         "_encoder",
         "_ended",
         "_gaps_s",
         "_grace_timer",
         "_has_begun",
         "_is_dropped",
+        "_model",
         "_pins",
+        "_pump",
         "_readers",
         "_room",
         "_stop_failure",
@@ -134,7 +144,6 @@ class Stream:
         "log",
         "max_log_bytes",
         "owner",
-        "pump",
         "refusal",
         "requested_model",
         "settlement",
@@ -182,13 +191,23 @@ class Stream:
         self._is_dropped = False
         self._gaps_s = streams.figures.gaps_s
         self.finish_reason: str | None = None
-        self.pump = Pump(openrouter, body, self, headers)
-        self._task = asyncio.create_task(self._run(), name=self._name)
+        self._model: str | None = None
+        self._counted_bytes = KEPT_BYTES
+        self._pump: Pump | None = Pump(openrouter, body, self, headers)
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=self._name)
+
+    @property
+    def pump(self) -> Pump:
+        """What runs it; for whoever hears of its end, and gone after that."""
+        if self._pump is None:
+            raise LookupError(f"{self._name} has ended")
+        return self._pump
 
     @property
     def model(self) -> str:
         """The model that answers, or the one asked for until it does."""
-        return self.pump.translator.model or self.requested_model
+        model = self._model if self._pump is None else self._pump.translator.model
+        return model or self.requested_model
 
     @property
     def ended(self) -> asyncio.Event:
@@ -219,13 +238,16 @@ class Stream:
     def attach(self, reader: Reader) -> None:
         """Adds a reader; it gets every event from its position on."""
         self._readers += (reader,)
+        self._streams.readers += 1
         if self._grace_timer is not None:
             self._grace_timer.cancel()
             self._grace_timer = None
 
     def detach(self, reader: Reader) -> None:
         """Removes a reader; when it was the last one, the grace time begins."""
+        before = len(self._readers)
         self._readers = tuple(other for other in self._readers if other is not reader)
+        self._streams.readers -= before - len(self._readers)
         self.note_progress()
         if self._readers:
             return
@@ -267,7 +289,13 @@ class Stream:
 
     def _let_go(self) -> None:
         """Forgets the log when that was asked for and nobody uses it; those that wait for room look again."""
-        self._streams.release(self.log.expire() if self._is_dropped and not self.is_in_use else 0)
+        freed_bytes = 0
+        if not (self.is_in_use or self.is_running):
+            self.refusal = None  # told to whoever asked
+            if self._is_dropped:
+                freed_bytes = self.log.expire() + self._counted_bytes
+                self._counted_bytes = 0
+        self._streams.release(freed_bytes)
 
     # -- the pump's sink ----------------------------------------------------------------------------------------
 
@@ -293,7 +321,7 @@ class Stream:
 
         It raises for nothing that the events hold, and for no reader.
         """
-        log, translator, streams = self.log, self.pump.translator, self._streams
+        log, translator, streams = self.log, self._pump.translator, self._streams  # type: ignore[union-attr]
         try:
             data = self._encoder.encode(events)
             count = len(events)
@@ -411,12 +439,13 @@ class Stream:
         if self.is_running and self.stop_reason is None:
             self.stop_reason = reason
             self._stop_failure = failure
-            if self._has_begun:  # a task that is cancelled before its first step never runs at all
+            if self._has_begun and self._task is not None:  # cancelled before its first step it would never run
                 self._task.cancel()
 
     async def wait_closed(self) -> None:
-        """Returns when the task is gone."""
-        await asyncio.wait([self._task])
+        """Returns when the task is gone, or in its last step."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         failure: Failure | None = self._stop_failure
@@ -430,7 +459,7 @@ class Stream:
             logger.exception("%s failed", self._name)
             failure = _INTERNAL
         finally:
-            take_each(self._name, partial(self._close, failure), self.pump.release)
+            take_each(self._name, partial(self._close, failure), self.pump.release, self._release)
 
     def _close(self, failure: Failure | None) -> None:
         """The end, where the pump did not come to one."""
@@ -440,6 +469,18 @@ class Stream:
             self.refused(failure)
         reason = self.stop_reason or (None if failure is not None else "shutting_down")
         self.append(self._last_words(failure, reason))
+
+    def _release(self) -> None:
+        """Lets go of all that only a running answer needs: finished ones are kept, and there may be many.
+
+        What is looked up still needs the lease; usage that upstream told is in the log.
+        """
+        self._model = self.pump.translator.model
+        self._pump = self._task = self._grace_timer = self._ended = self._stop_failure = self.span = None
+        self._encoder = _NO_ENCODER
+        if not self.settlement.is_sought:
+            self.settlement.usage = self.lease = None
+        self._let_go()
 
     def _finish(self) -> None:
         """The last event is in the log: nothing that comes after this may keep anybody waiting."""
@@ -474,13 +515,18 @@ class Stream:
         """The look-up of its cost has ended."""
         if self.lease is not None:
             take_each(self._name, partial(self.lease.settled, self))
+        self.lease = None
+        if self._counted_bytes and self.settlement.usage is not None:
+            self._counted_bytes += KEPT_BYTES
+            self.hold(KEPT_BYTES)
 
 
 class Streams:
     """All streams of the process.
 
     Attributes:
-        total_bytes: size of all logs.
+        total_bytes: what the answers take: logs, what each takes beside its log, and what is made of them.
+        readers: of all streams.
         is_draining: true when nothing new is started any more.
         figures: what the answers did so far.
     """
@@ -495,6 +541,7 @@ class Streams:
     ) -> None:
         self.config = config
         self.total_bytes = 0
+        self.readers = 0
         self.is_draining = False
         self._openrouter = openrouter
         self._on_end = on_end
@@ -503,21 +550,23 @@ class Streams:
         self.figures = StreamFigures()
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
-        self._finished: dict[str, asyncio.TimerHandle] = {}  # oldest first
+        self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
+        self._sweep_timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._waiting: set[asyncio.Event] = set()
         self._settler = Settler(openrouter, figures=self.figures)
 
+    def configure(self, config: StreamsConfig) -> None:
+        """Keeps to other limits from now on; the logs of running answers keep theirs."""
+        self.config = config
+        if self._finished:
+            self._sweep()
+
     @property
     def active(self) -> int:
         """Streams that run."""
         return len(self._running)
-
-    @property
-    def readers(self) -> int:
-        """Readers of all streams."""
-        return sum(stream.readers for stream in self._streams.values())
 
     @property
     def kept(self) -> int:
@@ -584,6 +633,7 @@ class Streams:
             span=span,
             headers=_headers_of(span, trace),
         )
+        self.total_bytes += KEPT_BYTES
         self._streams[stream.id] = stream
         self._running.add(stream)
         self._idle.clear()
@@ -612,8 +662,9 @@ class Streams:
         take_each(f"stream {stream.id}", *steps, *[partial(on_end, stream) for on_end in self._on_end])
 
     def _keep(self, stream: Stream) -> None:
-        loop = asyncio.get_running_loop()
-        self._finished[stream.id] = loop.call_later(self.config.retain_s, self._drop, stream.id)
+        self._finished[stream.id] = asyncio.get_running_loop().time()
+        if self._sweep_timer is None:
+            self._sweep_timer = asyncio.get_running_loop().call_later(self.config.retain_s, self._sweep)
 
     def _begin_span(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span | None:
         """An answer that was granted goes on without a span rather than not at all."""
@@ -680,20 +731,38 @@ class Streams:
         await self.stop_all("shutting_down", SHUTTING_DOWN)
         for stream_id in tuple(self._finished):
             self._drop(stream_id)
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         await self._settler.aclose()
 
     def _evict(self, most_bytes: int) -> None:
         """Drops the oldest finished logs; one that is being read would free nothing yet."""
-        for stream_id in tuple(self._finished):
-            if self.total_bytes <= most_bytes:
+        while self.total_bytes > most_bytes:
+            unused = (stream_id for stream_id in self._finished if not self._streams[stream_id].is_in_use)
+            oldest = next(unused, None)
+            if oldest is None:
                 return
-            if not self._streams[stream_id].is_in_use:
-                self._drop(stream_id)
+            self._drop(oldest)
+
+    def _sweep(self) -> None:
+        """Drops what was kept for long enough. One timer for all, set for the oldest: there may be very many."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+            self._sweep_timer = None
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() - self.config.retain_s
+        for _ in range(_MOST_SWEPT):
+            stream_id, ended_s = next(iter(self._finished.items()), ("", 0.0))
+            if not stream_id:
+                return
+            if ended_s > until_s:
+                self._sweep_timer = loop.call_at(ended_s + self.config.retain_s, self._sweep)
+                return
+            self._drop(stream_id)
+        self._sweep_timer = loop.call_later(0, self._sweep)
 
     def _drop(self, stream_id: str) -> None:
-        timer = self._finished.pop(stream_id, None)
-        if timer is not None:
-            timer.cancel()
+        self._finished.pop(stream_id, None)
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             stream.drop()

@@ -137,7 +137,11 @@ class FiguresCollector(Collector):
         yield _gauge("streams_active", "Answers that are running.", now.active)
         yield _gauge("streams_kept", "Answers that can be read, running or finished.", now.kept)
         yield _gauge("stream_readers", "Connections that read an answer.", now.readers)
-        yield _gauge("stream_log_bytes", "Size of the logs of all answers that are kept.", now.log_bytes)
+        yield _gauge(
+            "stream_log_bytes",
+            "What all kept answers take, 1 KiB beside each log.",
+            now.log_bytes,
+        )
         yield _plain("events", "Events written to answers; each counts once, however many read it.", now.events)
         yield _plain("event_bytes", "Bytes of those events.", now.event_bytes, "bytes")
         resumes = self._streams.figures.resumes

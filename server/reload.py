@@ -133,7 +133,7 @@ def apply(app: web.Application, config: Config) -> None:
     app[SETTINGS].current = config
     app[OPENROUTER].configure(config.upstream)
     app[CATALOGUE].ttl_s = config.models.ttl_s
-    app[STREAMS].config = config.streams
+    app[STREAMS].configure(config.streams)
     set_log_level(config.server.log_level)
 
 

@@ -34,19 +34,20 @@ class Results:
 
     async def gathered(self, request: web.Request, stream: Stream) -> web.StreamResponse:
         """The reply of `stream=false`: waits for the end; leaves with its caller, without any grace."""
-        reader = WholeReader(stream)
-        stream.attach(reader)
-        try:
-            failure = await reader.wait_whole()
-        finally:
-            stream.detach(reader)
-        headers = stream_headers(stream)
-        if failure is not None:
-            return await _refuse_large(request, failure, headers)
-        with stream.pinned(), self._room_for(stream):
-            async with self._at_once:
-                status, pieces = await _gathered_reply(stream, headers)
-            return await _send(request, pieces, status, headers)
+        with stream.pinned():
+            reader = WholeReader(stream)
+            stream.attach(reader)
+            try:
+                failure = await reader.wait_whole()
+            finally:
+                stream.detach(reader)
+            headers = stream_headers(stream)
+            if failure is not None:
+                return await _refuse_large(request, failure, headers)
+            with self._room_for(stream):
+                async with self._at_once:
+                    status, pieces = await _gathered_reply(stream, headers)
+                return await _send(request, pieces, status, headers)
 
     async def so_far(self, request: web.Request, stream: Stream) -> web.StreamResponse:
         """The reply of `/result`: the whole answer, or 202 with what there is while it runs."""

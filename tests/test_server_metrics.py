@@ -17,6 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from client.figures import BoundedNames, Histogram
 from client.sandbox import HangUp, Hold, Reply, Sandbox
+from client.streams import KEPT_BYTES
 from server.config import Config
 from server.loop_lag import LoopLag
 from tests.chunks import END, STOP, chunk, text
@@ -147,7 +148,7 @@ async def test_gauges_follow_a_running_answer(
     assert ended.value("openrouter_sse_streams_active") == 0
     assert ended.value("openrouter_sse_stream_readers") == 0
     assert ended.value("openrouter_sse_streams_kept") == 1
-    assert ended.value("openrouter_sse_stream_log_bytes") == caller.event_bytes
+    assert ended.value("openrouter_sse_stream_log_bytes") == caller.event_bytes + KEPT_BYTES
     assert ended.value("openrouter_sse_events_total") == caller.events
     gaps = "gen_ai_client_operation_time_per_output_chunk_seconds"
     assert ended.value(f"{gaps}_sum") > running.value(f"{gaps}_sum")

@@ -14,7 +14,7 @@ from client.config import StreamsConfig, UpstreamConfig
 from client.events import ChatEvent, ContentDelta, Done, StreamFailed, UsageReport
 from client.openrouter import OpenRouterClient, create_session
 from client.sandbox import HangUp, Hold, Reply, Sandbox
-from client.streams import Stream, Streams
+from client.streams import KEPT_BYTES, Stream, Streams
 from client.translate import ChatTranslator
 from client.wire import EventEncoder
 from tests.chunks import DONE, END, STOP, text
@@ -138,7 +138,7 @@ async def judge(streams: Streams, stream: Stream, taker: Taker) -> list[Event]:
     assert parse_events(taker.data) == events
     assert taker.woken
     assert (stream.is_running, stream.log.closed, streams.active) == (False, True, 0)
-    assert streams.total_bytes == stream.log.size_bytes
+    assert streams.total_bytes == stream.log.size_bytes + KEPT_BYTES
     assert streams.get(stream.id, "ann") is stream
     return events
 
