@@ -20,12 +20,14 @@ from server.hangup import Hangup
 from server.keys import CATALOGUE, OPENROUTER, SETTINGS, STREAMS
 from server.logs import set_log_level
 from server.notify import Notifier
+from server.reporting import status_line
 from server.sandboxed import as_sandboxed
 
 logger = logging.getLogger(__name__)
 
 LIVE = frozenset(
     {
+        "upstream.api_key",
         "upstream.http_referer",
         "upstream.x_title",
         "upstream.model",
@@ -50,7 +52,8 @@ LIVE = frozenset(
         "streams.max_active",
     }
 )
-"""Settings that a reload puts in force, beside the callers; all others need a restart."""
+"""Settings that a reload puts in force, beside the callers; all others need a restart, and so does a key that comes
+with another base URL: the old upstream must not get it."""
 
 
 @asynccontextmanager
@@ -80,7 +83,7 @@ async def _reload_when(wanted: asyncio.Event, app: web.Application, notifier: No
         except Exception:
             logger.exception("the settings could not be read again; the old ones stay")
         finally:
-            notifier.send(READY=1)
+            notifier.send(READY=1, STATUS=status_line(app))
 
 
 async def reload(app: web.Application) -> bool:
@@ -91,18 +94,40 @@ async def reload(app: web.Application) -> bool:
     old = settings.current
     try:
         read = await asyncio.to_thread(settings.load)
+        problems = _objections(old, read)
     except ConfigError as exc:
-        _refuse([str(problem) for problem in exc.problems])
-        return False
-    if old.file is not None and read.file != old.file and not old.file.exists():
-        _refuse([f"{old.file}: is gone, and it was in use; put it back, an empty one if it shall say nothing"])
+        problems = [str(problem) for problem in exc.problems]
+    settings.refused = problems[0] if problems else None
+    if problems:
+        for problem in problems:
+            logger.error("settings not reloaded, the old ones stay: %s", problem)
         return False
     new, changed, waiting = merge(old, as_sandboxed(read, old.upstream.base_url) if old.sandbox else read)
     apply(app, new)
     logger.info("settings reloaded", extra={"fields": {"changed": changed, "callers": len(new.callers)}})
     if waiting:
         logger.warning("settings that take effect at the next restart: %s", ", ".join(waiting))
+    if copied := _from_credentials(read):
+        logger.warning(
+            "systemd renews credentials at a restart only; as they were at the start: %s", ", ".join(copied)
+        )
     return True
+
+
+def _objections(old: Config, read: Config) -> list[str]:
+    """What speaks against settings that are right in themselves."""
+    found: list[str] = []
+    if old.file is not None and read.file != old.file and not old.file.exists():
+        found.append(f"{old.file}: is gone, and it was in use; put it back, an empty one if it shall say nothing")
+    if read.lacks_key:
+        found.append(f"there is no key for {read.upstream.base_url} any more")
+    return found
+
+
+def _from_credentials(config: Config) -> list[str]:
+    """Secrets that systemd copied for this process when it started it: a reload reads the same copy again."""
+    keys = [key for key, source in config.sources.items() if source.startswith("credential ")]
+    return sorted({"callers" if key.startswith("callers[") else key for key in keys})
 
 
 def merge(old: Config, new: Config) -> tuple[Config, list[str], list[str]]:
@@ -119,7 +144,7 @@ def merge(old: Config, new: Config) -> tuple[Config, list[str], list[str]]:
         before = getattr(getattr(old, section), key)
         if getattr(getattr(new, section), key) == before:
             continue
-        if f"{section}.{key}" in LIVE:
+        if f"{section}.{key}" in LIVE and not (key == "api_key" and old.upstream.base_url != new.upstream.base_url):
             changed.append(f"{section}.{key}")
         else:
             waiting.append(f"{section}.{key}")
@@ -135,8 +160,3 @@ def apply(app: web.Application, config: Config) -> None:
     app[CATALOGUE].ttl_s = config.models.ttl_s
     app[STREAMS].configure(config.streams)
     set_log_level(config.server.log_level)
-
-
-def _refuse(problems: list[str]) -> None:
-    for problem in problems:
-        logger.error("settings not reloaded, the old ones stay: %s", problem)

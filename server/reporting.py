@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from server.keys import READINESS, SPENDING, STREAMS
+from server.keys import READINESS, SETTINGS, SPENDING, STREAMS
 from server.notify import Notifier
 
 _INTERVAL_S = 10.0
@@ -39,10 +39,11 @@ async def _report(app: web.Application, notifier: Notifier) -> None:
 
 
 def status_line(app: web.Application) -> str:
-    """What `systemctl status` shows: answers, readers, USD since the start."""
-    streams, reason = app[STREAMS], app[READINESS].reason
+    """What `systemctl status` shows: answers, readers, USD since the start, and a reload that failed."""
+    streams, reason, refused = app[STREAMS], app[READINESS].reason, app[SETTINGS].refused
     doing = f"not ready, {reason}" if reason else "serving"
     return (
         f"{doing}; {streams.active} answers running, {streams.readers} readers; "
         f"{app[SPENDING].total_usd():.4f} USD since the start"
+        + (f"; the last reload was refused: {refused}" if refused else "")
     )

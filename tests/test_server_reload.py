@@ -174,11 +174,77 @@ async def test_what_needs_a_restart_keeps_its_value_and_is_named(
     assert waits.levelname == "WARNING"
 
 
-def test_the_key_is_compared_but_never_named_with_its_value() -> None:
-    old = load_config(Flags(), {"OPENROUTER_API_KEY": "hush-1"}, Path("/nowhere"))
-    new = load_config(Flags(), {"OPENROUTER_API_KEY": "hush-2"}, Path("/nowhere"))
+def with_key(key: str, **more: str) -> Config:
+    return load_config(Flags(), {"OPENROUTER_API_KEY": key, **more}, Path("/nowhere"))
+
+
+def test_bare_1_a_new_key_takes_effect_and_is_never_shown() -> None:
+    old, new = with_key("hush-1"), with_key("hush-2")
     merged, changed, waiting = merge(old, new)
-    assert (merged.upstream.api_key, changed, waiting) == (old.upstream.api_key, [], ["upstream.api_key"])
+    assert (merged.upstream.api_key, changed, waiting) == (new.upstream.api_key, ["upstream.api_key"], [])
+    assert "hush" not in f"{merged} {changed}"
+
+
+def test_a_key_that_comes_with_another_base_url_waits_for_the_restart_with_it() -> None:
+    """The old upstream must not get the new one's key."""
+    old, new = with_key("hush-1"), with_key("hush-2", OPENROUTER_BASE_URL="http://other.example/v1")
+    merged, changed, waiting = merge(old, new)
+    assert (merged.upstream, changed, waiting) == (old.upstream, [], ["upstream.base_url", "upstream.api_key"])
+
+
+@pytest.mark.parametrize("place", [".env", "key"])
+async def test_bare_1_a_key_from_a_file_is_renewed_for_the_next_request(
+    tmp_path: Path, upstream: Sandbox, place: str
+) -> None:
+    file = tmp_path / place
+    environ = {"OPENROUTER_BASE_URL": upstream.base_url, "OPENROUTER_API_KEY_FILE": "key" if place == "key" else ""}
+
+    def put(key: str) -> None:
+        file.write_text(key if place == "key" else f"OPENROUTER_API_KEY={key}\n")
+
+    def load() -> Config:
+        return load_config(Flags(), environ, tmp_path)
+
+    put("key-1")
+    async with serving(LiveConfig(load(), load)) as api:
+        for key in ("key-1", "key-2"):
+            put(key)
+            assert await reload(api.app)
+            upstream.script(Reply.stream(text("x"), STOP, END))
+            async with api.http.post(f"{api.url}/chat", json=question()) as response:
+                assert response.status == 200
+                await response.read()
+            assert upstream.calls[-1].headers["Authorization"] == f"Bearer {key}"
+
+
+async def test_a_key_that_is_gone_changes_nothing(
+    tmp_path: Path, upstream: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    environ = {"OPENROUTER_API_KEY": KEY}
+    async with serving(LiveConfig(with_key(KEY), lambda: load_config(Flags(), environ, tmp_path))) as api:
+        environ.clear()
+        assert not await reload(api.app)
+        assert api.app[SETTINGS].current.upstream.api_key is not None
+    assert "there is no key for https://openrouter.ai/api/v1 any more" in caplog.text
+
+
+async def test_bare_1_a_reload_says_that_systemd_renews_credentials_at_a_restart_only(
+    tmp_path: Path, upstream: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "openrouter_api_key").write_text("k" * 20)
+    (tmp_path / "server_tokens").write_text("a" * 20 + "\n" + "b" * 20)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "OPENROUTER_BASE_URL": upstream.base_url}
+
+    def load() -> Config:
+        return load_config(Flags(), environ, tmp_path)
+
+    async with serving(LiveConfig(load(), load)) as api:
+        assert await reload(api.app)
+    (line,) = [
+        record for record in caplog.records if record.name == "server.reload" and record.levelname == "WARNING"
+    ]
+    assert "at a restart only" in line.getMessage()
+    assert line.getMessage().endswith(": callers, upstream.api_key")
 
 
 def test_the_readme_names_what_needs_a_restart() -> None:
