@@ -20,12 +20,23 @@ _OWN = ("access", "client", "mcp_app", "server")
 """What the level of the log is for. Libraries quote what passes through them, prompts too, in lines below WARNING."""
 
 
-class LogHandler(logging.Handler):
-    """Hands lines to the writer."""
+_PRIORITIES = {
+    logging.DEBUG: "<7>",
+    logging.INFO: "<6>",
+    logging.WARNING: "<4>",
+    logging.ERROR: "<3>",
+    logging.CRITICAL: "<2>",
+}
+"""As the journal takes them from the beginning of a line (sd-daemon(3))."""
 
-    def __init__(self, *, is_terminal: bool) -> None:
+
+class LogHandler(logging.Handler):
+    """Hands lines to the writer, as text on a terminal, with their priority to the journal."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(TextFormatter() if is_terminal else JsonFormatter())
+        self.setFormatter(TextFormatter() if os.isatty(_STANDARD_ERROR) else JsonFormatter())
+        self._priorities = _PRIORITIES if _is_journal(os.environ) else {}
         self.writer = LogWriter(_STANDARD_ERROR, self._gap_line)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -43,16 +54,24 @@ class LogHandler(logging.Handler):
     def say(self, text: str, level: int) -> None:
         """Writes lines for people, such as the one that tells where to call."""
         for line in text.splitlines():
-            self.writer.write(f"{escaped(line[:_LONGEST_LINE])}\n".encode())
+            priority = self._priorities.get(level, "")
+            self.writer.write(f"{priority}{escaped(line[:_LONGEST_LINE])}\n".encode())
 
     def _line_of(self, record: logging.LogRecord) -> bytes:
-        return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        priority = self._priorities.get(record.levelno, "")
+        return f"{priority}{self.format(record)}\n".encode("utf-8", "backslashreplace")
 
     def _gap_line(self, count: int) -> bytes:
         message = "lines of the log were dropped: nobody read them in time, or they could not be written"
         record = logging.LogRecord(__name__, logging.WARNING, "", 0, message, (), None)
         record.fields = {"dropped": count}
         return self._line_of(record)
+
+
+def _is_journal(environ: Mapping[str, str]) -> bool:
+    """Whether standard error leads to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
+    found = os.fstat(_STANDARD_ERROR)
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 class _StandardError(TextIOBase):
@@ -107,7 +126,7 @@ def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, Any], 
 
 def configure_logging(level: int | str = logging.INFO) -> None:
     """Sends every log line of the process, and whatever else is printed to it, to standard error."""
-    handler = LogHandler(is_terminal=os.isatty(_STANDARD_ERROR))
+    handler = LogHandler()
     # found out for every line otherwise, and shown by none
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger().handlers[:] = [handler]
@@ -141,7 +160,9 @@ def say(text: str, level: int = logging.INFO) -> None:
     if handler := _handler():
         handler.say(text, level)
     else:
-        print(text, file=sys.stderr)  # noqa: T201
+        priority = _PRIORITIES.get(level, "") if _is_journal(os.environ) else ""
+        for line in text.splitlines():
+            print(f"{priority}{escaped(line)}", file=sys.stderr)  # noqa: T201
 
 
 def _handler() -> LogHandler | None:

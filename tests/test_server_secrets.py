@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
+from mcp import Client
 
 from client.sandbox import HangUp, Reply, Sandbox
 from tests.chunks import END, STOP, chunk, event, text
+from tests.mcp_support import ERAS, text_of
 from tests.process import ROOT, running_server
+from tests.test_mcp_http import INITIALIZE
 
 KEY = "sk-or-v1-recognisable-0123456789"
 TOKEN = "recognisable-token"
 WORDS = "recognisable words"
+CANARY = "MYSECRETPROMPT"
 REPLIES = [
     Reply.stream(chunk({"reasoning": WORDS}), text(WORDS), STOP, END),
     Reply.stream(text(WORDS), HangUp()),
@@ -34,6 +39,7 @@ REPLIES = [
     Reply.json({"error": f"{WORDS} {KEY}"}),
     Reply(headers={"Content-Encoding": "gzip"}, steps=(WORDS.encode(),)),
 ]
+MCP_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 BROKEN_BODIES = [WORDS, f'{{"message": "{WORDS}"', f'["{WORDS}"]', f'{{"message": 5, "x": "{WORDS}"}}']
 NO_HTTP = [
     f"{WORDS}\r\n\r\n",
@@ -83,6 +89,59 @@ async def test_neither_key_nor_words_nor_token_are_printed(upstream: Sandbox, uv
     assert b"Traceback" not in printed
     chats = [line for line in map(json.loads, bytes(server.output).splitlines()) if line["message"] == "chat"]
     assert len(chats) == 2 * len(REPLIES)
+
+
+async def test_bare_2_the_log_of_everything_holds_no_word_of_what_was_asked_and_answered() -> None:
+    """At level debug libraries quote what passes through them; through HTTP and MCP, right and wrong requests."""
+    env = {"LOG_LEVEL": "debug", "PYTHONASYNCIODEBUG": "1"}
+    body = {"message": CANARY, "model": "sandbox/echo"}
+    async with running_server("--sandbox", env=env) as server, aiohttp.ClientSession() as http:
+        for query in ("", "?stream=false"):
+            async with http.post(f"{server.url}/chat{query}", json=body) as response:
+                answer = await response.text()
+        assert CANARY in answer  # streamed it comes in pieces
+        for era in ERAS:
+            async with Client(f"{server.url}/mcp", mode=era) as client:
+                result = await client.call_tool("llm_chat", {"prompt": CANARY, "model": "sandbox/echo"})
+                assert CANARY in text_of(result)
+                await client.call_tool("llm_chat", {"prompt": 5, CANARY: CANARY})
+        for wrong in (CANARY, json.dumps({"jsonrpc": "2.0", "id": 1, "method": CANARY, "params": {CANARY: CANARY}})):
+            async with http.post(f"{server.url}/mcp", data=wrong, headers=MCP_HEADERS) as response:
+                await response.read()
+        await server.stop()
+        printed = bytes(server.output)
+    assert CANARY.encode() not in printed
+
+
+async def test_bare_2_mcp_over_stdio_prints_no_word_of_what_was_asked_and_answered(tmp_path: Path) -> None:
+    call = {"name": "llm_chat", "arguments": {"prompt": CANARY, "model": "sandbox/echo"}}
+    wrong = {"name": "llm_chat", "arguments": {"prompt": 5, CANARY: CANARY}}
+    messages = [
+        {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE["params"]},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "method": CANARY, "params": {CANARY: CANARY}},
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": wrong},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "server.mcp_command", "--sandbox"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "debug"},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=2**20,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("".join(f"{json.dumps(message)}\n" for message in messages).encode())
+    async with asyncio.timeout(30):
+        while b'"id":2' not in (line := await process.stdout.readline()):
+            assert line
+        process.stdin.close()
+        _, printed = await process.communicate()
+    assert CANARY.encode() in line
+    assert CANARY.encode() not in printed
 
 
 def command_line_of(pid: int) -> bytes:
