@@ -40,7 +40,7 @@ def _print(args: ServerArgs) -> int:
         from server.install_service import install_service
 
         return install_service(args.install, args.flags, os.environ)
-    return check_config(args.flags, os.environ, Path.cwd())
+    return check_config(args.flags, os.environ, Path.cwd(), quiet=args.quiet)
 
 
 def _serve(args: ServerArgs, hangup: Hangup) -> int:
@@ -49,18 +49,19 @@ def _serve(args: ServerArgs, hangup: Hangup) -> int:
     from server.commands import EX_CONFIG, missing_key_message
     from server.config import ConfigError, load_config
     from server.logs import close_logging, configure_logging, say, set_log_level
+    from server.passed_sockets import turn_callers_away
 
     configure_logging()
     load = partial(load_config, args.flags, dict(os.environ), Path.cwd())
     try:
         try:
             config = load()
+            message = missing_key_message(config)
         except ConfigError as exc:
-            say("\n".join(map(str, exc.problems)), logging.ERROR)
-            return EX_CONFIG
-        message = missing_key_message(config)
+            message = "\n".join(map(str, exc.problems))
         if message is not None:
             say(message, logging.ERROR)
+            turn_callers_away(os.environ, "The settings of this server cannot be used; its log says why.")
             return EX_CONFIG
         set_log_level(config.server.log_level)
         from server.process import run_server

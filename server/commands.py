@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from client.proxies import UnusableProxy, proxy_for
 from server.callers import Caller
 from server.config import Config, ConfigError, ConfigProblem, Flags, check_name, load_config, setting_fields
+from server.logs import say
 from server.tokens import caller_toml, hash_token, is_name_of_token, new_token
 
 DISTRIBUTION = "openrouter-sse-backend"
@@ -47,6 +49,8 @@ class ServerArgs:
     flags: Flags
     check_config: bool = False
     """Print the settings and exit."""
+    quiet: bool = False
+    """With that: print problems only."""
     new_token: str | None = None
     """Print a token for a caller of this name and exit."""
     install: InstallArgs | None = None
@@ -101,6 +105,7 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
         action="store_true",
         help=f"print every setting and where it came from; exit with 0, or {EX_CONFIG} and every problem",
     )
+    parser.add_argument("--quiet", action="store_true", help="with --check-config: print problems only")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="instead of serving")
     making = commands.add_parser("new-token", help="print a token for a caller, and what belongs into config.toml")
     making.add_argument("name", metavar="NAME", help="what the caller is called in logs and in what was spent")
@@ -110,6 +115,7 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
     return ServerArgs(
         flags,
         parsed.check_config,
+        parsed.quiet,
         new_token=parsed.name if parsed.command == "new-token" else None,
         install=_install_args(parsed) if parsed.command == "install-service" else None,
     )
@@ -135,7 +141,7 @@ def _add_install_service(commands: argparse._SubParsersAction[argparse.ArgumentP
     parser.add_argument("--sandbox", action="store_true", help="serve from the stand-in OpenRouter")
 
 
-def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> int:
+def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path, *, quiet: bool = False) -> int:
     """Does what --check-config promises; returns the exit code.
 
     A missing key is a problem too: 0 means that the server starts.
@@ -144,11 +150,14 @@ def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> int:
         config, problems = load_config(flags, environ, cwd), list[ConfigProblem]()
     except ConfigError as exc:
         config, problems = exc.config, exc.problems
-    print_config(config, problems, proxy=shown_proxy(config, environ))
+    if not quiet:
+        invalid = {(problem.key or "").partition("[")[0] for problem in problems}
+        print_config(config, invalid, proxy=shown_proxy(config, environ))
+    print_problems(problems)
     message = missing_key_message(config)
     # With these in doubt nobody knows whether a key is missing.
     if message and {"upstream.api_key", "upstream.base_url"}.isdisjoint(problem.key for problem in problems):
-        print(message, file=sys.stderr)
+        say(message, logging.ERROR)
         return EX_CONFIG
     return EX_CONFIG if problems else 0
 
@@ -178,9 +187,12 @@ def shown_proxy(config: Config, environ: Mapping[str, str]) -> str:
     return "none" if proxy is None else f"{proxy.url} ({proxy.variable})"
 
 
-def print_config(config: Config, problems: Sequence[ConfigProblem] = (), *, proxy: str = "none") -> None:
-    """Prints every effective setting with its source to stdout, secrets masked; the problems to stderr."""
-    invalid = {(problem.key or "").partition("[")[0] for problem in problems}
+def print_config(config: Config, invalid: Collection[str] = (), *, proxy: str = "none") -> None:
+    """Prints every effective setting with its source, as a `config.toml` would hold it.
+
+    What that may not hold, or what is not shown whole, is a comment: secrets, callers, the sandbox, and the settings
+    that are `invalid`.
+    """
     print(f"# config file: {config.file or 'none'}")
     print(f"# state folder: {config.state_folder or 'none'}")
     print(f"# proxy: {proxy}")
@@ -188,15 +200,18 @@ def print_config(config: Config, problems: Sequence[ConfigProblem] = (), *, prox
         if key in invalid:
             print(f"# {key}: invalid, see the problems")
         else:
-            print(f"{key} = {_shown(value)}  # {config.sources.get(key, 'default')}")
-    sys.stdout.flush()  # both may go to the same place
-    print_problems(problems)
+            mark = "# " if isinstance(value, SecretStr) or key.partition("[")[0] in _NOT_IN_FILE else ""
+            print(f"{mark}{key} = {_shown(value)}  # {config.sources.get(key, 'default')}")
+    sys.stdout.flush()  # the problems may go to the same place
+
+
+_NOT_IN_FILE = ("callers", "sandbox", "upstream.api_key")
 
 
 def print_problems(problems: Sequence[ConfigProblem]) -> None:
     """Prints one line per problem to stderr."""
     for problem in problems:
-        print(problem, file=sys.stderr)
+        say(str(problem), logging.ERROR)
 
 
 def _effective(config: Config) -> dict[str, object]:

@@ -5,11 +5,16 @@ They outlive the process, so that whoever connects during a restart waits and is
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 _FIRST_FD = 3
+_PATIENCE_S = 2.0
+"""For all who wait at a process that cannot serve."""
 _WAY_OUT = (
     "In the .socket unit use ListenStream= with a port, an address with port, or a path, and leave Accept= out."
 )
@@ -35,6 +40,36 @@ def take_passed_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
         _take(_FIRST_FD + index, names[index] if index < len(names) else "")  # as a unit names it
         for index in range(int(count))
     ]
+
+
+def turn_callers_away(environ: Mapping[str, str], error: str) -> None:
+    """Answers whoever waits at the passed sockets with a 503, for a process that cannot serve.
+
+    systemd starts the service again for as long as somebody waits there.
+    """
+    try:
+        sockets = take_passed_sockets(environ)
+    except UnusableSocket:
+        return
+    body = json.dumps({"error": error, "type": "overloaded", "status": 503, "retryable": True}).encode()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nRetry-After: 30"
+    )
+    reply = f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    deadline_s = time.monotonic() + _PATIENCE_S
+    for sock in sockets:
+        sock.setblocking(False)
+        with suppress(OSError):
+            while time.monotonic() < deadline_s:
+                _turn_away(sock.accept()[0], reply)
+
+
+def _turn_away(caller: socket.socket, reply: bytes) -> None:
+    with caller, suppress(OSError):
+        caller.settimeout(_PATIENCE_S / 4)
+        caller.recv(65_536)  # what is not read would reset the connection before the answer has been
+        caller.sendall(reply)
+        caller.shutdown(socket.SHUT_WR)
 
 
 def _take(fd: int, name: str) -> socket.socket:

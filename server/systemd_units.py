@@ -8,6 +8,8 @@ from importlib.resources import files
 
 SERVICE = "openrouter-sse.service"
 SOCKET = "openrouter-sse.socket"
+_WITHOUT_CREDENTIALS = ("/usr/bin/env", "-u", "CREDENTIALS_DIRECTORY", "OPENROUTER_API_KEY=as-at-the-start")
+"""What `ExecReload=` runs may not read them (tried with systemd 252), and a reload does not renew them."""
 
 
 def unit_files(
@@ -23,10 +25,11 @@ def unit_files(
     """
     variables = [f"Environment={_word(f'{name}={value}')}" for name, value in environment.items()]
     start = "\n".join([*variables, f"ExecStart={exec_line(command)}"])
+    check = f"ExecReload={exec_line([*_WITHOUT_CREDENTIALS, *command, '--check-config', '--quiet'])}"
     listen = "\n".join(f"ListenStream={address}" for address in addresses)
     service = "openrouter-sse-user.service" if user else SERVICE
     return {
-        SERVICE: _template(service).replace("@START@", start),
+        SERVICE: _template(service).replace("@START@", start).replace("@CHECK@", check),
         SOCKET: _template(SOCKET).replace("@LISTEN@", listen),
     }
 

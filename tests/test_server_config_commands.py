@@ -19,7 +19,7 @@ from server.commands import (
     program_version,
     shared_flags,
 )
-from server.config import Config, Flags, setting_fields
+from server.config import Config, Flags, Settings, load_config, setting_fields
 
 
 def test_without_arguments_no_flag_is_set() -> None:
@@ -66,21 +66,52 @@ def test_check_config_prints_every_setting_with_its_source(
     lines = out.splitlines()
     assert lines[2] == "# proxy: none"
     keys = [f"{section}.{key}" for section, key in setting_fields()]
-    assert [line.split(" = ")[0] for line in lines[3:]] == [*keys, "callers[0]", "callers[1]", "sandbox"]
+    assert [line.removeprefix("# ").split(" = ")[0] for line in lines[3:]] == [
+        *keys,
+        "callers[0]",
+        "callers[1]",
+        "sandbox",
+    ]
     file = tmp_path / "config.toml"
     for line in (
         f"# config file: {file}",
         f'upstream.x_title = "ü"  # {file}',
-        "upstream.api_key = ********  # environment variable OPENROUTER_API_KEY",
-        'callers[1] = {name = "token-c9ca580d"}  # environment variable SERVER_TOKENS',
+        "# upstream.api_key = ********  # environment variable OPENROUTER_API_KEY",
+        '# callers[1] = {name = "token-c9ca580d"}  # environment variable SERVER_TOKENS',
         f"upstream.timeout_s = 5.0  # {tmp_path / '.env'} API_TIMEOUT",
         f'server.cors_origins = ["https://a"]  # {file}',
         'server.host = "::1"  # environment variable HOST',
         "server.port = 0  # flag --port",
         'upstream.http_referer = ""  # default',
-        "sandbox = false  # default",
+        "# sandbox = false  # default",
     ):
         assert line in lines
+
+
+def test_bare_19_what_check_config_prints_is_a_config_toml_that_says_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[server]\ncors_origins = ["https://a"]\n[upstream]\nx_title = "ü\\t\\"x"\n'.replace("\\t", "")
+    )
+    environ = {"OPENROUTER_API_KEY": "k" * 20, "SERVER_TOKENS": "hush-a,hush-b", "PORT": "81", "STREAM_GRACE": "1e-5"}
+    first = load_config(Flags(), environ, tmp_path)
+    for flags in (Flags(), Flags(sandbox=True)):
+        assert check_config(flags, environ, tmp_path) == 0
+        again = tmp_path / "again.toml"
+        again.write_text(capsys.readouterr().out)
+        second = load_config(Flags(config=str(again)), {"OPENROUTER_API_KEY": "k" * 20}, tmp_path)
+        for name in Settings.model_fields:
+            assert getattr(second, name) == getattr(first, name)
+
+
+def test_quietly_check_config_prints_problems_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_config(Flags(sandbox=True), {}, tmp_path, quiet=True) == 0
+    assert capsys.readouterr() == ("", "")
+    assert check_config(Flags(sandbox=True), {"PORT": "x"}, tmp_path, quiet=True) == EX_CONFIG
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
 
 
 def test_check_config_prints_every_problem_after_the_settings(
@@ -108,7 +139,7 @@ def test_check_config_says_that_the_server_would_not_start_without_a_key(
     assert check_config(Flags(), {}, tmp_path) == EX_CONFIG
     assert "There is no key" in capsys.readouterr().err
     assert check_config(Flags(sandbox=True), {}, tmp_path) == 0
-    assert "sandbox = true  # flag --sandbox\n" in capsys.readouterr().out
+    assert "# sandbox = true  # flag --sandbox\n" in capsys.readouterr().out
 
 
 def test_a_key_file_that_cannot_be_read_is_not_also_called_a_missing_key(

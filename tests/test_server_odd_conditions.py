@@ -155,6 +155,33 @@ async def test_a_terminal_that_closes_in_a_stream_ends_the_server_with_0() -> No
                 await process.wait()
 
 
+@pytest.mark.parametrize("is_journal", [True, False])
+def test_bare_8_the_journal_gets_the_priority_of_every_line(is_journal: bool, tmp_path: Path) -> None:
+    """It tells by JOURNAL_STREAM which pipe is its own."""
+    ours, its = unread_pipe()
+    found = os.fstat(its)
+    stream = f"{found.st_dev}:{found.st_ino + (not is_journal)}"
+    program = """
+import logging, sys
+from server.logs import close_logging, configure_logging, say
+configure_logging("debug")
+for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
+    logging.getLogger("server").log(level, "x")
+say("two\\nlines", logging.ERROR)
+print("printed", file=sys.stderr)
+close_logging()
+"""
+    env = {**os.environ, "JOURNAL_STREAM": stream}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, stderr=its, timeout=60, check=True)
+    os.close(its)
+    with os.fdopen(ours) as log:
+        lines = log.read().splitlines()
+    begun = ["<7>{", "<6>{", "<4>{", "<3>{", "<2>{", "<3>two", "<3>lines", "<4>printed"]
+    assert len(lines) == len(begun)
+    for line, begin in zip(lines, begun, strict=True):
+        assert line.startswith(begin if is_journal else begin[3:])
+
+
 # -- missing descriptors --------------------------------------------------------------------------------------------
 
 

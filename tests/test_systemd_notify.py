@@ -105,6 +105,25 @@ async def test_a_reload_is_announced_and_then_done() -> None:
             assert await service.stop() == 0
 
 
+async def test_bare_8_a_reload_that_was_refused_is_named_in_the_status(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("")
+    with NotifySocket.opened() as systemd:
+        env = {"NOTIFY_SOCKET": systemd.address}
+        async with running_server("--sandbox", "--config", str(file), env=env) as service:
+            await systemd.receive_until("READY")
+            file.write_text('[server]\nlog_level = "loud"\n')
+            service.process.send_signal(signal.SIGHUP)
+            status = (await systemd.receive_until("STATUS", "refused"))["STATUS"]
+            assert "the last reload was refused: " in status
+            assert 'server.log_level = "loud"' in status
+            file.write_text("")
+            service.process.send_signal(signal.SIGHUP)
+            await systemd.receive_until("RELOADING")
+            assert "refused" not in (await systemd.receive_until("STATUS"))["STATUS"]
+            assert await service.stop() == 0
+
+
 async def test_without_a_watchdog_nothing_is_said_to_one() -> None:
     with NotifySocket.opened() as systemd:
         async with running_server("--sandbox", env={"NOTIFY_SOCKET": systemd.address}) as service:

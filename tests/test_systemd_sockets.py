@@ -196,3 +196,25 @@ async def test_systemd_socket_activate_starts_the_server_with_the_first_connecti
             process.kill()
             await process.wait()
     assert f"Serving unix:{path} (passed by systemd)".encode() in said
+
+
+async def test_bare_16_whoever_waits_at_a_server_without_a_key_is_told_and_does_not_start_it_again(
+    tmp_path: Path,
+) -> None:
+    """systemd starts a service for as long as somebody waits at its socket."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        async with aiohttp.ClientSession() as http:
+            asked = asyncio.create_task(http.get(f"http://127.0.0.1:{door.getsockname()[1]}/chat"))
+            silent = socket.create_connection(door.getsockname())
+            process = await start_server(cwd=str(tmp_path), passed=[door.fileno()])
+            async with asyncio.timeout(20):
+                response = await asked
+                assert response.status == 503
+                assert (await response.json())["type"] == "overloaded"
+                _, said = await process.communicate()
+            silent.close()
+        assert process.returncode == 78
+        assert b"There is no key" in said
+        door.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            door.accept()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,20 @@ def test_a_path_with_odd_characters_is_quoted_as_systemd_reads_it(tmp_path: Path
         (tmp_path / name).write_text(text)
     verified = systemd_analyze(tmp_path, "verify", f"./{SERVICE}", f"./{SOCKET}")
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+def test_bare_8_a_reload_first_tests_the_settings_that_it_would_read(tmp_path: Path) -> None:
+    config = tmp_path / "a config.toml"
+    units = unit_files([sys.executable, "-m", "server", "--config", str(config)], ["1"], environment={}, user=False)
+    check, signal = re.findall("^ExecReload=(.*)$", units[SERVICE], re.MULTILINE)
+    assert signal == "/bin/kill -HUP $MAINPID"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "CREDENTIALS_DIRECTORY": "/nowhere"}
+    for text, code, said in (("", 0, ""), ('[server]\nlog_level = "loud"\n', 78, "server.log_level")):
+        config.write_text(text)
+        done = subprocess.run(shlex.split(check), cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == bool(said)
 
 
 def test_arguments_are_not_taken_for_variables_or_specifiers() -> None:
