@@ -8,10 +8,11 @@ import time
 
 from aiohttp import web
 
+from client.errors import Failure
 from client.fit import count_of
 from client.streams import Stream
-from server.errors import Handler
-from server.keys import CALLER, REQUEST_FIGURES, STARTED_STREAM
+from server.errors import FAILURE, Handler
+from server.keys import ALARM, CALLER, REQUEST_FIGURES, STARTED_STREAM
 from server.logs import log_fields
 
 logger = logging.getLogger("access")
@@ -27,23 +28,26 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
     """Counts every request, and logs those that did not start a stream."""
     started_s = time.monotonic()
     status = 499  # the caller left before there was an answer
+    failure: Failure | None = None
     try:
         response = await handler(request)
-        status = response.status
+        status, failure = response.status, response.get(FAILURE)
         return response
     finally:
         duration_s = time.monotonic() - started_s
         request.app[REQUEST_FIGURES].note(request, status, duration_s)
+        request.app[ALARM].note(failure)
         if STARTED_STREAM not in request:
             caller = request.get(CALLER)
             fields = {
                 "method": request.method,
                 "path": request.path,
                 "status": status,
+                "error": None if failure is None else failure.type,
                 "caller": None if caller is None else caller.name,
                 "duration_ms": round(duration_s * 1000, 1),
             }
-            log_fields(logger, "request", fields)
+            log_fields(logger, "request", fields, logging.INFO if status < 500 else logging.WARNING)
 
 
 def log_stream(stream: Stream) -> None:
@@ -68,4 +72,4 @@ def log_stream(stream: Stream) -> None:
         "duration_ms": round(stream.age_s * 1000),
         "retries": stream.pump.retries,
     }
-    log_fields(logger, "chat", fields)
+    log_fields(logger, "chat", fields, logging.INFO if failure is None else logging.WARNING)

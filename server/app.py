@@ -22,6 +22,7 @@ from server.config import Config, LiveConfig
 from server.errors import error_middleware
 from server.keys import (
     ADMISSION,
+    ALARM,
     API_DOCUMENTS,
     ATTEMPTS,
     CATALOGUE,
@@ -39,6 +40,7 @@ from server.metrics import add_metrics
 from server.readiness import Readiness
 from server.results import Results
 from server.traces import open_traces
+from server.upstream_alarm import UpstreamAlarm
 
 
 def create_app(settings: Config | LiveConfig) -> web.Application:
@@ -50,6 +52,7 @@ def create_app(settings: Config | LiveConfig) -> web.Application:
         client_max_size=config.server.max_body_bytes,
     )
     app[SETTINGS] = settings
+    app[ALARM] = UpstreamAlarm()
     app[ATTEMPTS] = FailedAttempts()
     app[READINESS] = Readiness()
     app[API_DOCUMENTS] = api_docs.ApiDocuments()
@@ -85,6 +88,7 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
             openrouter,
             config.streams,
             log_stream,
+            app[ALARM].note_end,
             spending.note_end,
             start_span=start_span,
             admit=admission.admit,

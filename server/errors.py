@@ -18,6 +18,9 @@ from client.json_codec import encode_json
 
 logger = logging.getLogger(__name__)
 
+FAILURE = web.ResponseKey("FAILURE", Failure)
+"""What a reply tells of, for those who log it."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -57,6 +60,7 @@ def failure_response(failure: Failure, headers: dict[str, str] | None = None) ->
         content_type="application/json",
         headers=headers,
     )
+    response[FAILURE] = failure
     if failure.retry_after_s is not None:
         response.headers.setdefault("Retry-After", str(max(1, round(failure.retry_after_s))))
     return response

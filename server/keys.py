@@ -18,12 +18,14 @@ from server.loop_lag import LoopLag
 from server.readiness import Readiness
 from server.request_figures import RequestFigures
 from server.results import Results
+from server.upstream_alarm import UpstreamAlarm
 
 if TYPE_CHECKING:
     from server.api_docs import ApiDocuments
     from server.mcp import McpEndpoint
     from server.metrics import LazyExposition
 
+ALARM = web.AppKey("ALARM", UpstreamAlarm)
 SETTINGS = web.AppKey("SETTINGS", LiveConfig)
 OPENROUTER = web.AppKey("OPENROUTER", OpenRouterClient)
 CATALOGUE = web.AppKey("CATALOGUE", Catalogue)

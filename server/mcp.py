@@ -19,7 +19,7 @@ from mcp_app.state import McpState
 from server.asgi import AsgiBridge
 from server.commands import program_version
 from server.config import Config
-from server.errors import ApiError, Handler, failure_response, refuse
+from server.errors import FAILURE, ApiError, Handler, failure_response, refuse
 from server.json_reply import json_reply
 from server.keys import CALLER, CATALOGUE, MCP, OPENROUTER, SETTINGS, SPENDING, STREAMS
 
@@ -121,6 +121,7 @@ def _jsonrpc_refusal(refusal: Refusal) -> web.Response:
     response = failure_response(failure, refusal.headers if isinstance(refusal, ApiError) else None)
     error = {"code": _REFUSED, "message": failure.error, "data": {"type": failure.type}}
     described = json_reply({"jsonrpc": "2.0", "id": None, "error": error}, status=failure.status)
+    described[FAILURE] = failure
     for name in (hdrs.WWW_AUTHENTICATE, hdrs.RETRY_AFTER, hdrs.ALLOW, hdrs.ACCEPT_ENCODING):
         if name in response.headers:
             described.headers[name] = response.headers[name]
