@@ -1,8 +1,9 @@
-# Never built so far, only linted and compared with the rest of the project: see docs/containers.md.
 FROM python:3.13-slim AS build
 WORKDIR /source
-RUN python -m venv /opt/openrouter-sse-backend
-ENV PATH=/opt/openrouter-sse-backend/bin:$PATH
+# pip has an environment of its own, so that the image is without it
+RUN python -m venv /pip && python -m venv --without-pip /opt/openrouter-sse-backend
+ENV PATH=/pip/bin:$PATH \
+    PIP_PYTHON=/opt/openrouter-sse-backend/bin/python
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE openrouter_sse_backend.py ./
@@ -12,13 +13,15 @@ COPY server server
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin openrouter \
+RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin openrouter \
     && install -d -o openrouter -g openrouter -m 0700 /var/lib/openrouter-sse-backend
 COPY --from=build /opt/openrouter-sse-backend /opt/openrouter-sse-backend
+# SHUTDOWN_TIMEOUT: `docker stop` kills after 10 s, and readers may take 2 s for the last events
 ENV PATH=/opt/openrouter-sse-backend/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     CONFIGURATION_DIRECTORY=/etc/openrouter-sse-backend \
-    STATE_DIRECTORY=/var/lib/openrouter-sse-backend
+    STATE_DIRECTORY=/var/lib/openrouter-sse-backend \
+    SHUTDOWN_TIMEOUT=7
 WORKDIR /var/lib/openrouter-sse-backend
 USER 10001
 EXPOSE 8000

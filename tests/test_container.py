@@ -1,4 +1,4 @@
-"""The container's files agree with the project; no engine is at hand to build and run them."""
+"""The container's files agree with the project. `tests.container_check` builds and runs them where an engine is."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def test_the_port_is_the_default_one() -> None:
 
 def test_every_variable_is_one_that_the_server_reads() -> None:
     secrets = {"OPENROUTER_API_KEY_FILE", "SERVER_TOKENS_FILE"}
-    assert set(SERVICE["environment"]) == secrets <= secrets | set(map(environment_name, setting_fields().values()))
-    for name, path in SERVICE["environment"].items():
+    settings = set(map(environment_name, setting_fields().values()))
+    assert secrets <= set(SERVICE["environment"]) <= secrets | settings
+    for name in secrets:
+        path = SERVICE["environment"][name]
         secret = PurePosixPath(path).name
         assert name == f"{secret.upper()}_FILE"
         assert secret in SERVICE["secrets"]
@@ -48,9 +50,22 @@ def test_it_runs_without_rights_and_writes_to_its_state_only() -> None:
     assert SERVICE["security_opt"] == ["no-new-privileges:true"]
     [state] = SERVICE["volumes"]
     folder = state.partition(":")[2]
-    assert f"STATE_DIRECTORY={folder}\n" in DOCKERFILE
+    assert f"STATE_DIRECTORY={folder} \\\n" in DOCKERFILE
     assert f"-m 0700 {folder}\n" in DOCKERFILE
-    assert float(SERVICE["stop_grace_period"].removesuffix("s")) > ServerConfig().shutdown_timeout_s
+
+
+DOCKER_KILLS_AFTER_S = 10
+FLUSH_S = 2
+"""What readers may take for the last events, beyond `server.shutdown_timeout_s`."""
+
+
+def test_nobody_is_killed_while_answers_may_finish() -> None:
+    """bare 6"""
+    [of_image] = re.findall(r"SHUTDOWN_TIMEOUT=(\d+)$", DOCKERFILE, re.MULTILINE)
+    assert int(of_image) + FLUSH_S < DOCKER_KILLS_AFTER_S
+    of_compose = float(SERVICE["environment"]["SHUTDOWN_TIMEOUT"])
+    assert of_compose == ServerConfig().shutdown_timeout_s
+    assert of_compose + FLUSH_S < float(SERVICE["stop_grace_period"].removesuffix("s"))
 
 
 def test_what_is_installed_is_pinned_by_hash() -> None:
