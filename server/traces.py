@@ -16,7 +16,7 @@ from client.tracing import StartSpan
 logger = logging.getLogger(__name__)
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_INSTALL = "pip install 'openrouter-sse-backend[otel]'"
+_INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
 
 
 def wanted_endpoint(environ: Mapping[str, str]) -> str | None:

@@ -171,8 +171,8 @@ async def test_a_dead_collector_holds_up_neither_answers_nor_the_exit(upstream: 
 @pytest.mark.parametrize(
     ("variables", "hidden", "said"),
     [
-        ({}, "opentelemetry.sdk", b"pip install 'openrouter-sse-backend[otel]'"),
-        ({}, "opentelemetry.exporter", b"pip install 'openrouter-sse-backend[otel]'"),
+        ({}, "opentelemetry.sdk", b"pip install opentelemetry-sdk"),
+        ({}, "opentelemetry.exporter", b"pip install opentelemetry-sdk"),
         ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0"}, "", b"refused its settings"),
     ],
 )
