@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
 
+from client.wire import PING
 from mcp_app.state import GONE
 from server.body import BodyReader
+from server.connection import Connection, write_now
 from server.errors import refuse
 
 logger = logging.getLogger(__name__)
@@ -146,6 +149,14 @@ class _Exchange:
                 response.headers.add(decoded, value.decode("latin-1"))
         self._response = response
         await response.prepare(self._request)
+        if response.content_type == "text/event-stream" and isinstance(self._request.protocol, Connection):
+            self._request.protocol.probe = self._probe
+
+    def _probe(self) -> None:
+        """Says something, since only so can it be told whether the client is still there."""
+        if self._response is not None and not self.is_finished:
+            with suppress(ConnectionError):
+                write_now(self._response, PING)
 
     async def _write(self, message: Message) -> None:
         response = self._response

@@ -7,11 +7,13 @@ takes the bytes at once. One that does not keep up is served from the log by its
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import web
 
 from client.streams import Stream
 from client.wire import PING
+from server.connection import Connection, write_now
 
 PIECE_BYTES = 65_536
 """Most that is written at once, and that may lie unsent before a reader counts as lagging: the size at which the
@@ -73,6 +75,8 @@ class ResponseReader:
             ConnectionError: the caller has gone.
         """
         self._response = response
+        if isinstance(self._protocol, Connection):
+            self._protocol.probe = self._probe
         log = self._stream.log
         while not log.closed:
             while self.position < log.last:
@@ -80,6 +84,12 @@ class ResponseReader:
             self._keeps_up = not log.closed
             await self._wait(ping_interval_s)
         await self._write_rest()
+
+    def _probe(self) -> None:
+        """Says something, since only so can it be told whether the caller is still there."""
+        if self._keeps_up:
+            with suppress(ConnectionError):
+                write_now(self._response, PING)
 
     async def _write_rest(self) -> None:
         """The events of a log that is closed; the last piece goes out in one with the end."""

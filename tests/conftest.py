@@ -39,8 +39,14 @@ def _seen(report: object) -> object:
     return report
 
 
-_UNDER_BOTH_LOOPS = ("test_streams_bad_input", "test_streams_lease", "test_streams_limits", "test_streams_loop_share")
-"""Of the streams' tests those that serve inside their own loop; the others start processes under each loop."""
+_UNDER_BOTH_LOOPS = (
+    "test_server_half_closed",
+    "test_streams_bad_input",
+    "test_streams_lease",
+    "test_streams_limits",
+    "test_streams_loop_share",
+)
+"""Tests of streams and connections that serve inside their own loop; others start processes under each loop."""
 
 
 def pytest_asyncio_loop_factories(
