@@ -64,4 +64,5 @@ def argument_problems(exc: ValidationError) -> str:
 
 
 def _what(said: str) -> str:
-    return said.replace("Field required", "is required").replace("should be", "must be")
+    plain = said.replace("Field required", "is required").replace("should be", "must be")
+    return plain.replace("a valid dictionary", "an object")

@@ -12,6 +12,7 @@ from client.errors import OpenRouterError, Refusal
 from client.stream_log import EventsGone
 from client.streams import SHUTTING_DOWN, Stream, StreamsFull
 from mcp_app.chat_request import ChatArguments, body_of
+from mcp_app.clean import clean_text
 from mcp_app.failures import NO_KEY, ToolFailure, failure_of
 from mcp_app.output import ToolOutput
 from mcp_app.progress import AnswerReader
@@ -20,7 +21,7 @@ from mcp_app.results import AnswerFacts, output_of
 from mcp_app.state import McpState
 
 MAX_WAIT_S = 3600.0
-_MAX_PARTIAL = 20_000
+_MAX_PARTIAL_BYTES = 20_000
 _ENDED_WITH_ITS_PROCESS = (
     " If the host starts this server anew for every call, no answer outlives its call: give llm_chat a wait_s that "
     "is long enough."
@@ -152,5 +153,5 @@ async def _failed(state: McpState, stream: Stream, reader: AnswerReader) -> Tool
             await state.catalogue.listing()
         suggestions = state.catalogue.suggestions(stream.requested_model)
     failure = failure_of(error, suggestions)
-    partial = reader.answer.text("content")[-_MAX_PARTIAL:]
+    partial = clean_text(reader.answer.text("content")).encode()[-_MAX_PARTIAL_BYTES:].decode("utf-8", "ignore")
     return ToolFailure(f"{failure} The answer up to there:\n\n{partial}") if partial else failure

@@ -3,7 +3,6 @@ Pure module."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -69,5 +68,7 @@ def _near(name: str, known: Collection[str]) -> str | None:
     for word in known:
         if lowered in _OTHER_WORDS.get(word, ()):
             return word
+    import difflib  # rarely needed, and a client waits while this module is loaded
+
     found = difflib.get_close_matches(lowered, known, n=1, cutoff=0.6)
     return found[0] if found else None

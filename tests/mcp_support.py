@@ -93,8 +93,9 @@ def modern(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         "io.modelcontextprotocol/clientCapabilities": {},
     }
     headers = {**ACCEPT, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": message["method"]}
-    if "name" in params:
-        headers["Mcp-Name"] = params["name"]
+    for name in ("name", "uri"):
+        if name in params:
+            headers["Mcp-Name"] = params[name]
     return {**message, "params": params}, headers
 
 

@@ -33,7 +33,7 @@ from tests.mcp_support import answer, call, data_of, in_memory, open_state, text
         ({"prompt": "hi", "temperature": "nan"}, ["temperature: must be a finite number"]),
         ({"prompt": "hi", "wait_s": "inf"}, ["wait_s: must be a finite number"]),
         ({"prompt": ["hi"]}, ["prompt: must be a valid string"]),
-        ({"messages": ["hi"]}, ["messages.0: must be a valid dictionary"]),
+        ({"messages": ["hi"]}, ["messages.0: must be an object"]),
     ],
 )
 async def test_a_failure_tells_the_model_what_to_do_next(
