@@ -30,6 +30,19 @@ def is_unset(value: object) -> bool:
     return isinstance(value, str) and (not value.strip() or value.lstrip().startswith("${"))
 
 
+_PLACEHOLDER = re.compile(
+    r"<.*>|\$\w+|\[.*\]|\{.*\}|[x*.…_-]+|(sk-)?(or-)?(v1-)?[x*.…_-]+"
+    r"|(paste|put|insert|enter|add|type|replace|set)[\s_-].*|(sk-)?(or-)?(v1-)?(your|my|the)[\s_-].*"
+    r"|change[\s_-]?me|todo|tbd|none|null|undefined|example|secret|(openrouter[\s_-])?api[\s_-]?key|key|token",
+    re.IGNORECASE,
+)
+
+
+def is_placeholder(secret: str) -> bool:
+    """Whether a secret is what stands where one belongs: `<your key>`, `paste-your-key-here`."""
+    return _PLACEHOLDER.fullmatch(secret.strip()) is not None
+
+
 class Section(BaseModel):
     """A frozen group of settings that knows no other key; an unset value leaves the default."""
 

@@ -18,6 +18,9 @@ from server.logs import log_fields
 logger = logging.getLogger("access")
 
 
+_PROBES = frozenset({"/health", "/ready"})
+
+
 def note_stream(request: web.Request, stream: Stream) -> None:
     """The request's line will be the stream's."""
     request[STARTED_STREAM] = stream
@@ -47,7 +50,14 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
                 "caller": None if caller is None else caller.name,
                 "duration_ms": round(duration_s * 1000, 1),
             }
-            log_fields(logger, "request", fields, logging.INFO if status < 500 else logging.WARNING)
+            log_fields(logger, "request", fields, _level_of(request, status))
+
+
+def _level_of(request: web.Request, status: int) -> int:
+    """Somebody looks every few seconds whether the server does well; while it does, that is worth no line."""
+    if status >= 500:
+        return logging.WARNING
+    return logging.DEBUG if status < 400 and request.path in _PROBES else logging.INFO
 
 
 def log_stream(stream: Stream) -> None:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from client.proxies import UnusableProxy, proxy_for
 from server.callers import Caller
+from server.command_parser import CommandParser
 from server.config import Config, ConfigError, ConfigProblem, Flags, check_name, load_config, setting_fields
 from server.logs import say
 from server.tokens import caller_toml, hash_token, is_name_of_token, new_token
@@ -92,10 +93,10 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
     Raises:
         SystemExit: on --help, --version and mistakes, as argparse does.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="openrouter-server",
         description="Serves OpenRouter chat completions as typed server-sent events.",
-        allow_abbrev=False,
+        hint="Without a command it serves: openrouter-server",
     )
     add_shared_arguments(parser)
     parser.add_argument("--host", help="address to listen on")
@@ -125,11 +126,10 @@ def _install_args(parsed: argparse.Namespace) -> InstallArgs:
     return InstallArgs(user=parsed.user, folder=parsed.dir, force=parsed.force)
 
 
-def _add_install_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_install_service(commands: argparse._SubParsersAction[CommandParser]) -> None:
     parser = commands.add_parser(
         "install-service",
         help="write the unit files for systemd and say what to do next",
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,  # flags before the command count too
     )
     parser.add_argument("--user", action="store_true", default=False, help="as a service of your own account")
@@ -154,7 +154,7 @@ def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path, *, quiet: 
         invalid = {(problem.key or "").partition("[")[0] for problem in problems}
         print_config(config, invalid, proxy=shown_proxy(config, environ))
     print_problems(problems)
-    message = missing_key_message(config)
+    message = missing_key_message(config, cwd)
     # With these in doubt nobody knows whether a key is missing.
     if message and {"upstream.api_key", "upstream.base_url"}.isdisjoint(problem.key for problem in problems):
         say(message, logging.ERROR)
@@ -238,14 +238,21 @@ def _shown_caller(caller: Caller) -> str:
     return "{" + ", ".join(f"{name} = {_shown(value)}" for name, value in told.items()) + "}"
 
 
-def missing_key_message(config: Config) -> str | None:
-    """What to tell a person who has no key; None when none is needed or there is one."""
+def missing_key_message(config: Config, cwd: Path | None = None) -> str | None:
+    """What to tell a person who has no key; None when none is needed or there is one.
+
+    Args:
+        cwd: the working directory; None: that of the process.
+    """
     if not config.lacks_key:
         return None
+    dotenv = (cwd or Path.cwd()) / ".env"
+    state = "has none" if dotenv.is_file() else "is not there"
     return (
         f"There is no key for {config.upstream.base_url}. Three ways on:\n"
         "  1. Set OPENROUTER_API_KEY in the environment or in .env, or OPENROUTER_API_KEY_FILE to the path\n"
         "     of a file that holds it, or the systemd credential openrouter_api_key.\n"
+        f"     ({dotenv} {state}; a placeholder such as <your key> counts as none.)\n"
         "  2. Start with --sandbox: a stand-in inside this process, no key, no network, no cost.\n"
         "  3. Set upstream.base_url (OPENROUTER_BASE_URL) to a server that needs no key."
     )

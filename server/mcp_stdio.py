@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from mcp_app.failures import ToolFailure
 from mcp_app.print_config import CLIENTS, WHERE, NotPossible, http_config, stdio_config
-from server.commands import add_shared_arguments, print_problems, program_version, shared_flags
+from server.command_parser import CommandParser
+from server.commands import DISTRIBUTION, add_shared_arguments, print_problems, program_version, shared_flags
 from server.config import Config, ConfigError, ConfigProblem, Flags, load_config
 from server.logs import close_logging, configure_logging
 from server.own_command import own_command
@@ -46,11 +47,15 @@ def run(argv: Sequence[str]) -> int:
         close_logging()
 
 
+_NO_HTTP = "This is the MCP server for desktop clients; openrouter-server serves HTTP"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="openrouter-mcp",
+    called = Path(sys.argv[0]).stem  # uvx starts a package by its own name
+    parser = CommandParser(
+        prog=called if called == DISTRIBUTION else "openrouter-mcp",
         description="Offers OpenRouter's models as MCP tools over stdio; desktop clients start it.",
-        allow_abbrev=False,
+        hint=_NO_HTTP,
     )
     add_shared_arguments(parser)
     commands = parser.add_subparsers(dest="command", metavar="print-config")
@@ -68,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(flags: Flags) -> int:
     configure_logging(level=logging.WARNING)
+    if sys.stdin.isatty():
+        print(
+            f"{_NO_HTTP}. It waits for a client on standard input (Ctrl-D ends it); "
+            "openrouter-mcp print-config --client NAME prints what to paste into one.",
+            file=sys.stderr,
+        )
     try:
         config = load_config(flags, os.environ, Path.cwd())
     except ConfigError as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -359,3 +360,30 @@ async def test_unusable_settings_are_told_in_every_call_and_on_stderr(upstream: 
 def test_the_version_is_printed() -> None:
     shown = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True, cwd=ROOT)
     assert shown.stdout.startswith("openrouter-mcp ")
+
+
+def test_bare_14_under_the_project_s_name_it_says_what_it_is_and_what_serves_http(tmp_path: Path) -> None:
+    script = tmp_path / "openrouter-sse-backend"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom server.mcp_command import main\nsys.exit(main())"
+    )
+    for words, told in (
+        (["--version"], "openrouter-sse-backend "),
+        (["--port", "1"], "openrouter-server serves HTTP"),
+    ):
+        done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, cwd=tmp_path)
+        assert told in done.stdout + done.stderr
+
+
+def test_bare_14_on_a_terminal_it_says_that_it_waits_for_a_client(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [*COMMAND, "--sandbox"], stdin=its, stderr=subprocess.PIPE, cwd=tmp_path, env=env
+    ) as process:
+        assert process.stderr is not None
+        assert b"openrouter-server serves HTTP. It waits for a client" in process.stderr.readline()
+        process.terminate()
+        process.communicate(timeout=20)
+    os.close(ours)
+    os.close(its)

@@ -40,6 +40,46 @@ def test_an_unknown_argument_ends_with_the_usage(argv: list[str], capsys: pytest
     assert "usage: openrouter-server" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--prot", "1"], "there is no option --prot; did you mean --port?"),
+        (["--prot=1"], "there is no option --prot; did you mean --port?"),
+        (["-p", "80"], "there is no option -p; did you mean --port?"),
+        (["--conf", "x"], "there is no option --conf; did you mean --config?"),
+        (["install-service", "--use"], "there is no option --use; did you mean --user?"),
+        (["--reload"], "there is no option --reload. Without a command it serves"),
+        (["serve"], "Without a command it serves: openrouter-server"),
+        (["start", "--port", "1"], "Without a command it serves: openrouter-server"),
+    ],
+)
+def test_bare_15_a_mistake_is_named_with_what_was_probably_meant(
+    argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_server_args(argv)
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_value_may_begin_with_a_dash_and_a_digit() -> None:
+    assert parse_server_args(["--port", "-1"]).flags.port == "-1"  # judged with the other settings
+
+
+def test_the_help_says_where_settings_and_key_are_looked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_server_args(["--help"])
+    told = capsys.readouterr().out
+    for place in (
+        ".env",
+        "OPENROUTER_CONFIG",
+        "./config.toml",
+        "$CONFIGURATION_DIRECTORY",
+        "OPENROUTER_API_KEY_FILE",
+    ):
+        assert place in told
+
+
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_server_args(["--version"])
@@ -156,6 +196,55 @@ def test_the_missing_key_message_names_the_three_ways_on() -> None:
     assert message is not None
     for way in ("OPENROUTER_API_KEY", "--sandbox", "upstream.base_url"):
         assert way in message
+
+
+def test_the_missing_key_message_names_the_dotenv_that_was_looked_at(tmp_path: Path) -> None:
+    assert f"({tmp_path / '.env'} is not there;" in (missing_key_message(Config(), tmp_path) or "")
+    (tmp_path / ".env").write_text("OPENROUTER_API_KEY=<your key>\n")
+    assert f"({tmp_path / '.env'} has none;" in (missing_key_message(Config(), tmp_path) or "")
+
+
+PLACEHOLDERS = [
+    *(
+        "<your key>",
+        "paste-your-OpenRouter-key-here",
+        "paste-a-token-of-your-server-here",
+        "your-api-key",
+        "YOUR_API_KEY",
+    ),
+    *(
+        "sk-or-v1-...",
+        "sk-or-v1-…",
+        "sk-or-v1-xxxxxxxx",
+        "sk-or-v1-your-key",
+        "sk-your-key",
+        "[key]",
+        "{{KEY}}",
+        "changeme",
+    ),
+    *("xxx", "****", "put your key here", "insert_key", "my-key", "None", "todo", "$OPENROUTER_API_KEY"),
+]
+
+
+@pytest.mark.parametrize("key", PLACEHOLDERS)
+def test_bare_20_what_stands_where_a_key_belongs_is_none(tmp_path: Path, key: str) -> None:
+    (tmp_path / "key").write_text(f"{key}\n")
+    (tmp_path / "openrouter_api_key").write_text(key)
+    for environ in (
+        {"OPENROUTER_API_KEY": key},
+        {"OPENROUTER_API_KEY_FILE": "key"},
+        {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+    ):
+        assert load_config(Flags(), environ, tmp_path).lacks_key
+    (tmp_path / ".env").write_text("OPENROUTER_API_KEY=sk-or-v1-0123456789abcdef\n")
+    assert not load_config(Flags(), {"OPENROUTER_API_KEY": key}, tmp_path).lacks_key
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-or-v1-0123456789abcdef", "k", "token-1", "ollama", "hush-1", "x" * 3 + "y", "sk-proj-x_y-"]
+)
+def test_what_may_be_a_key_is_taken_for_one(tmp_path: Path, key: str) -> None:
+    assert not load_config(Flags(), {"OPENROUTER_API_KEY": key}, tmp_path).lacks_key
 
 
 def test_no_key_is_missed_where_none_is_needed() -> None:

@@ -113,3 +113,15 @@ async def test_a_shells_low_limit_of_files_is_raised_as_far_as_it_goes() -> None
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert raised == (hard, hard)
+
+
+async def test_bare_20_a_look_whether_the_server_does_well_is_no_line_of_the_log() -> None:
+    for level, count in (("info", 1), ("debug", 3)):
+        async with running_server("--sandbox", env={"LOG_LEVEL": level}) as server, aiohttp.ClientSession() as http:
+            for path in ("health", "ready", "nowhere"):
+                async with http.get(f"{server.url}/{path}") as response:
+                    await response.read()
+            await server.stop()
+            lines = [json.loads(line) for line in bytes(server.output).splitlines()]
+        assert {line["logger"] for line in lines} == {"access"}
+        assert len(lines) == count

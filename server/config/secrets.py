@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client.config import is_unset
+from client.config import is_placeholder, is_unset
 from server.config.files import path_of, read_text, reason_of
 from server.config.layers import Found, Variables
 from server.config.problems import ConfigProblem
@@ -28,7 +28,7 @@ def _named_secret(
     name: str, variables: Variables, environment: Variables, cwd: Path, problems: list[ConfigProblem]
 ) -> Found | None:
     """NAME, else the content of the file in NAME_FILE."""
-    if found := variables.get(name):
+    if (found := variables.get(name)) and not is_placeholder(str(found.value)):
         return found
     named = variables.get(f"{name}_FILE")
     if named is None:
@@ -46,7 +46,7 @@ def _named_secret(
     if is_unset(text):
         problems.append(ConfigProblem(named.source, f"{path} is empty", _SECRETS[name]))
         return None
-    return Found(text.strip(), f"{named.source} {path}")
+    return None if is_placeholder(text) else Found(text.strip(), f"{named.source} {path}")
 
 
 def _credential(name: str, environment: Variables, problems: list[ConfigProblem]) -> Found | None:
@@ -63,4 +63,4 @@ def _credential(name: str, environment: Variables, problems: list[ConfigProblem]
         what = f"{path} cannot be read: {reason_of(exc)}"
         problems.append(ConfigProblem(f"credential {path.name}", what, _SECRETS[name]))
         return None
-    return None if is_unset(text) else Found(text.strip(), f"credential {path.name}")
+    return None if is_unset(text) or is_placeholder(text) else Found(text.strip(), f"credential {path.name}")
