@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hmac
 import math
-import re
 from functools import lru_cache
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
+from server.bad_http import check_head, check_host, host_name
 from server.callers import ANYONE, LOCAL, Caller
 from server.errors import ApiError, Handler, refuse
 from server.forwarded import is_loopback, source_of
@@ -28,7 +28,6 @@ _WAY_OUT = (
     "set SERVER_TOKENS on the server, or [[callers]] in its config.toml, "
     "and send a token as Authorization: Bearer <token>."
 )
-_HOST = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _UNSPECIFIED = ("0.0.0.0", "::")
 _OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
 _PREFLIGHT_MAX_AGE_S = "600"
@@ -38,12 +37,16 @@ _EXPOSED = "Location, Retry-After, X-Generation-Id, X-Stream-Id"
 @web.middleware
 async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses whoever may not call; names the caller for everything behind it."""
+    check_head(request)
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None:
         _check_origin(request, origin)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return _preflight(request)
     request[CALLER] = ANYONE if request.path in OPEN_PATHS or _is_known_absence(request) else _caller(request)
+    check_host(request)
+    if request.path == "*":  # asks of the server as a whole, and only whether it is there
+        return web.Response(status=204, headers={hdrs.ALLOW: "GET, HEAD, POST, DELETE, OPTIONS"})
     return await handler(request)
 
 
@@ -132,6 +135,8 @@ def _check_is_local(request: web.Request) -> None:
     if not source.is_this_machine:
         through = f" and this request came through a proxy ({source.proxy_mark})" if source.proxy_mark else ""
         raise _unauthorized(f"Without tokens only callers on the server's own machine may call{through}; {_WAY_OUT}")
+    if hdrs.HOST not in request.headers and request.version < HttpVersion11:
+        return  # no browser is as old as that
     if not _names_this_machine(request.host):
         raise refuse(
             "forbidden",
@@ -148,8 +153,7 @@ def _names_this_machine(host: str) -> bool:
     `0.0.0.0`, which programs print, is: nobody can own it as a name and have it point here. The machine's own name is
     not: the network that gave it may answer for it, first with a page, then with this machine's address.
     """
-    match = _HOST.fullmatch(host.lower())
-    if match is None:
+    name = host_name(host)
+    if name is None or host.endswith(":"):  # what no program sends
         return False
-    name = match[1].strip("[]")
     return name == "localhost" or is_loopback(name) or name in _UNSPECIFIED

@@ -7,7 +7,8 @@ Rules of this module:
 2. What the head alone decides (size, coding) is refused at once, and a caller who waits for `100 Continue` gets the
    refusal in its place.
 3. A step of unpacking takes under a millisecond; then other callers have their turn.
-4. Both the packed and the unpacked size end at `server.max_body_bytes`.
+4. Who sends too slowly is given up.
+5. Both the packed and the unpacked size end at `server.max_body_bytes`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from server.bad_http import bad_http
 from server.errors import ApiError, refuse
 from server.keys import EXPECTATION, SETTINGS
 
@@ -31,6 +33,9 @@ _SLICE_BYTES: Final = 1024
 _TURN_COST: Final = 512 * 1024
 """Unpacked bytes, each step counted for `_STEP_COST` more, after which others have their turn: about 2 ms."""
 _STEP_COST: Final = 4096
+_LEAST_BYTES_PER_S: Final = 500
+"""Who sends more slowly than that for longer than `server.request_timeout_s` is given up."""
+_TOO_SLOW: Final = "The body came too slowly (server.request_timeout_s); send the request again."
 _BROKEN: Final = "The body broke off, or is not framed as its head says."
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -56,6 +61,8 @@ class BodyReader:
         self._content = request.content
         self._left = self._limit = request.app[SETTINGS].current.server.max_body_bytes
         self._packed_left = self._limit
+        self._loop = asyncio.get_running_loop()
+        self._began_s = self._loop.time()
         if (request.content_length or 0) > self._limit:
             raise self._too_large()
         codings = request.headers.getall(hdrs.CONTENT_ENCODING, None)
@@ -94,13 +101,27 @@ class BodyReader:
         if not self._content.is_eof() and not self._content.total_bytes:
             await self._ask_for_it()
         try:
-            piece = await self._content.readany()
+            if self._content.is_eof():
+                piece = await self._content.readany()
+            else:
+                async with asyncio.timeout_at(self._deadline_s()):
+                    piece = await self._content.readany()
         except web.RequestPayloadError as exc:
-            raise refuse("invalid_json", 400, _BROKEN) from exc
+            refusal = refuse("invalid_json", 400, _BROKEN)
+            refusal.closes = True
+            raise refusal from exc
+        except TimeoutError as exc:
+            raise ApiError(bad_http(408, _TOO_SLOW, retryable=True), closes=True) from exc
         self._packed_left -= len(piece)
         if self._packed_left < 0:
             raise self._too_large()
         return piece
+
+    def _deadline_s(self) -> float:
+        """When the next bytes must be there, by the loop's clock."""
+        now_s, timeout_s = self._loop.time(), self._request.app[SETTINGS].current.server.request_timeout_s
+        received = self._limit - self._packed_left
+        return min(now_s + timeout_s, self._began_s + timeout_s + received / _LEAST_BYTES_PER_S)
 
     async def _ask_for_it(self) -> None:
         """Lets a caller who waits for that begin to send."""

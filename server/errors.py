@@ -24,12 +24,25 @@ FAILURE = web.ResponseKey("FAILURE", Failure)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class ApiError(Refusal):
-    """A refusal with the headers that go out with it."""
+INTERNAL = Failure(
+    error="The server failed to handle this request; its log has the details.",
+    type="internal",
+    status=500,
+    retryable=False,
+)
 
-    def __init__(self, failure: Failure, *, headers: dict[str, str] | None = None) -> None:
+
+class ApiError(Refusal):
+    """A refusal with the headers that go out with it.
+
+    Attributes:
+        closes: whether the connection ends with it, since nobody knows where the next request would begin.
+    """
+
+    def __init__(self, failure: Failure, *, headers: dict[str, str] | None = None, closes: bool = False) -> None:
         super().__init__(failure)
         self.headers = headers or {}
+        self.closes = closes
 
 
 def refuse(type_: str, status: int, error: str, *, retry_after_s: float | None = None) -> ApiError:
@@ -100,18 +113,16 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
             if exc.status < 400:
                 raise
             exc = _http_failure(exc, request)
-        headers = exc.headers if isinstance(exc, ApiError) else None
-        return failure_response(exc.failure, headers)
+        if not isinstance(exc, ApiError):
+            return failure_response(exc.failure)
+        response = failure_response(exc.failure, exc.headers)
+        if exc.closes:
+            response.force_close()
+        return response
     except ConnectionError:  # the caller's: upstream's never get here
         return web.Response(status=499, reason="Client Closed Request")
     except Exception:
         if request.writer.output_size > 0:
             raise
         logger.exception("%s %s failed", request.method, request.path)
-        failure = Failure(
-            error="The server failed to handle this request; its log has the details.",
-            type="internal",
-            status=500,
-            retryable=False,
-        )
-        return failure_response(failure)
+        return failure_response(INTERNAL)

@@ -47,3 +47,5 @@ CALLER = web.RequestKey("CALLER", Caller)
 STARTED_STREAM = web.RequestKey("STARTED_STREAM", Stream)
 EXPECTATION = web.RequestKey("EXPECTATION", str)
 """What an `Expect` header asks for, until it is met."""
+WRONG_VERSION = web.RequestKey("WRONG_VERSION", bool)
+"""Set for a request in a version of HTTP that is not spoken here."""

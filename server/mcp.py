@@ -125,6 +125,8 @@ def _jsonrpc_refusal(refusal: Refusal) -> web.Response:
     for name in (hdrs.WWW_AUTHENTICATE, hdrs.RETRY_AFTER, hdrs.ALLOW, hdrs.ACCEPT_ENCODING):
         if name in response.headers:
             described.headers[name] = response.headers[name]
+    if isinstance(refusal, ApiError) and refusal.closes:
+        described.force_close()
     return described
 
 

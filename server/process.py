@@ -24,8 +24,8 @@ from aiohttp import web
 from server.app import create_app
 from server.commands import EX_CONFIG, program_version, shown_proxy
 from server.config import Config, LiveConfig
-from server.connection import HttpRunner
 from server.hangup import Hangup
+from server.http_server import HttpRunner
 from server.keys import READINESS, SETTINGS, STREAMS
 from server.listening import CannotListen, bind_sockets, explain, url_of
 from server.logs import say

@@ -37,6 +37,7 @@ LIVE = frozenset(
         "upstream.max_retries",
         "upstream.max_event_bytes",
         "server.max_body_bytes",
+        "server.request_timeout_s",
         "server.ping_interval_s",
         "server.shutdown_timeout_s",
         "server.cors_origins",

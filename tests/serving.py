@@ -15,7 +15,7 @@ from client.streams import Streams
 from server.app import create_app
 from server.callers import Caller
 from server.config import Config, LiveConfig
-from server.connection import HttpRunner
+from server.http_server import HttpRunner
 from server.keys import STREAMS
 from server.tokens import hash_token, names_of_tokens
 from tests.sse_reader import Event, parse_events

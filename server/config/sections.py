@@ -82,6 +82,8 @@ class ServerConfig(Section):
     """0 takes any free port."""
     max_body_bytes: Annotated[int, Field(ge=1), Env("MAX_BODY_BYTES")] = 32 * 1024 * 1024
     """Larger requests get 413."""
+    request_timeout_s: Annotated[float, Field(gt=0), Env("REQUEST_TIMEOUT")] = 30.0
+    """How long a request's head may take, and the silence in its body."""
     ping_interval_s: Annotated[float, Field(gt=0), Env("PING_INTERVAL")] = 15.0
     """A comment line goes to the caller after this much silence."""
     shutdown_timeout_s: Annotated[float, Field(ge=0), Env("SHUTDOWN_TIMEOUT")] = 30.0
