@@ -29,6 +29,7 @@ _LONGEST_NUMBER = 40
 _MOST_EXACT_INT = 2**64
 _DEEPEST = 64
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_SAFE = frozenset({str, bool, type(None)})
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNS_TEXT = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks that make a line of text run backwards: a forged one is told from a true one by nothing."""
@@ -39,10 +40,13 @@ def number_of(value: object) -> float | int | None:
 
     A whole number of any size stays whole; true and false are no numbers.
     """
+    kind = type(value)
+    if kind is float or kind is int:
+        return value if kind is int or math.isfinite(value) else None  # type: ignore[arg-type, return-value]
     if isinstance(value, bool):
         return None
-    if isinstance(value, int):
-        return value
+    if isinstance(value, int):  # of a kind of its own
+        return int(value)
     if isinstance(value, str):
         text = value.strip() if len(value) <= _LONGEST_NUMBER else ""
         if _DECIMAL.fullmatch(text) is None:
@@ -111,13 +115,18 @@ def fit_json(value: Any, depth: int = 0) -> Any:
 
     Numbers that are not finite, and whole ones beyond 64 bits, become null, and so does what is nested too deeply.
     """
-    if isinstance(value, dict):
-        return {key: fit_json(item, depth + 1) for key, item in value.items()} if depth < _DEEPEST else None
-    if isinstance(value, list):
+    kind = type(value)
+    if kind is dict:
+        return (
+            {key: item if type(item) in _SAFE else fit_json(item, depth + 1) for key, item in value.items()}
+            if depth < _DEEPEST
+            else None
+        )
+    if kind is list:
         return [fit_json(item, depth + 1) for item in value] if depth < _DEEPEST else None
-    if isinstance(value, float):
+    if kind is float:
         return value if math.isfinite(value) else None
-    if isinstance(value, int):
+    if kind is int:
         return value if -_MOST_EXACT_INT < value < _MOST_EXACT_INT else None
     return value
 

@@ -8,32 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
+from client.aiohttp_errors import (
+    connection_error,
+    mapped_errors,
+    peek,
+    protocol_error,
+    proxy_refusal,
+    timed_out,
+    too_large,
+)
 from client.config import UpstreamConfig
 from client.errors import (
     Failure,
-    OpenRouterError,
-    UpstreamConnectionError,
     UpstreamProtocolError,
     UpstreamStatusError,
-    UpstreamTimeout,
 )
 from client.fit import header_value
 from client.json_codec import decode_json, encode_json
 from client.proxies import Proxy, proxy_for
 from client.redaction import NOTHING_TO_HIDE, Redaction
+from client.shown import clean_text
 from client.tap import Take, hand_on
 from client.upload import Upload
-from client.upstream_errors import clean_text, failure_of_body, failure_of_error
+from client.upstream_errors import failure_of_body, failure_of_error
 from client.usage import usage_in
 
 _MAX_ERROR_BODY_BYTES = 65_536
@@ -78,8 +84,8 @@ class UpstreamReply:
         """
         try:
             await hand_on(self._response, take)
-        except (aiohttp.ClientError, OSError) as exc:  # `_mapped_errors` would be held for as long as an answer takes
-            raise _connection_error(exc, self._hide) from exc
+        except (aiohttp.ClientError, OSError) as exc:  # `mapped_errors` would be held for as long as an answer takes
+            raise connection_error(exc, self._hide) from exc
 
     async def read_rest(self, timeout_s: float) -> None:
         """Reads on to the end of the body: a connection that is let go before is closed, not used again.
@@ -92,13 +98,13 @@ class UpstreamReply:
 
     def too_large(self, max_bytes: int) -> UpstreamProtocolError:
         """The failure for a body that is read whole and is larger than that."""
-        return _too_large(self._response, max_bytes)
+        return too_large(self._response, max_bytes)
 
     def not_a_stream(self, body: bytes) -> UpstreamProtocolError:
         """The failure for a reply of 200 that is neither events nor JSON: mostly a web page."""
         kind = clean_text(self.content_type, 100, self._hide) or "no content type"
-        told = f"{kind}{_peek(body, self._hide)}"
-        return _protocol_error(f"OpenRouter's base URL answered the chat request with {told}")
+        told = f"{kind}{peek(body, self._hide)}"
+        return protocol_error(f"OpenRouter's base URL answered the chat request with {told}")
 
     def close(self) -> None:
         """Lets the connection go: to be used again when the body was read to its end, else for ever."""
@@ -164,7 +170,7 @@ class OpenRouterClient:
             UpstreamStatusError: a status of 400 and more.
             UpstreamProtocolError: a redirect.
         """
-        with _mapped_errors(self.hide, self.proxy):
+        with mapped_errors(self.hide, self.proxy):
             data = encode_json(body)
             response = await self._session.post(
                 self._chat_url,
@@ -188,7 +194,7 @@ class OpenRouterClient:
         Raises:
             OpenRouterError: one of its kinds.
         """
-        with _mapped_errors(self.hide, self.proxy):
+        with mapped_errors(self.hide, self.proxy):
             try:
                 async with (
                     asyncio.timeout(_GET_TIMEOUT_S),
@@ -205,7 +211,7 @@ class OpenRouterClient:
             except aiohttp.ServerTimeoutError:  # a TimeoutError too, of the connection
                 raise
             except TimeoutError as exc:
-                raise _timeout(f"did not answer {path} within {_GET_TIMEOUT_S:g} s") from exc
+                raise timed_out(f"did not answer {path} within {_GET_TIMEOUT_S:g} s") from exc
 
     def _url(self, path: str, params: Mapping[str, str] | None = None) -> URL:
         url = URL(self.base_url + path, encoded=True)
@@ -214,8 +220,8 @@ class OpenRouterClient:
     def _json_of(self, body: bytes, path: str) -> Any:
         found = decode_json(body)
         if found is None:
-            what = f"answered {path} with something that is not JSON{_peek(body, self.hide)}"
-            raise _protocol_error(f"{self.host} {what}")
+            what = f"answered {path} with something that is not JSON{peek(body, self.hide)}"
+            raise protocol_error(f"{self.host} {what}")
         return self.hide.json(found) if self.hide.concerns(body) else found
 
 
@@ -254,9 +260,9 @@ async def _refuse_bad_status(response: aiohttp.ClientResponse, hide: Redaction, 
     if response.status < 300:
         return
     if response.status == 407 and proxy is not None:
-        raise _proxy_refusal(proxy, 407, "")
+        raise proxy_refusal(proxy, 407, "")
     if response.status < 400:
-        raise _protocol_error(
+        raise protocol_error(
             f"{response.url.host} answered with a redirect ({response.status}), which is not followed with the key; "
             "set upstream.base_url to where it leads"
         )
@@ -277,7 +283,7 @@ async def _read_head(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     pieces: list[bytes] = []
     if await _read_at_most(response, max_bytes, pieces) > max_bytes:
-        raise _too_large(response, max_bytes)
+        raise too_large(response, max_bytes)
     return b"".join(pieces)
 
 
@@ -293,80 +299,3 @@ async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int, pieces
             pieces.append(piece)
         await asyncio.sleep(0)
     return size
-
-
-def _too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UpstreamProtocolError:
-    return _protocol_error(f"{response.url.host} answered with more than {max_bytes} bytes")
-
-
-@contextmanager
-def _mapped_errors(hide: Redaction = NOTHING_TO_HIDE, proxy: Proxy | None = None) -> Iterator[None]:
-    """aiohttp's exceptions as ours."""
-    try:
-        yield
-    except OpenRouterError:
-        raise
-    except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as exc:
-        raise _connection_timeout() from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise _connection_error(exc, hide, proxy) from exc
-
-
-def _connection_error(exc: Exception, hide: Redaction, proxy: Proxy | None = None) -> OpenRouterError:
-    """No connection or a broken one; the text names the cause, never the request."""
-    if proxy is not None and isinstance(exc, aiohttp.ClientHttpProxyError):
-        return _proxy_refusal(proxy, exc.status, clean_text(str(exc.message), 200, hide))
-    if proxy is not None and isinstance(exc, aiohttp.ClientProxyConnectionError):
-        what = f"No connection to the proxy {proxy.url}: {clean_text(str(exc.os_error), 200, hide)}"
-        return _no_connection(f"{what}. Check {proxy.variable}, and no_proxy.", retryable=True)
-    if isinstance(exc, aiohttp.ClientResponseError):
-        what = clean_text(str(getattr(exc, "message", "")), 200, hide) or type(exc).__name__
-        return _protocol_error(f"Upstream, or something before it, answered with broken HTTP: {what}")
-    if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return _protocol_error("upstream.base_url is not a URL that can be requested")
-    certificate = isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
-    cause = clean_text(str(exc) or type(exc).__name__, 200, hide)
-    return _no_connection(
-        f"No connection to OpenRouter, or it broke: {cause}. Check the network and upstream.base_url.",
-        retryable=not certificate,
-    )
-
-
-def _no_connection(error: str, *, retryable: bool) -> UpstreamConnectionError:
-    return UpstreamConnectionError(Failure(error=error, type="upstream_unavailable", status=502, retryable=retryable))
-
-
-def _proxy_refusal(proxy: Proxy, status: int, reason: str) -> UpstreamConnectionError:
-    """The proxy lets nothing through: not upstream's word."""
-    told = f"{status} {reason}".strip()
-    wants = "; it wants another user and password than it was given" if status == 407 else ""
-    what = f"The proxy {proxy.url} refused to pass the request on ({told}){wants}"
-    return _no_connection(f"{what}. Check {proxy.variable}, and no_proxy.", retryable=status >= 500)
-
-
-def _connection_timeout() -> OpenRouterError:
-    return UpstreamConnectionError(
-        Failure(
-            error="OpenRouter could not be reached within upstream.connect_timeout_s; check the network.",
-            type="upstream_timeout",
-            status=504,
-            retryable=True,
-        )
-    )
-
-
-def _timeout(what: str) -> UpstreamTimeout:
-    return UpstreamTimeout(
-        Failure(error=f"OpenRouter {what}; try again.", type="upstream_timeout", status=504, retryable=True)
-    )
-
-
-def _protocol_error(what: str) -> UpstreamProtocolError:
-    return UpstreamProtocolError(
-        Failure(error=f"{what}; check upstream.base_url.", type="upstream_protocol", status=502, retryable=False)
-    )
-
-
-def _peek(body: bytes, hide: Redaction) -> str:
-    text = clean_text(body[:400].decode("utf-8", "replace"), 80, hide)
-    return f" ({text})" if text else ""

@@ -12,6 +12,8 @@ from base64 import b64encode, urlsafe_b64encode
 from typing import Any, Final
 from urllib.parse import quote
 
+from client.json_codec import encode_json
+
 REMOVED: Final = "[removed]"
 
 _SHORTEST = 8
@@ -35,14 +37,21 @@ class Redaction:
         known = [secret for secret in secrets if secret and len(secret.strip()) >= _SHORTEST]
         forms = sorted({form for secret in known for form in _forms_of(secret)}, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
+        self._forms = {form.lower() for form in forms}  # looked for first, since that is quick and finds nothing
         self._parts = {part for secret in known for part in _parts_of(secret)}
         self._needles = tuple(secret.encode("utf-8", "replace") for secret in known)
 
     def text(self, text: str) -> str:
         """The text without any secret, nor a longer piece of one."""
-        if self._pattern is None:
-            return text
-        return self._without_parts(self._pattern.sub(REMOVED, text))
+        return self._without_parts(self.name(text))
+
+    def name(self, text: str) -> str:
+        """A name, which every answer has some of, without any secret as a whole."""
+        lowered = text.lower()
+        for form in self._forms:
+            if form in lowered:
+                return text if self._pattern is None else self._pattern.sub(REMOVED, text)
+        return text
 
     def number(self, value: float) -> float | str:
         """A number that holds no secret in its digits, or `REMOVED`."""
@@ -54,8 +63,12 @@ class Redaction:
             return REMOVED
         return value if self.text(digits) == digits else REMOVED
 
-    def json(self, value: Any, depth: int = 0) -> Any:
-        """A JSON value without any secret: in texts, numbers, and the keys of objects."""
+    def json(self, value: Any) -> Any:
+        """A JSON value without any secret as a whole: in texts, numbers, and the keys of objects."""
+        encoded = encode_json(value).decode()
+        return value if self.name(encoded) == encoded else self._copy(value)
+
+    def _copy(self, value: Any, depth: int = 0) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, bool) or value is None:
@@ -65,8 +78,8 @@ class Redaction:
         if depth >= _DEEPEST:
             return None
         if isinstance(value, dict):
-            return {self.text(str(key)): self.json(item, depth + 1) for key, item in value.items()}
-        return [self.json(item, depth + 1) for item in value] if isinstance(value, list) else None
+            return {self.text(str(key)): self._copy(item, depth + 1) for key, item in value.items()}
+        return [self._copy(item, depth + 1) for item in value] if isinstance(value, list) else None
 
     def concerns(self, data: bytes) -> bool:
         """Whether a secret stands in these bytes as it is; quick, for large bodies."""

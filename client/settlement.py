@@ -47,9 +47,13 @@ class Settlement:
         self.is_sought = False
         self.earlier: Sequence[dict[str, Any]] = ()
 
-    def state(self, *usages: dict[str, Any]) -> None:
-        """Upstream has said what it cost; nothing is given for an answer that cost no more than `earlier` says."""
-        self.usage, self.total_cost = usage_of_attempts([*self.earlier, *usages])
+    def state(self, usage: dict[str, Any]) -> None:
+        """Upstream has said what the last attempt cost."""
+        self.take(*usage_of_attempts([*self.earlier, usage]))
+
+    def take(self, usage: dict[str, Any], total_cost: float | None) -> None:
+        """Upstream has said what all of it cost; None: nothing that makes sense."""
+        self.usage, self.total_cost = usage, total_cost
         self.is_settled = True
 
 

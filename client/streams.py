@@ -502,10 +502,8 @@ class Stream:
         translator = self.pump.translator
         self.generation_id = translator.generation_id or self.generation_id
         self.settlement.earlier = self.pump.earlier
-        if translator.usage is not None:
-            self.settlement.state(translator.usage)
-        elif self.pump.earlier and not translator.has_begun:
-            self.settlement.state()
+        if translator.reckoned is not None:
+            self.settlement.take(*translator.reckoned)
 
     def _wake_readers(self) -> None:
         for reader in self._readers:

@@ -111,6 +111,7 @@ class ChatTranslator:
         started_s: clock reading at the beginning.
         generation_id, model, provider: as upstream's chunks name them; None until then.
         usage: upstream's last usage object; None until then.
+        reckoned: what `UsageReport` said was used, and its cost in USD; None until then.
         first_token_s: clock reading at the first reasoning, content or tool call; None until then.
         last_read_s: clock reading at the last read, whatever it held; at first, at the beginning.
         last_event_s: the same for the last event of the model; comments and junk are none.
@@ -140,6 +141,7 @@ class ChatTranslator:
         self.model: str | None = None
         self.provider: str | None = None
         self.usage: dict[str, Any] | None = None
+        self.reckoned: tuple[dict[str, Any], float | None] | None = None
         self.first_token_s: float | None = None
         self.finish_reason: str | None = None
         self.failure: Failure | None = None
@@ -342,7 +344,7 @@ class ChatTranslator:
     def _name(self, name: str | None) -> str | None:
         """A name of upstream's, fit for logs, lists, labels and databases."""
         found = fit_name(name)
-        return None if found is None else self._hide.text(found)
+        return None if found is None else self._hide.name(found)
 
     def _take_delta(self, delta: Delta, events: list[ChatEvent]) -> None:
         details = delta.reasoning_details
@@ -429,13 +431,15 @@ class ChatTranslator:
             return
         self._usage_reported = True
         usages = [*self._earlier, *(() if self.usage is None else (self.usage,))]
-        events.append(self._usage_report(*usage_of_attempts(usages)))
+        usage, total_cost = usage_of_attempts(usages)
+        self.reckoned = self._hide.json(usage), total_cost
+        events.append(self._usage_report(*self.reckoned))
 
     def _usage_report(self, usage: dict[str, Any], total_cost: float | None) -> UsageReport:
         now_s = self._clock()
         first_s = self.first_token_s
         return UsageReport(
-            usage=self._hide.json(usage),
+            usage=usage,
             generation_id=self.generation_id,
             model=self.model,
             provider=self.provider,

@@ -46,9 +46,9 @@ def usage_of_attempts(usages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, An
     `attempts` says how many there were, if it was more than one. A cost that is unknown for one of them is unknown.
     The usage is as upstream gave it but for what is no JSON to most readers.
     """
-    total = sum_of_costs([total_cost_of(each) for each in usages])
     if len(usages) == 1:
-        return fit_usage(usages[0]), total
+        return fit_usage(usages[0]), total_cost_of(usages[0])
+    total = sum_of_costs([total_cost_of(each) for each in usages])
     merged = {**usages[-1], "attempts": len(usages), "cost": total}
     for field in _TOKENS:
         counts = [count for each in usages if (count := count_of(each.get(field))) is not None]

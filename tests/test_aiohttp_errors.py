@@ -12,8 +12,8 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
+from client.aiohttp_errors import mapped_errors
 from client.errors import OpenRouterError, UpstreamConnectionError
-from client.openrouter import _mapped_errors
 
 OTHERS = {
     aiohttp.BadContentDispositionHeader,  # warnings of the multipart reader
@@ -55,7 +55,7 @@ def raised(kind: type[Exception]) -> Exception:
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_exception_of_aiohttp_becomes_one_of_ours(kind: type[Exception]) -> None:
-    with pytest.raises(OpenRouterError) as caught, _mapped_errors():
+    with pytest.raises(OpenRouterError) as caught, mapped_errors():
         raise raised(kind)
     failure = caught.value.failure
     assert failure.status in (502, 504)
@@ -65,14 +65,14 @@ def test_every_exception_of_aiohttp_becomes_one_of_ours(kind: type[Exception]) -
 
 
 def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
-    with pytest.raises(UpstreamConnectionError) as caught, _mapped_errors():
+    with pytest.raises(UpstreamConnectionError) as caught, mapped_errors():
         raise raised(aiohttp.ClientConnectorCertificateError)
     assert caught.value.failure.retryable is False
-    with pytest.raises(UpstreamConnectionError) as refused, _mapped_errors():
+    with pytest.raises(UpstreamConnectionError) as refused, mapped_errors():
         raise raised(aiohttp.ClientConnectorError)
     assert refused.value.failure.retryable is True
 
 
 def test_what_is_no_failure_of_the_network_is_not_hidden() -> None:
-    with pytest.raises(KeyError), _mapped_errors():
+    with pytest.raises(KeyError), mapped_errors():
         raise KeyError("a bug of ours")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from client.error_shapes import bare_message_in, error_in
-from client.upstream_errors import bounded, failure_of_body, failure_of_error
+from client.shown import bounded
+from client.upstream_errors import failure_of_body, failure_of_error
 from client.waits import parse_retry_after, seconds_until_reset, stated_wait_s
 
 NOW_S = 1_793_000_000.0

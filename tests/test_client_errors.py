@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from client import openrouter
+from client.aiohttp_errors import mapped_errors
 from client.errors import OpenRouterError, UpstreamStatusError, UpstreamTimeout
 from client.retry import retry_delay_s
 from client.upstream_errors import failure_of_body, failure_of_error
@@ -136,6 +136,6 @@ def test_every_client_error_of_aiohttp_becomes_one_of_ours() -> None:
     assert len(kinds) > 15
     for kind in kinds:
         bare = type(kind.__name__, (kind,), {"__init__": lambda self: None, "__str__": lambda self: "why"})
-        with pytest.raises(OpenRouterError) as caught, openrouter._mapped_errors():
+        with pytest.raises(OpenRouterError) as caught, mapped_errors():
             raise bare()
         assert caught.value.failure.type in ("upstream_unavailable", "upstream_timeout", "upstream_protocol")

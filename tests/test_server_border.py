@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from client.sandbox import Hold, Pause, Reply, Sandbox
+from client.config import UpstreamConfig
+from client.sandbox import Hold, Pause, Reply, Sandbox, open_sandbox
 from server.config import Config
 from tests.chunks import COMMENT, DONE, END, STOP, USAGE, chunk, event, text
+from tests.mcp_support import call as call_tool
 from tests.raw_upstream import http_reply, raw_upstream
 from tests.serving import Api, changed, question, serving
 from tests.sse_reader import names_of, parse_events, text_of
@@ -69,6 +71,17 @@ async def test_the_servers_key_reaches_no_caller_and_no_log(
         assert key not in str(response.headers)
     for record in caplog.records:
         assert key not in record.getMessage() + str(vars(record))
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key[:4])
+@pytest.mark.parametrize("which", ["message", "text", "status line", "later event", "names"])
+async def test_the_servers_key_reaches_no_model_through_a_tool(key: str, which: str) -> None:
+    """break-it 11."""
+    async with raw_upstream(echoes(key)[which]) as other, open_sandbox() as upstream:
+        config = UpstreamConfig(base_url=other.url, api_key=SecretStr(key), max_retries=0)
+        for name, arguments in (("llm_chat", {"message": "hi", "model": "a/b"}), ("search_models", {})):
+            result = await call_tool(upstream, name, arguments, config=config)
+            assert key not in result.model_dump_json()
 
 
 @pytest.mark.parametrize(
@@ -262,6 +275,25 @@ async def test_an_error_in_other_words_is_told_in_ours_and_asked_once(
     _, events = await api.chat()
     assert names_of(events) == ["start", "content", "error", "done"]
     assert events[2].data["type"] == type_
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": "InvalidParameter", "message": "bad parameter"}, {"detail": "model 'x' does not exist"},
+        {"message": "prompt is too long"}, {"errors": [{"code": 400, "message": "no"}]}, [{"error": {"code": 400}}],
+        {"type": "error", "error": {"type": "authentication_error"}}, {"object": "error", "code": 400},
+        {"error": "prompt is too long"},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_an_error_in_other_words_under_status_200_is_asked_once(upstream: Sandbox, api: Api, body: Any) -> None:
+    """faults H3."""
+    upstream.script_always(Reply.json(body))
+    response, events = await api.chat()
+    assert names_of(events) == ["error", "done"]
+    assert (response.status, events[0].data["retryable"]) == (events[0].data["status"], False)
+    assert len(upstream.calls) == 1
 
 
 async def test_a_word_about_something_else_in_the_stream_ends_nothing(upstream: Sandbox, api: Api) -> None:
