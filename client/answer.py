@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from client.base64_pieces import join_base64
 from client.json_codec import decode_json
 
 _EVENT = re.compile(rb"event: (\w+)\nid: [^\n]*\ndata: ([^\n]*)\n\n")
+
+_WITH_MORE = frozenset({"start", "content", "reasoning", "refusal", "tool_call_delta", "usage", "done"})
+"""Events that may hold what else upstream said."""
 
 
 class Answer:
@@ -28,6 +32,8 @@ class Answer:
         self._texts: dict[str, list[str]] = {"content": [], "reasoning": [], "refusal": []}
         self._lists: dict[str, list[Any]] = {"annotation": [], "image": [], "audio": [], "tool_call": []}
         self._reasoning_details: list[Any] = []
+        self._logprobs: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
 
     def feed(self, events: bytes) -> None:
         """Adds events."""
@@ -67,6 +73,10 @@ class Answer:
         }
         if self._lists["audio"]:
             result["audio"] = _joined_audio(self._lists["audio"])
+        if self._logprobs:
+            result["logprobs"] = self._logprobs
+        if self._extra:
+            result["extra"] = self._extra
         return result
 
     def _take(self, name: str, data: Any) -> None:
@@ -78,6 +88,26 @@ class Answer:
             self._reasoning_details = data["reasoning_details"]
         elif name in ("start", "usage", "error", "done"):
             setattr(self, name, data)
+        if name in _WITH_MORE:
+            _add(self._extra, data.get("extra"))
+            logprobs = data.get("logprobs")
+            _add(self._logprobs, {"content": logprobs} if isinstance(logprobs, list) else logprobs)
+
+
+def _add(known: dict[str, Any], new: Any) -> None:
+    """Puts together what came piece by piece: lists go on, unless a later one begins with all that was there."""
+    if not isinstance(new, dict):
+        return
+    for name, value in new.items():
+        before = known.get(name)
+        if isinstance(before, list) and isinstance(value, list) and not _begins_with(value, before):
+            before.extend(value)
+        elif value is not None or name not in known:
+            known[name] = list(value) if isinstance(value, list) else value
+
+
+def _begins_with(whole: list[Any], beginning: list[Any]) -> bool:
+    return len(whole) >= len(beginning) > 0 and whole[: len(beginning)] == beginning
 
 
 def _tool_call(call: dict[str, Any]) -> dict[str, Any]:
@@ -92,11 +122,15 @@ def _tool_call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined_audio(pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """One audio object: its data decoded piece by piece and encoded as one, its transcript as text."""
     joined: dict[str, Any] = {}
+    texts: dict[str, list[str]] = {}
     for piece in pieces:
         for field, value in piece.items():
             if field in ("data", "transcript") and isinstance(value, str):
-                joined[field] = joined.get(field, "") + value
+                texts.setdefault(field, []).append(value)
             elif value is not None:
                 joined[field] = value
+    for field, values in texts.items():
+        joined[field] = join_base64(values) if field == "data" else "".join(values)
     return joined

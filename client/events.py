@@ -14,33 +14,59 @@ import msgspec
 from client.errors import Failure
 
 
-class StreamStarted(msgspec.Struct, frozen=True, gc=False):
-    """The model's first chunk came."""
+class StreamStarted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The model's first chunk came.
+
+    Attributes:
+        extra: what upstream said of the whole answer and no other field is for, such as `service_tier`.
+    """
 
     generation_id: str | None
     model: str | None
     provider: str | None
+    extra: dict[str, Any] | None = None
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of thinking, as text."""
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A piece of thinking, as text.
 
-    text: str
-
-
-class ContentDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of the visible answer."""
-
-    text: str
-
-
-class RefusalDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of the text with which the model declines."""
+    Attributes:
+        logprobs: of this text, as upstream gave them.
+        extra: what else upstream said with it and no other field is for.
+    """
 
     text: str
+    logprobs: Any = None
+    extra: dict[str, Any] | None = None
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+class ContentDelta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A piece of the visible answer.
+
+    Attributes:
+        logprobs: of this text, as upstream gave them.
+        extra: what else upstream said with it and no other field is for.
+    """
+
+    text: str
+    logprobs: Any = None
+    extra: dict[str, Any] | None = None
+
+
+class RefusalDelta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A piece of the text with which the model declines.
+
+    Attributes:
+        logprobs: of this text, as upstream gave them.
+        extra: what else upstream said with it and no other field is for.
+    """
+
+    text: str
+    logprobs: Any = None
+    extra: dict[str, Any] | None = None
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A piece of a tool call.
 
     Attributes:
@@ -48,12 +74,16 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
         id: on the first piece only.
         name: the function's; on the first piece only.
         arguments: a piece of their JSON.
+        logprobs: of this piece, as upstream gave them.
+        extra: what else upstream said with it and no other field is for.
     """
 
     index: int
     id: str | None
     name: str | None
     arguments: str
+    logprobs: Any = None
+    extra: dict[str, Any] | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +134,7 @@ class UsageReport(msgspec.Struct, frozen=True):
         duration_ms: from sending the request to this report.
         time_to_first_token_ms: None when no token came.
         tokens_per_second: completion tokens over the time after the first token; None when unknown.
+        extra: what upstream said of the whole answer since it began, beside its usage.
     """
 
     usage: dict[str, Any]
@@ -114,6 +145,7 @@ class UsageReport(msgspec.Struct, frozen=True):
     duration_ms: int
     time_to_first_token_ms: int | None
     tokens_per_second: float | None
+    extra: dict[str, Any] | None = None
 
 
 class StreamFailed(msgspec.Struct, frozen=True):
@@ -122,19 +154,21 @@ class StreamFailed(msgspec.Struct, frozen=True):
     failure: Failure
 
 
-class Done(msgspec.Struct, frozen=True, gc=False):
+class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The end.
 
     Attributes:
         completed: false after a failure or a stop.
         finish_reason: upstream's word, or `cancelled`, `abandoned`, `interrupted`, `shutting_down`.
         warning: set when the answer is whole but upstream ended it unusually (`missing_done_marker`).
+        extra: what upstream said of the whole answer and no event before could carry.
     """
 
     completed: bool
     finish_reason: str | None
     native_finish_reason: str | None
     warning: str | None = None
+    extra: dict[str, Any] | None = None
 
 
 ChatEvent = (

@@ -21,6 +21,9 @@ class ReasoningMerger:
         self._entries: list[Any] = []
         self._pieces: dict[str, list[str]] = {}  # of the last entry, by field: joined once, not per fragment
 
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
     def add(self, entries: list[Any]) -> None:
         """Takes the `reasoning_details` of one chunk."""
         for entry in entries:
@@ -31,6 +34,14 @@ class ReasoningMerger:
             else:
                 self._start(dict(entry))
 
+    def add_text(self, entry: dict[str, Any], field: str, text: str) -> None:
+        """Takes an entry that was taken before, with other text in one of its fields."""
+        pieces = self._pieces.get(field)
+        if pieces is not None and self._continues(entry):
+            pieces.append(text)
+        else:
+            self.add([{**entry, field: text}])
+
     def merged(self) -> list[Any]:
         """The merged entries so far."""
         self._join()
@@ -40,10 +51,12 @@ class ReasoningMerger:
         """Server tool calls are whole objects, told apart by their id; unknown types are kept as they are."""
         last = self._entries[-1] if self._entries else None
         kind = entry.get("type")
-        if not isinstance(last, dict) or kind not in _IN_PIECES or last.get("type") != kind:
+        if not isinstance(last, dict) or not isinstance(kind, str) or kind not in _IN_PIECES:
             return False
-        id_ = entry.get("id")
-        return last.get("index") == entry.get("index") and (not id_ or not last.get("id") or last["id"] == id_)
+        if last.get("type") != kind:
+            return False
+        id_, last_id = entry.get("id"), last.get("id")
+        return _is_same(last.get("index"), entry.get("index")) and (not id_ or not last_id or _is_same(last_id, id_))
 
     def _start(self, entry: Any) -> None:
         self._join()
@@ -67,6 +80,11 @@ class ReasoningMerger:
         for field, pieces in self._pieces.items():
             self._entries[-1][field] = "".join(pieces)
         self._pieces = {}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two scalars are equal; lists and objects are no ids, and may be nested too deeply to be compared."""
+    return not isinstance(one, list | dict) and not isinstance(other, list | dict) and one == other
 
 
 def _text(value: Any) -> str:

@@ -2,13 +2,18 @@
 
 Rules of this module:
 
-1. It never raises for anything upstream sends. What it does not know it keeps or ignores, never fails on.
+1. It never raises for anything upstream sends. What it does not know it passes on as it is (`extra`), never fails on.
+   What cannot be read at all ends the answer as a failure of upstream's, if text may have been lost with it; what was
+   read before it, in the same read too, is passed on.
 2. Every stream of events ends with exactly one `Done`; `_NEXT` is the whole of what may follow what.
 3. A deduced fact is never better than a stated one: usage is reported once, the last that upstream gave, and never
    made up.
+4. One rule reads all: a chunk, a whole completion inside a stream and one instead of a stream (`client.chunks`). The
+   short way (`client.recurrence`) takes only what that rule has read before but for its text.
 
 The order upstream keeps to is comments, reasoning, content and tool calls in any mixture, a finish, usage, `[DONE]`;
-each of them may be missing, doubled or share a chunk. The clock is handed in; no I/O.
+each of them may be missing, doubled or share a chunk. A finish that more of the answer follows was none. The clock is
+handed in; no I/O.
 """
 
 from __future__ import annotations
@@ -17,28 +22,32 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from client.chunks import Choice, Chunk, Delta, chunk_of, decode_chunk, plain_content, plain_reasoning
-from client.error_shapes import bare_message_in, error_in, is_error
+import msgspec
+
+from client.chunks import Chunk, chunk_of, fit_chunk
+from client.error_shapes import bare_message_in, error_in
 from client.errors import Failure
 from client.events import (
-    Annotation,
-    Audio,
     ChatEvent,
     ContentDelta,
     Done,
-    Image,
     ReasoningDelta,
     ReasoningDetails,
     RefusalDelta,
     StreamFailed,
     StreamStarted,
+    ToolCall,
+    ToolCallDelta,
     UsageReport,
 )
 from client.fit import fit_name
-from client.json_codec import decode_json
-from client.reasoning import ReasoningMerger, text_of
+from client.json_codec import decode_either_way
+from client.plain_chunk import plain_content
+from client.reasoning import ReasoningMerger
+from client.recurrence import Recurrences, Taker
 from client.redaction import NOTHING_TO_HIDE, Redaction
 from client.sse import ErrorData, EventTooLarge, SSEDecoder
+from client.told import Told
 from client.tool_calls import ToolCallAssembler
 from client.upstream_errors import failure_of_error
 from client.usage import has_figures, tokens_per_second, usage_of_attempts
@@ -63,13 +72,14 @@ class Signal(enum.Enum):
 
     BEGIN = enum.auto()
     FINISH = enum.auto()
+    RESUME = enum.auto()
     ERROR = enum.auto()
     END = enum.auto()
 
 
 # As names of their own: looking into an enum costs, and is done for every chunk.
 WAITING, STREAMING, FINISHED, FAILED, DONE = State
-BEGIN, FINISH, ERROR, END = Signal
+BEGIN, FINISH, RESUME, ERROR, END = Signal
 
 _NEXT = {
     (WAITING, BEGIN): STREAMING,
@@ -78,6 +88,7 @@ _NEXT = {
     (STREAMING, FINISH): FINISHED,
     (STREAMING, ERROR): FAILED,
     (STREAMING, END): DONE,
+    (FINISHED, RESUME): STREAMING,
     (FINISHED, ERROR): FAILED,
     (FINISHED, END): DONE,
     (FAILED, END): DONE,
@@ -100,6 +111,25 @@ INTERRUPTED = Failure(
     status=502,
     retryable=True,
 )
+UNREADABLE = Failure(
+    error="OpenRouter sent a part of the answer that cannot be read; what came before is valid. Try again.",
+    type="upstream_protocol",
+    status=502,
+    retryable=True,
+)
+OTHER_CHOICE = Failure(
+    error="OpenRouter sent choices of other numbers than 0, and none of number 0; use another model.",
+    type="upstream_protocol",
+    status=502,
+    retryable=False,
+)
+_Text = ContentDelta | ReasoningDelta | RefusalDelta
+_OF_TEXT = (ContentDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
+"""Events that carry what was said beside a text; the first of these kinds that a chunk gives has its logprobs."""
+
+
+_NO_RECURRENCES = Recurrences(ReasoningMerger().add_text, ToolCallAssembler().add_alone)
+"""Of all answers that have ended."""
 
 
 class ChatTranslator:
@@ -117,7 +147,8 @@ class ChatTranslator:
         last_event_s: the same for the last event of the model; comments and junk are none.
         finish_reason: that of `Done`; None until then.
         failure: that of `StreamFailed`; None without one.
-        skipped: events that were none of the model: no JSON object, not `[DONE]`, or one about something else.
+        skipped: events that were none of the model: no JSON object, not `[DONE]`, or one about something else; and
+            those that could not be read.
 
     Args:
         read_error: makes a failure of an `error` value and the provider's name.
@@ -153,14 +184,18 @@ class ChatTranslator:
         self._earlier = earlier
         self._decoder = SSEDecoder(max_event_bytes)
         self._calls = ToolCallAssembler()
-        self._reasoning: ReasoningMerger | None = None
-        self._held: dict[type[ContentDelta | ReasoningDelta | RefusalDelta], str] = {}
+        self._reasoning = ReasoningMerger()
+        self._recurrences = Recurrences(self._reasoning.add_text, self._calls.add_alone)
+        self._told = Told()
+        self._held: dict[type[_Text], str] = {}
+        self._kinds: set[type] = set()  # kinds of pieces that came
+        self._has_choice = self._has_other_choice = False
         self._finish_reason: str | None = None
         self._native_finish_reason: str | None = None
         self._usage_reported = False
         self._junk = 0  # events of the read under way that were none of the model
         self._said: Failure | None = None  # what may have been an error, if nothing better follows
-        self._expected: type[ChatEvent] | None = None  # what the next chunk may well be, and nothing else
+        self._recurs = False  # the next payload may be one like those before
 
     @property
     def is_lingering(self) -> bool:
@@ -180,63 +215,72 @@ class ChatTranslator:
             payloads = self._decoder.receive_data(data)
         except EventTooLarge as exc:
             payloads, too_large = exc.events, exc
+        recurrences = self._recurrences
+        content_in, expects_content, others = self._expected()
         for payload in payloads:
-            if self._expected is ContentDelta:
-                content = plain_content(payload)
-                if content is not None:
-                    if content:
-                        events.append(ContentDelta(content))
+            try:
+                if content_in is not None and (text := content_in(payload)):
+                    events.append(ContentDelta(text))
+                    recurrences.was_seen = True
                     continue
-            elif self._expected is ReasoningDelta and self._take_plain_reasoning(payload, events):
-                continue
-            self._take(payload, events)
-            if self.first_token_s is None and events:
-                self._note_first_token(events)
-            self._expect_more_of(events)
-        if self._junk:
-            self._junk, payloads = 0, payloads[self._junk :]  # as many as were the model's
-        if payloads:
+                if expects_content and (text := plain_content(payload)):
+                    events.append(ContentDelta(text))
+                    self._note_plain(payload)
+                    content_in = recurrences.content_in
+                    continue
+                for other in others:
+                    if other.take(payload, events):
+                        recurrences.was_seen = True
+                        break
+                else:
+                    self._take(payload, events)
+                    self._recurs = self.state is STREAMING and not self._held and self._told.pending is None
+                    content_in, expects_content, others = self._expected()
+            except Exception:  # the border: whatever it is, the events of this read go out, and an honest end
+                self._break_off(events)
+                content_in, expects_content, others = self._expected()
+        if len(payloads) > self._junk:  # some were the model's
             self.last_event_s = self.last_read_s
+        self._junk = 0
         return events + self.close(_too_large(too_large.max_event_bytes)) if too_large else events
 
-    def _take_plain_reasoning(self, payload: bytes, events: list[ChatEvent]) -> bool:
-        """Takes a chunk of thinking and nothing else; false for any other."""
-        found = plain_reasoning(payload)
-        if found is None or not found[0]:
-            return False
-        reasoning, details = found
-        if details:
-            self._add_details(details)
-        events.append(ReasoningDelta(reasoning))
-        return True
+    def _expected(self) -> tuple[Callable[[bytes], str | None] | None, bool, Sequence[Taker]]:
+        """The short ways that the next payload may go."""
+        if not self._recurs:
+            return None, False, ()
+        return self._recurrences.content_in, self._recurrences.expects_content, self._recurrences.others
 
-    def _expect_more_of(self, events: list[ChatEvent]) -> None:
-        """After text or thinking, with nothing outstanding of the chunks before, the next may well be the same."""
-        kind = type(events[-1]) if events and self.state is STREAMING and not self._held else None
-        self._expected = kind if kind is ContentDelta or kind is ReasoningDelta else None
+    def _note_plain(self, payload: bytes) -> None:
+        if self.first_token_s is None:
+            self.first_token_s = self.last_read_s
+        self._kinds.add(ContentDelta)
+        self._recurrences.note_plain(payload)
 
     def receive_eof(self) -> list[ChatEvent]:
         """The events that the end of the connection amounts to."""
-        if self.state is DONE:
-            return []
         events: list[ChatEvent] = []
-        for payload in self._decoder.receive_eof():
-            self._take(payload, events)
-        return events + self.close(self._said or (EMPTY_REPLY if self.state is WAITING else INTERRUPTED))
+        if self.state is DONE:
+            return events
+        try:
+            for payload in self._decoder.receive_eof():
+                self._take(payload, events, is_last=True)
+        except Exception:
+            self._break_off(events)
+        failure = self._nothing_came(EMPTY_REPLY) if self.state is WAITING else self._said or INTERRUPTED
+        return events + self.close(failure)
 
     def receive_completion(self, body: bytes) -> list[ChatEvent]:
-        """The events of a whole `chat.completion`, which some upstreams send although a stream was asked for."""
-        found = decode_json(body)
+        """The events of a whole `chat.completion`, which some upstreams send although a stream was asked for: those
+        of a stream with this one event."""
         events: list[ChatEvent] = []
-        chunk = chunk_of(found) if isinstance(found, dict) else Chunk()
-        if not chunk.choices:
-            chunk.error = error_in(found) or bare_message_in(found)
-        self._take_chunk(chunk, events)
-        self._note_first_token(events)
+        try:
+            self._take(body, events, is_last=True)
+        except Exception:
+            self._break_off(events)
         if self.state is WAITING:
-            return events + self.close(_no_choices())
+            return events + self.close(self._nothing_came(_no_choices()))
         if self.state is not DONE:
-            self._end(events)
+            self._end_safely(events)
         return events
 
     def close(self, failure: Failure | None, finish_reason: str | None = None) -> list[ChatEvent]:
@@ -250,53 +294,96 @@ class ChatTranslator:
             return events
         stopped = finish_reason is not None
         if self.state is FINISHED and not stopped:
-            self._end(events, warning="missing_done_marker")
+            self._end_safely(events, warning="missing_done_marker")
             return events
         if stopped:
             self._finish_reason = finish_reason
-        elif self.state is not FAILED and self._finish_reason is None:
+        elif self.state is not FAILED:
             self._finish_reason = None if self.state is WAITING else "interrupted"
         if failure is not None and self.state is not FAILED:
-            self._fail(failure, events)
-        self._end(events, stopped=stopped)
+            try:
+                self._fail(failure, events)
+            except Exception:
+                self._break_off(events)
+        self._end_safely(events, stopped=stopped)
         return events
 
     def release(self) -> None:
         """Gives back what is kept of a stream that has ended; its facts remain."""
         self._decoder = SSEDecoder(0)
         self._calls = ToolCallAssembler()
+        self._recurrences = _NO_RECURRENCES
+        self._kinds = set()
+        self._recurs = False
 
     # -- one event's data ---------------------------------------------------------------------------------------
 
-    def _take(self, payload: bytes, events: list[ChatEvent]) -> None:
+    def _take(self, payload: bytes, events: list[ChatEvent], *, is_last: bool = False) -> None:
         if self.state is DONE:
             return
-        if payload[:1] != b"{" and payload.strip() == b"[DONE]":
+        if payload[:1] != b"{" and payload.strip(b' \t\r\n"') == b"[DONE]":
             self._take_done_marker(events)
             return
-        chunk = decode_chunk(payload)
-        if chunk is None or not (chunk.choices or chunk.usage):
-            self._take_other(payload, chunk or Chunk(), events)
+        found, is_plain = decode_either_way(payload)
+        if isinstance(found, dict):
+            chunk = self._take_found(found, is_plain, events)
+            if self.state is STREAMING and is_plain:
+                self._recurrences.note(payload, found, chunk)
+        elif isinstance(found, list) and any(isinstance(item, dict) for item in found):
+            for item in found:
+                if isinstance(item, dict) and self.state is not DONE:
+                    self._take_found(item, is_plain, events)
+        elif isinstance(payload, ErrorData) and payload.strip():
+            self._take_chunk(Chunk(error=payload.decode("utf-8", "replace")), events)
         else:
-            self._said = None
-            self._take_chunk(chunk, events)
+            self.skipped += 1
+            self._junk += 1
+            if found is None and not is_last and payload.lstrip()[:1] in (b"{", b"["):
+                self._lose(events)
 
-    def _take_other(self, payload: bytes, chunk: Chunk, events: list[ChatEvent]) -> None:
+    def _take_found(self, found: dict[str, Any], is_plain: bool, events: list[ChatEvent]) -> Chunk:
+        chunk = chunk_of(found)
+        if chunk.has_choice or chunk.has_other_choice or chunk.usage:
+            self._said = None
+        else:
+            self._read_other(chunk, found)
+        if not is_plain:
+            fit_chunk(chunk)
+        self._take_chunk(chunk, events)
+        return chunk
+
+    def _read_other(self, chunk: Chunk, found: dict[str, Any]) -> None:
         """What adds nothing to the answer: an error in any wrapping, a word about something else, or junk."""
-        found = decode_json(payload)
         chunk.error = error_in(found)
-        if chunk.error is None and isinstance(payload, ErrorData):
-            chunk.error = found if isinstance(found, (dict, list)) else payload.decode("utf-8", "replace")
-        if chunk.error is None and chunk.choices is None and chunk.id is None:
+        if chunk.error is not None:
+            chunk.extra = {}
+        elif not chunk.is_stated:
             self.skipped += 1
             self._junk += 1
             bare_message = bare_message_in(found)
-            self._said = self._said if bare_message is None else self._read_error(bare_message, self.provider)
-        self._take_chunk(chunk, events)
+            if bare_message is not None:
+                self._said = self._read_error(bare_message, self.provider)
+            if bare_message is not None or isinstance(found.get("type"), str):  # an event of another kind
+                chunk.extra = {}
+
+    def _lose(self, events: list[ChatEvent]) -> None:
+        """What could not be read may have been text: an answer without it is not whole."""
+        if self.state is WAITING or self.state is STREAMING:
+            self._fail(UNREADABLE, events)
+
+    def _break_off(self, events: list[ChatEvent]) -> None:
+        """After an exception that nobody foresaw: needs nothing of what may have raised it."""
+        self.skipped += 1
+        self._recurs = False
+        if self.state is WAITING or self.state is STREAMING:
+            self.failure = UNREADABLE
+            self._finish_reason = self._finish_reason or ("error" if self.state is STREAMING else None)
+            events.append(StreamFailed(UNREADABLE))
+            self.state = FAILED
 
     def _take_done_marker(self, events: list[ChatEvent]) -> None:
         if self.state is WAITING:
-            events += self.close(self._said or EMPTY_REPLY)
+            events += self.close(self._nothing_came(EMPTY_REPLY))
         elif self.state is STREAMING and self._said is not None:
             events += self.close(self._said)
         else:
@@ -309,67 +396,78 @@ class ChatTranslator:
             if chunk.usage is not None:
                 self._end(events)
             return
-        choice = chunk.choices[0] if chunk.choices else None
+        self._has_choice |= chunk.has_choice
+        self._has_other_choice |= chunk.has_other_choice
+        if chunk.extra:
+            self._told.note(chunk.extra)
         if self.state is WAITING:
-            self._begin(chunk, choice, events)
-        if choice is not None:
-            if choice.delta is not None:
-                self._take_delta(choice.delta, events)
-            if choice.native_finish_reason is not None:
-                self._native_finish_reason = self._name(choice.native_finish_reason)
-            if choice.finish_reason is not None:
-                self._take_finish(choice.finish_reason, events)
-        error = chunk.error if chunk.error is not None or choice is None else choice.error
-        if is_error(error):
-            self._fail(self._read_error(error, self.provider), events)
+            self._begin(chunk, events)
+        if chunk.extra_of_choice:
+            self._told.note(chunk.extra_of_choice)
+        before = len(events)
+        if chunk.pieces:
+            self._take_pieces(chunk, events)
+            if self.first_token_s is None and len(events) > before:
+                self.first_token_s = self.last_read_s
+        has_more = self.state is FINISHED and any(isinstance(event, _OF_TEXT) for event in events[before:])
+        if chunk.logprobs or self._told.pending is not None:
+            self._tell_beside(chunk.logprobs, events, before)
+        self._take_finish(chunk, has_more, events)
+        if chunk.error is not None:
+            self._fail(self._read_error(chunk.error, self.provider), events)
         elif self.state is FINISHED:
             self._judge_finish(events)
         if self.state is FAILED and self.usage is not None:
             self._end(events)
 
-    def _begin(self, chunk: Chunk, choice: Choice | None, events: list[ChatEvent]) -> None:
+    def _begin(self, chunk: Chunk, events: list[ChatEvent]) -> None:
         """Names the answer at the model's first chunk; a bare error or a debug chunk is not one."""
         self.generation_id = self._name(chunk.id) or self.generation_id
         self.model = self._name(chunk.model) or self.model
         self.provider = self._name(chunk.provider) or self.provider
-        failed = is_error(chunk.error) or (choice is not None and is_error(choice.error))
-        if failed and not (choice is not None and choice.delta is not None and _has_text(choice.delta)):
+        if chunk.error is not None and not chunk.has_text:
             return
-        if choice is None and not has_figures(chunk.usage):
+        if not chunk.has_choice and not has_figures(chunk.usage):
             return
         self._move(BEGIN)
         self.has_begun = True
-        events.append(StreamStarted(self.generation_id, self.model, self.provider))
+        events.append(StreamStarted(self.generation_id, self.model, self.provider, self._told.take()))
 
     def _name(self, name: str | None) -> str | None:
         """A name of upstream's, fit for logs, lists, labels and databases."""
         found = fit_name(name)
         return None if found is None else self._hide.name(found)
 
-    def _take_delta(self, delta: Delta, events: list[ChatEvent]) -> None:
-        details = delta.reasoning_details
-        if details:
-            self._add_details(details)
-        reasoning = delta.reasoning or (text_of(details) if details else "") or delta.reasoning_content
-        if reasoning:
-            self._text(ReasoningDelta, reasoning, events)
-        if delta.content:
-            self._text(ContentDelta, delta.content, events)
-        if delta.refusal:
-            self._text(RefusalDelta, delta.refusal, events)
-        if delta.annotations:
-            events.extend(Annotation(item) for item in delta.annotations if isinstance(item, dict))
-        if delta.images:
-            events.extend(Image(item) for item in delta.images if isinstance(item, dict))
-        if delta.audio:
-            events.append(Audio(delta.audio))
-        if delta.tool_calls:
-            events.extend(self._calls.add(delta.tool_calls))
+    def _take_pieces(self, chunk: Chunk, events: list[ChatEvent]) -> None:
+        """What a chunk adds; of a whole message that follows its own pieces only what they did not bring."""
+        said_before = frozenset(self._kinds) if chunk.is_whole else frozenset()
+        for kind, value in chunk.pieces:
+            if kind in said_before:
+                continue
+            self._kinds.add(kind)
+            if kind is ContentDelta or kind is ReasoningDelta or kind is RefusalDelta:
+                self._text(kind, value, events)
+            elif kind is ReasoningDetails:
+                self._reasoning.add(value)
+            elif kind is ToolCall:
+                events.extend(self._calls.add(value))
+            else:
+                events.append(kind(value))
 
-    def _add_details(self, details: list[Any]) -> None:
-        if self._reasoning is None:
-            self._reasoning = ReasoningMerger()
-        self._reasoning.add(details)
+    def _tell_beside(self, logprobs: Any, events: list[ChatEvent], start: int) -> None:
+        """Puts what was said beside a text into the event of that text; without one, `extra` waits for the next.
+
+        Nobody knows which text it was with several in one chunk: it is that of the answer, if there is any.
+        """
+        places = range(start, len(events))
+        for kind in _OF_TEXT:
+            for place in places:
+                event = events[place]
+                if type(event) is kind:
+                    events[place] = msgspec.structs.replace(event, logprobs=logprobs or None, extra=self._told.take())
+                    return
+        if logprobs:
+            events.append(ContentDelta("", logprobs, self._told.take()))
 
     def _text(
         self,
@@ -386,11 +484,15 @@ class ChatTranslator:
         if text:
             events.append(kind(text))
 
-    def _take_finish(self, finish_reason: str, events: list[ChatEvent]) -> None:
-        """The current form repeats the finish on the usage chunk: the first one counts."""
-        if self.state is STREAMING:
-            self._finish_reason = self._name(finish_reason)
-            self._close_deltas(events)
+    def _take_finish(self, chunk: Chunk, has_more: bool, events: list[ChatEvent]) -> None:
+        """The current form repeats the finish on the usage chunk: the first one counts, unless more came after it."""
+        if has_more:
+            self._move(RESUME)
+        if chunk.native_finish_reason is not None:
+            self._native_finish_reason = self._name(chunk.native_finish_reason)
+        if chunk.finish_reason is not None and self.state is STREAMING:
+            self._finish_reason = self._name(chunk.finish_reason)
+            self._close_texts(events)
             self._move(FINISH)
 
     def _judge_finish(self, events: list[ChatEvent]) -> None:
@@ -402,16 +504,20 @@ class ChatTranslator:
 
     # -- endings ------------------------------------------------------------------------------------------------
 
-    def _close_deltas(self, events: list[ChatEvent]) -> None:
+    def _close_texts(self, events: list[ChatEvent]) -> None:
         for kind, text in self._held.items():
             events.append(kind(text))
         self._held = {}
+
+    def _close_deltas(self, events: list[ChatEvent]) -> None:
+        """Calls are whole at the end and not before: what follows a finish may still belong to them."""
+        self._close_texts(events)
         events.extend(self._calls.finish())
 
     def _close_reasoning(self, events: list[ChatEvent]) -> None:
-        if self._reasoning is not None:
+        if self._reasoning:
             events.append(ReasoningDetails(self._reasoning.merged()))
-            self._reasoning = None
+            self._reasoning = ReasoningMerger()
 
     def _fail(self, failure: Failure, events: list[ChatEvent]) -> None:
         """The error follows what came with it, usage included; usage that comes later follows the error."""
@@ -447,39 +553,52 @@ class ChatTranslator:
             duration_ms=round((now_s - self.started_s) * 1000),
             time_to_first_token_ms=None if first_s is None else round((first_s - self.started_s) * 1000),
             tokens_per_second=tokens_per_second(self.usage or {}, None if first_s is None else now_s - first_s),
+            extra=self._told.take(),
         )
 
     def _end(self, events: list[ChatEvent], *, warning: str | None = None, stopped: bool = False) -> None:
-        failed = self.state is FAILED
-        if not failed:
+        if self.state is not FAILED:
+            if not stopped and self._has_other_choice and not self._has_choice:
+                self._fail(OTHER_CHOICE, events)
             self._close_deltas(events)
             self._close_reasoning(events)
+        failed = self.state is FAILED
         self._report_usage(events)
         self.finish_reason = self._finish_reason if failed or stopped else self._own_finish_reason()
         completed = not failed and not stopped
-        events.append(Done(completed, self.finish_reason, self._native_finish_reason, warning))
+        extra = self._told.take()
+        events.append(Done(completed, self.finish_reason, self._native_finish_reason, warning, extra))
         self._move(END)
 
+    def _end_safely(self, events: list[ChatEvent], *, warning: str | None = None, stopped: bool = False) -> None:
+        """The end that comes whatever has happened before."""
+        try:
+            self._end(events, warning=warning, stopped=stopped)
+        except Exception:
+            if self.failure is None:
+                self.failure = UNREADABLE
+                events.append(StreamFailed(UNREADABLE))
+            self.finish_reason = self._finish_reason
+            events.append(Done(False, self.finish_reason, self._native_finish_reason))
+            self.state = DONE
+
+    def _nothing_came(self, failure: Failure) -> Failure:
+        """Why an answer never began."""
+        return self._said or (OTHER_CHOICE if self._has_other_choice else failure)
+
     def _own_finish_reason(self) -> str | None:
-        """Upstream's word, but for tool calls: cut ones are `length`, and calls under `stop` are `tool_calls`."""
+        """Upstream's word, but for tool calls: cut ones are `length`, and calls under `stop` are `tool_calls`, as is
+        the older `function_call`."""
+        reason = self._finish_reason
         if not self._calls:
-            return self._finish_reason
-        if self._finish_reason == "tool_calls" and self._native_finish_reason in _CUT_NATIVE:
-            return "length" if self._calls.has_cut_call() else "tool_calls"
-        return "tool_calls" if self._finish_reason in (None, "stop") else self._finish_reason
+            return reason
+        if reason in ("tool_calls", "function_call"):
+            is_cut = self._native_finish_reason in _CUT_NATIVE and self._calls.has_cut_call()
+            return "length" if is_cut else "tool_calls"
+        return "tool_calls" if reason in (None, "stop") else reason
 
     def _move(self, signal: Signal) -> None:
         self.state = _NEXT[self.state, signal]
-
-    def _note_first_token(self, events: list[ChatEvent]) -> None:
-        for event in events:
-            if not isinstance(event, (StreamStarted, StreamFailed, UsageReport, Done)):
-                self.first_token_s = self.last_read_s
-                return
-
-
-def _has_text(delta: Delta) -> bool:
-    return bool(delta.content or delta.reasoning or delta.tool_calls or delta.refusal or delta.reasoning_details)
 
 
 def _join_surrogates(text: str) -> str:

@@ -68,10 +68,10 @@ class EventEncoder:
         for event in events:
             number += 1
             kind = type(event)
-            if kind is ContentDelta:
+            if kind is ContentDelta and event.logprobs is None and event.extra is None:  # type: ignore[union-attr]
                 text: str = event.text  # type: ignore[union-attr]
                 pieces.append(content % (number, _encode(text) if text.isascii() else encode_text(text)))
-            elif kind is ReasoningDelta:
+            elif kind is ReasoningDelta and event.logprobs is None and event.extra is None:  # type: ignore[union-attr]
                 pieces.append(self._reasoning % (number, encode_text(event.text)))  # type: ignore[union-attr]
             else:
                 name, data = _payload(event, self._stream_id)
@@ -89,9 +89,9 @@ class EventEncoder:
 def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
     """Name and data of an event."""
     match event:
-        case ContentDelta():  # pragma: no cover - encoded by the fast way above; here for completeness
+        case ContentDelta():
             return "content", event
-        case ReasoningDelta():  # pragma: no cover
+        case ReasoningDelta():
             return "reasoning", event
         case RefusalDelta():
             return "refusal", event
@@ -100,7 +100,7 @@ def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
         case ToolCall():
             return "tool_call", event
         case StreamStarted():
-            return "start", {"stream_id": stream_id, **msgspec.structs.asdict(event)}
+            return "start", {"stream_id": stream_id, **_facts(event)}
         case Annotation(annotation):
             return "annotation", annotation
         case Image(image):
@@ -110,17 +110,25 @@ def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
         case ReasoningDetails():
             return "reasoning_details", event
         case UsageReport():
-            facts = msgspec.structs.asdict(event)
-            return "usage", facts.pop("usage") | facts
+            return "usage", _usage_data(event)
         case StreamFailed(failure):
             return "error", failure
         case Done():
-            return "done", _done_data(event)
+            return "done", event
     assert_never(event)  # pragma: no cover
 
 
-def _done_data(done: Done) -> dict[str, Any]:
-    data = msgspec.structs.asdict(done)
-    if done.warning is None:
-        del data["warning"]
-    return data
+def _usage_data(event: UsageReport) -> dict[str, Any]:
+    """OpenRouter's object and our figures side by side."""
+    facts = _facts(event)
+    usage: dict[str, Any] = facts.pop("usage")
+    if isinstance(usage.get("extra"), dict) and "extra" in facts:
+        facts["extra"] = usage["extra"] | facts["extra"]
+    return usage | facts
+
+
+def _facts(event: StreamStarted | UsageReport) -> dict[str, Any]:
+    facts = msgspec.structs.asdict(event)
+    if event.extra is None:
+        del facts["extra"]
+    return facts

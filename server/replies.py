@@ -65,6 +65,10 @@ class ChatReply(TypedDict):
     annotations: Annotated[list[dict[str, Any]], Meta(description="Citations and files, as OpenRouter gave them.")]
     images: list[dict[str, Any]]
     audio: NotRequired[dict[str, Any]]
+    logprobs: NotRequired[Annotated[Any, Meta(description="Those of all pieces of text, put together.")]]
+    extra: NotRequired[
+        Annotated[dict[str, Any], Meta(description="What else upstream said of the answer, such as `service_tier`.")]
+    ]
     finish_reason: Annotated[
         str | None,
         Meta(description="Upstream's word, or `cancelled`, `abandoned`, `interrupted`, `shutting_down`."),

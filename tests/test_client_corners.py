@@ -32,10 +32,8 @@ def test_a_refusal_carries_its_failure() -> None:
 def test_odd_scalars_in_a_chunk_are_taken_or_dropped() -> None:
     found = chunk_of({"id": 5, "model": True, "choices": [{"delta": {"content": 1.5, "annotations": 3}}, 7]})
     assert (found.id, found.model) == ("5", None)
-    assert found.choices is not None
-    assert len(found.choices) == 1
-    assert found.choices[0].delta is not None
-    assert (found.choices[0].delta.content, found.choices[0].delta.annotations) == ("1.5", None)
+    assert found.pieces == [(ContentDelta, "1.5")]
+    assert found.extra_of_choice == {"annotations": [3]}
 
 
 def test_reasoning_entries_keep_what_is_no_object_and_fill_what_was_missing() -> None:

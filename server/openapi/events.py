@@ -95,6 +95,8 @@ def _as_sent(name: str, schema: Schema, kind: type) -> Schema:
     describe(schema, kind)
     if name in _SHAPES:
         _SHAPES[name](schema)
+    if "properties" in schema:
+        drop_absent(schema)
     return schema
 
 
@@ -116,7 +118,6 @@ def _unpack_object(schema: Schema) -> None:
 
 
 def _complete_failure(schema: Schema) -> None:
-    drop_absent(schema)
     schema["properties"]["type"]["enum"] = list(FAILURE_TYPES)
 
 
@@ -127,7 +128,6 @@ _SHAPES: dict[str, Callable[[Schema], Any]] = {
     "audio": _unpack_object,
     "usage": _unpack_usage,
     "error": _complete_failure,
-    "done": drop_absent,
 }
 
 
