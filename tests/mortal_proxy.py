@@ -30,15 +30,18 @@ class MortalProxy:
         self._page = page
         self._lives_bytes = lives_bytes
         self._passed_bytes = 0
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._accepted: set[socket.socket] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Listens, on the same port as before."""
         self._passed_bytes = 0
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listening = socket.create_server(("127.0.0.1", self.port))
+        self._listening.setblocking(False)
+        self.port = self._listening.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._listening, self._accept, self._listening)
 
     async def kill(self) -> None:
         """Resets every connection and listens no more."""
@@ -47,8 +50,13 @@ class MortalProxy:
 
     async def stop(self) -> None:
         """Ends everything."""
-        assert self._server is not None
-        self._server.close()
+        assert self._listening is not None
+        asyncio.get_running_loop().remove_reader(self._listening)
+        self._listening.close()
+        for sock in self._accepted:
+            _reset_when_closed(sock)
+            sock.close()
+        self._accepted.clear()
         for writer in tuple(self._writers):
             _reset(writer)
         tasks = self._tasks - {asyncio.current_task()}
@@ -56,17 +64,29 @@ class MortalProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _accept(self, listening: socket.socket) -> None:
+        """Takes one connection on, and notes it in the same turn of the loop.
+
+        `asyncio.Server` begins a connection a turn after it has accepted it. When it is closed in between, the
+        connection stays open, and nobody knows of it.
+        """
+        with suppress(BlockingIOError, ConnectionError):
+            sock, _ = listening.accept()
+            sock.setblocking(False)
+            self._accepted.add(sock)
+            task = asyncio.create_task(self._serve(sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        self._accepted.discard(sock)
+        reader, writer = await asyncio.open_connection(sock=sock)
         self._writers.add(writer)
         try:
             with suppress(ConnectionError, asyncio.CancelledError):
                 await self._answer(reader, writer)
         finally:
             self._writers.discard(writer)
-            self._tasks.discard(task)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,7 +125,7 @@ class MortalProxy:
         writer.write(data[:left])
         await writer.drain()
         await self.kill()
-        await self.start()
+        self.start()
         return True
 
 
@@ -135,15 +155,19 @@ async def _pass_requests(
 def _reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        _reset_when_closed(sock)
     writer.transport.abort()
+
+
+def _reset_when_closed(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @asynccontextmanager
 async def mortal_proxy(target_port: int, page: str, lives_bytes: list[int]) -> AsyncIterator[MortalProxy]:
     """A running one."""
     proxy = MortalProxy(target_port, page.encode(), lives_bytes)
-    await proxy.start()
+    proxy.start()
     try:
         yield proxy
     finally:
