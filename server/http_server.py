@@ -65,6 +65,15 @@ class _HttpServer(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, self.settings, loop=self._loop, **self._kwargs)
 
+    def pre_shutdown(self) -> None:
+        """Lets go of connections that wait for one more request.
+
+        Those that wait for their first one may still send it: `close` would leave them open, and deaf to it.
+        """
+        for connection in self.connections:
+            if connection._request_count:
+                connection.close()
+
     def _make_request(
         self,
         message: RawRequestMessage,

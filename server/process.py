@@ -110,7 +110,7 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
             async with reporting(app, notifier), reloading(app, hangup, notifier, end=signals.take):
                 await signals.first.wait()
                 if passed:
-                    await _stop_accepting(runner)
+                    await _stop_accepting(runner, passed)
                 await _drain(app, signals, notifier)
         finally:
             await _close(runner)
@@ -141,8 +141,15 @@ async def _close(runner: web.AppRunner) -> None:
     await asyncio.sleep(0)  # asyncio closes their sockets in the loop's next turn
 
 
-async def _stop_accepting(runner: web.AppRunner) -> None:
-    """Leaves new connections to the next process, which gets the same socket, and lets idle ones go."""
+async def _stop_accepting(runner: web.AppRunner, passed: list[socket.socket]) -> None:
+    """Leaves new connections to the next process, which gets the same socket, and lets idle ones go.
+
+    asyncio begins a connection a turn of its loop after it has accepted it. When the site is stopped in between, the
+    connection stays open, and nobody serves it; uvloop does both at once.
+    """
+    for sock in passed:
+        asyncio.get_running_loop().remove_reader(sock)
+    await asyncio.sleep(0)
     for site in tuple(runner.sites):
         await site.stop()
     if runner.server is not None:

@@ -13,9 +13,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from client.sandbox import Hold, Reply, Sandbox
+from server.app import create_app
+from server.config import Config, LiveConfig
+from server.http_server import HttpRunner
 from server.passed_sockets import UnusableSocket, take_passed_sockets
+from server.process import _stop_accepting
 from tests.chunks import END, STOP, text
 from tests.notify_socket import NotifySocket
 from tests.process import ROOT, running_server, start_server
@@ -218,3 +223,30 @@ async def test_bare_16_whoever_waits_at_a_server_without_a_key_is_told_and_does_
         door.setblocking(False)
         with pytest.raises(BlockingIOError):
             door.accept()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_connection_that_comes_in_the_moment_of_a_restart_is_not_forgotten(
+    config: Config, turns: int
+) -> None:
+    """A SIGTERM at each turn of the event loop between the connection and its first byte."""
+
+    async def serve(sock: socket.socket) -> HttpRunner:
+        runner = HttpRunner(create_app(LiveConfig(config)), shutdown_timeout=1)
+        await runner.setup()
+        await web.SockSite(runner, sock).start()
+        return runner
+
+    with listening() as [door], socket.socket() as caller:
+        first = await serve(kept := door.dup())
+        caller.connect(door.getsockname())
+        caller.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await _stop_accepting(first, [kept])
+        second = await serve(door.dup())
+        caller.settimeout(10)
+        found = await asyncio.to_thread(caller.recv, 1000)
+        assert found.startswith(b"HTTP/1.1 200")
+        await first.cleanup()
+        await second.cleanup()
