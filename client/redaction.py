@@ -65,6 +65,8 @@ class Redaction:
 
     def json(self, value: Any) -> Any:
         """A JSON value without any secret as a whole: in texts, numbers, and the keys of objects."""
+        if self._pattern is None:
+            return value
         encoded = encode_json(value).decode()
         return value if self.name(encoded) == encoded else self._copy(value)
 

@@ -61,9 +61,12 @@ def usage_of_attempts(usages: Sequence[Mapping[str, Any]]) -> tuple[dict[str, An
 
 def fit_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """A usage that every reader of JSON takes; a count of tokens beyond reason is cut, not left out."""
-    cut = {field: MOST_TOKENS for field in _TOKENS if count_of(usage.get(field)) == MOST_TOKENS}
     fitted: dict[str, Any] = fit_json(dict(usage))
-    return {**fitted, **cut}
+    for field in _TOKENS:
+        count = fitted.get(field, 0)
+        if (type(count) is not int or count > MOST_TOKENS) and count_of(usage[field]) == MOST_TOKENS:
+            fitted[field] = MOST_TOKENS
+    return fitted
 
 
 def _charge_of(usage: Mapping[str, Any]) -> Any:

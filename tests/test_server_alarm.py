@@ -49,13 +49,14 @@ async def test_every_request_that_failed_names_its_error(
     caplog.set_level("INFO")
     upstream.script_always(Reply.error(500, "no"), path="/models")
     asked = [("GET", "/nothing", b""), ("POST", "/chat", b"[]"), ("PUT", "/chat", b""), ("POST", "/chat?x=1", b"{}"),
-             ("GET", "/models", b""), ("GET", "/health", b"")]  # fmt: skip
+             ("GET", "/models", b""), ("GET", "/models/search?x=1", b""), ("GET", "/chat", b"")]  # fmt: skip
     for method, path, body in asked:
         await api.request(method, path, body, Content_Type="application/json")
     told = [(fields(each)["error"], each.levelno) for each in lines(caplog, "access")]
     assert told == [
         ("not_found", logging.INFO), ("invalid_json", logging.INFO), ("method_not_allowed", logging.INFO),
-        ("invalid_request", logging.INFO), ("upstream_unavailable", logging.WARNING), (None, logging.INFO),
+        ("invalid_request", logging.INFO), ("upstream_unavailable", logging.WARNING),
+        ("invalid_request", logging.INFO), (None, logging.INFO),
     ]  # fmt: skip
     assert not lines(caplog, "upstream")
 
