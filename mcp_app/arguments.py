@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from client.details import details_of, items_of
 
@@ -40,10 +41,24 @@ def _comma_list(value: object) -> object:
     return ",".join(map(str, value)) if isinstance(value, list) else _text(value)
 
 
+def _finite(value: object) -> object:
+    """Refuses a number that JSON cannot carry: it would go on as null."""
+    pending = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            pending += found.values()
+        elif isinstance(found, list):
+            pending += found
+        elif isinstance(found, float) and not math.isfinite(found):
+            raise PydanticCustomError("not_finite", "holds a number that is beyond every number")
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 Words = Annotated[str, BeforeValidator(_comma_list)]
 Whole = Annotated[int | None, BeforeValidator(_unset_if_blank)]
-Number = Annotated[float | None, BeforeValidator(_unset_if_blank), Field(allow_inf_nan=False)]
+Number = Annotated[Annotated[float, Field(allow_inf_nan=False)] | None, BeforeValidator(_unset_if_blank)]
 Flag = Annotated[bool, _or(False)]
 MaybeFlag = Annotated[bool | None, BeforeValidator(_unset_if_blank)]
 Offset = Annotated[int, _or(0), Field(ge=0)]
@@ -53,6 +68,7 @@ Wait = Annotated[
 Messages = Annotated[
     Annotated[list[dict[str, Any]], items_of(dict)] | None,
     BeforeValidator(_unset_if_blank),
+    AfterValidator(_finite),
     WithJsonSchema({"type": "array", "items": {"type": "object"}}),
 ]
 

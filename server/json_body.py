@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 import msgspec
@@ -39,9 +40,12 @@ def _decode(body: bytes) -> Any:
 
 
 def _decode_carefully(body: bytes) -> Any:
-    """Takes what is unusual (a byte order mark, half of a surrogate pair), and says what is wrong with the rest."""
+    """Takes what is unusual (a byte order mark, half of a surrogate pair), and says what is wrong with the rest.
+
+    Of a key that stands twice in an object the last one counts, as in the fast way.
+    """
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as exc:
         raise refuse("invalid_json", 400, f"The body is not UTF-8 (byte {exc.start}).") from exc
     except json.JSONDecodeError as exc:
@@ -51,6 +55,13 @@ def _decode_carefully(body: bytes) -> Any:
         raise refuse("invalid_json", 400, "The body is nested too deeply.") from exc
     except ValueError as exc:  # a number of more digits than Python converts
         raise refuse("invalid_json", 400, "The body holds a number that is too long.") from exc
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise refuse("invalid_json", 400, f"The body holds {digits[:20]}, which is beyond every number.")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:

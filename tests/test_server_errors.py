@@ -11,6 +11,7 @@ import pytest
 
 from client.sandbox import Reply, Sandbox
 from server.config import Config
+from server.keys import SETTINGS
 from tests.chunks import END, STOP, text
 from tests.serving import KEY, Api, changed, serving
 
@@ -40,6 +41,12 @@ def assert_refused(found: bytes, type_: str, status: int) -> dict[str, Any]:
         (b"true", 400, "invalid_json", "a boolean"),
         (b'{"message": NaN}', 400, "invalid_json", "NaN"),
         (b'{"message": -Infinity}', 400, "invalid_json", "-Infinity"),
+        (b'{"message": "x", "temperature": 1e400}', 400, "invalid_json", "1e400"),
+        (b'{"message": "x", "temperature": -1E400}', 400, "invalid_json", "-1E400"),
+        (b'{"message": "x", "temperature": ' + b"1" * 400 + b".0}", 400, "invalid_json", "beyond every number"),
+        (b'{"message": "x", "a": [{"b": [1.5, 1e999]}]}', 400, "invalid_json", "1e999"),
+        (b'{"messages": [{"role": "user", "content": "x", "a": 2e308}]}', 400, "invalid_json", "2e308"),
+        (b'{"message": "x", "seed": ' + b"1" * 1900 + b"e9}", 400, "invalid_json", "beyond every number"),
         (b'"\xff"', 400, "invalid_json", "UTF-8"),
         (b"{}", 422, "invalid_request", "message"),
         (b'{"message": " "}', 422, "invalid_request", "blank"),
@@ -102,6 +109,43 @@ async def test_half_a_surrogate_pair_goes_through(upstream: Sandbox, api: Api) -
     response, _ = await api.request("POST", "/chat", b'{"message": "\\ud83d"}', Content_Type=JSON)
     assert response.status == 200
     assert upstream.calls[0].json["messages"][0]["content"] == "\ud83d"
+
+
+async def test_faults_i3_numbers_within_reason_go_through(upstream: Sandbox, api: Api) -> None:
+    upstream.script(Reply.stream(text("x"), STOP, END))
+    body = b'{"message": "x", "a": 1e308, "b": -1.5e-400, "c": 1' + b"0" * 30 + b', "d": [0.0, -0]}'
+    response, _ = await api.request("POST", "/chat", body, Content_Type=JSON)
+    assert response.status == 200
+    sent = upstream.calls[0].json
+    assert (sent["a"], sent["b"], sent["c"], sent["d"]) == (1e308, 0, 10**30, [0, 0])
+
+
+@pytest.mark.parametrize("digits", [5_000, 900_000])
+async def test_faults_i3_an_integer_of_no_end_is_refused(api: Api, digits: int) -> None:
+    config = api.app[SETTINGS].current
+    api.app[SETTINGS].current = changed(config, "server", max_body_bytes=1_000_000)
+    body = b'{"message": "x", "seed": ' + b"1" * digits + b"}"
+    response, found = await api.request("POST", "/chat", body, Content_Type=JSON)
+    assert response.status == 400
+    assert_refused(found, "invalid_json", 400)
+
+
+@pytest.mark.parametrize(
+    "query", ["max_price=1e400", "max_price=nan", "max_price=-inf", "reasoning_max_tokens=1e400"]
+)
+async def test_faults_i3_a_query_is_held_to_the_same(api: Api, query: str) -> None:
+    response, found = await api.request("POST", f"/chat?{query}", b'{"message": "x"}', Content_Type=JSON)
+    assert response.status == 422
+    assert_refused(found, "invalid_request", 422)
+
+
+@pytest.mark.parametrize("more", [b"", b', "x": "\\ud83d"'], ids=["the fast way", "the careful way"])
+async def test_of_a_key_that_stands_twice_the_last_counts(upstream: Sandbox, api: Api, more: bytes) -> None:
+    upstream.script(Reply.stream(text("x"), STOP, END))
+    body = b'{"message": "first", "n": 2, "message": "last", "n": 1' + more + b"}"
+    response, _ = await api.request("POST", "/chat", body, Content_Type=JSON)
+    assert response.status == 200
+    assert upstream.calls[0].json["messages"][0]["content"] == "last"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])

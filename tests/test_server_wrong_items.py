@@ -12,7 +12,7 @@ import pytest
 from client.request import InvalidRequest, build_chat_call
 from client.sandbox import Sandbox
 from server.config import Config
-from tests.mcp_support import call, text_of
+from tests.mcp_support import call, modern, text_of
 from tests.serving import Api, changed, serving
 
 MANY = 30_000
@@ -101,5 +101,33 @@ async def test_break_it_1_of_a_tools_many_wrong_arguments_the_first_are_named(up
     said = text_of(result)
     assert result.is_error
     assert "messages: has 30,000 wrong items" in said
-    assert "messages.0: must be a valid dictionary" in said
+    assert "messages.0: must be an object" in said
     assert len(said) < 3000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"prompt": "x", "temperature": 1e400}',
+        '{"prompt": "x", "temperature": -1e400}',
+        '{"messages": [{"role": "user", "content": "x", "a": [1.5, {"b": 1e999}]}]}',
+    ],
+)
+async def test_faults_i3_a_tool_takes_no_number_beyond_every_number(
+    upstream: Sandbox, roomy: Api, arguments: str
+) -> None:
+    message, headers = modern(
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "llm_chat", "arguments": "here"}}
+    )
+    body = json.dumps(message).replace('"here"', arguments).encode()
+    async with roomy.http.post(f"{roomy.url}/mcp", data=body, headers=headers) as response:
+        found = await response.text()
+    assert '"isError":true' in found.replace(" ", "")
+    assert "number" in found
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("blank", [None, "", "null"])
+async def test_a_tools_number_may_be_left_blank(upstream: Sandbox, blank: Any) -> None:
+    result = await call(upstream, "llm_chat", {"prompt": "x", "temperature": blank})
+    assert not result.is_error, text_of(result)
