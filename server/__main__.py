@@ -40,6 +40,10 @@ def _print(args: ServerArgs) -> int:
         from server.install_service import install_service
 
         return install_service(args.install, args.flags, os.environ)
+    if args.backup is not None:
+        from server.backup import backup
+
+        return backup(args.backup, args.flags, os.environ, Path.cwd())
     return check_config(args.flags, os.environ, Path.cwd(), quiet=args.quiet)
 
 

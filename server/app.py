@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from aiohttp import web
 
@@ -82,7 +81,7 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         app[CATALOGUE] = catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
         app[SPENDING] = spending = Spending()
         app[ADMISSION] = admission = Admission(
-            Ledger(_ledger_path(config)), lambda name: app[SETTINGS].current.caller_named(name), catalogue.known
+            Ledger(config.ledger_path), lambda name: app[SETTINGS].current.caller_named(name), catalogue.known
         )
         app[STREAMS] = streams = Streams(
             openrouter,
@@ -102,13 +101,6 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         await streams.aclose()
         await admission.aclose()
         await catalogue.aclose()
-
-
-def _ledger_path(config: Config) -> Path | None:
-    """What the sandbox is said to cost is kept apart from real money."""
-    if config.state_folder is None:
-        return None
-    return config.state_folder / ("sandbox-usage.sqlite3" if config.sandbox else "usage.sqlite3")
 
 
 async def _stop_streams(app: web.Application) -> None:

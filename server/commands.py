@@ -56,11 +56,13 @@ class ServerArgs:
     """Print a token for a caller of this name and exit."""
     install: InstallArgs | None = None
     """Write the unit files for systemd and exit."""
+    backup: Path | None = None
+    """Copy the usage ledger to this file and exit."""
 
     @property
     def serves(self) -> bool:
         """Whether nothing else is to be done."""
-        return not self.check_config and self.new_token is None and self.install is None
+        return not self.check_config and self.new_token is None and self.install is None and self.backup is None
 
 
 def program_version() -> str:
@@ -111,6 +113,7 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
     making = commands.add_parser("new-token", help="print a token for a caller, and what belongs into config.toml")
     making.add_argument("name", metavar="NAME", help="what the caller is called in logs and in what was spent")
     _add_install_service(commands)
+    _add_backup(commands)
     parsed = parser.parse_args(argv)
     flags = Flags(config=parsed.config, host=parsed.host, port=parsed.port, sandbox=parsed.sandbox)
     return ServerArgs(
@@ -119,6 +122,7 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
         parsed.quiet,
         new_token=parsed.name if parsed.command == "new-token" else None,
         install=_install_args(parsed) if parsed.command == "install-service" else None,
+        backup=parsed.file if parsed.command == "backup" else None,
     )
 
 
@@ -139,6 +143,17 @@ def _add_install_service(commands: argparse._SubParsersAction[CommandParser]) ->
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", help="port to listen on")
     parser.add_argument("--sandbox", action="store_true", help="serve from the stand-in OpenRouter")
+
+
+def _add_backup(commands: argparse._SubParsersAction[CommandParser]) -> None:
+    parser = commands.add_parser(
+        "backup",
+        help="copy the usage ledger, while the server runs or not",
+        argument_default=argparse.SUPPRESS,  # flags before the command count too
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="where to; an older copy is replaced")
+    parser.add_argument("--config", metavar="FILE", help="settings of the server")
+    parser.add_argument("--sandbox", action="store_true", help="the ledger of the stand-in OpenRouter")
 
 
 def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path, *, quiet: bool = False) -> int:

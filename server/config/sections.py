@@ -129,6 +129,13 @@ class Config(Settings):
         return next((caller for caller in self.callers or (LOCAL,) if caller.name == name), None)
 
     @property
+    def ledger_path(self) -> Path | None:
+        """Where the usage ledger is; what the sandbox is said to cost is kept apart from real money."""
+        if self.state_folder is None:
+            return None
+        return self.state_folder / ("sandbox-usage.sqlite3" if self.sandbox else "usage.sqlite3")
+
+    @property
     def lacks_key(self) -> bool:
         """Whether upstream cannot be asked anything because there is no key."""
         return not self.sandbox and self.upstream.lacks_key
