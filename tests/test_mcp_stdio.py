@@ -23,6 +23,7 @@ from mcp.client.stdio import stdio_client
 
 from client.config import UpstreamConfig
 from client.sandbox import Hold, Reply, Sandbox, chunk
+from tests.forward_proxy import forward_proxy
 from tests.mcp_support import ERAS, Era, Progress, answer, data_of, modern, text_of
 from tests.process import ROOT
 
@@ -300,6 +301,25 @@ async def test_fields_that_a_bundles_user_left_blank_count_as_unset(upstream: Sa
         assert (await host.wait_result(1))["result"]["structuredContent"]["text"] == "Hello"
     assert upstream.calls[0].json["model"] == UpstreamConfig().model
     assert "HTTP-Referer" not in upstream.calls[0].headers
+
+
+async def test_the_environments_proxy_is_used_but_not_for_the_sandbox(upstream: Sandbox) -> None:
+    """Mcp F5."""
+    upstream.script(answer("Hello"))
+    async with forward_proxy(int(upstream.base_url.split(":")[2].partition("/")[0])) as proxy:
+        proxies = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
+        far = {"OPENROUTER_BASE_URL": "http://upstream.invalid/api/v1", "OPENROUTER_API_KEY": "sk-or-v1-test"}
+        async with hosting({**environment(), **far, **proxies}) as host:
+            await host.initialize()
+            await host.call("llm_chat", CALL)
+            assert (await host.wait_result(1))["result"]["structuredContent"]["text"] == "Hello"
+        asked = len(proxy.heads)
+        async with hosting({**environment(), **proxies}, "--sandbox") as host:
+            await host.initialize()
+            await host.call("llm_chat", {"prompt": "hi"})
+            assert (await host.wait_result(1))["result"]["structuredContent"]["status"] == "completed"
+    assert asked > 0
+    assert len(proxy.heads) == asked
 
 
 async def test_the_sandbox_is_announced_on_stderr() -> None:
