@@ -106,6 +106,7 @@ class ToolCallAssembler:
         self._ids: set[str] = set()
         self._suffixes: dict[str, int] = {}
         self._unfinished: list[_OpenCall] = []  # in order; those that have ended meanwhile are dropped when met
+        self._waiting: dict[_OpenCall, None] = {}  # not announced: what they have may only hold the place
         self._emitted: list[ToolCall] | None = None
         self._named_now: set[_OpenCall] = set()  # by fragments of the chunk under way
         self._begun_now: set[int | None] = set()  # indexes at which this chunk began calls
@@ -128,8 +129,18 @@ class ToolCallAssembler:
             return self._extend(there[0], fragment)
         return self._add(fragment)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some call is to be announced with the next piece, or before anything else is passed on."""
+        return bool(self._waiting)
+
+    def flush(self) -> list[ToolCallDelta]:
+        """The deltas of calls that waited for other arguments than the empty value they have."""
+        deltas = [self._tell(call) for call in list(self._waiting)]
+        return [delta for delta in deltas if delta is not None]
+
     def finish(self) -> list[ToolCallDelta | ToolCall]:
-        """Every call, whole, by index, once; a call whose name never came is announced first.
+        """Every call, whole, by index, once; before it what was not told of it.
 
         No arguments at all, and an empty value that nothing has followed, are an empty object.
         """
@@ -138,10 +149,10 @@ class ToolCallAssembler:
         self._emitted = []
         events: list[ToolCallDelta | ToolCall] = []
         for call in sorted(self._calls, key=lambda call: call.index):
-            if call.is_placeholder:
+            if call.is_placeholder and call.arguments.strip() != "{}":
                 call.restart()
-            if not call.is_announced:
-                events.append(self._announce(call))
+            if (untold := self._tell(call)) is not None:
+                events.append(untold)
             arguments = call.arguments.strip() or "{}"
             whole = ToolCall(call.index, call.id, call.name, arguments, bool(call.name) and is_json(arguments))
             self._emitted.append(whole)
@@ -176,11 +187,23 @@ class ToolCallAssembler:
         arguments = "" if self._goes_nowhere(call, fragment) else fragment.arguments
         if arguments:
             call.pieces.append(arguments)
-        if not call.is_announced:
-            return self._announce(call) if call.name else None
-        if not arguments or call.is_placeholder:
+        if len(call.pieces) > 1 and call.is_announced and not self._waiting:  # as most are
+            return ToolCallDelta(call.index, None, None, call.untold()) if arguments else None
+        if not call.name:
             return None
-        return ToolCallDelta(call.index, None, None, call.untold())
+        if call.is_placeholder and not call.told:
+            self._waiting[call] = None
+            return None
+        return self._tell(call)
+
+    def _tell(self, call: _OpenCall) -> ToolCallDelta | None:
+        """What no delta has told of a call yet."""
+        if self._waiting:
+            self._waiting.pop(call, None)
+        if not call.is_announced:
+            return self._announce(call)
+        untold = call.untold()
+        return ToolCallDelta(call.index, None, None, untold) if untold else None
 
     def _goes_nowhere(self, call: _OpenCall, fragment: Fragment) -> bool:
         """Whether a piece adds nothing: white space before the arguments, and after them, as Kimi sends it.
@@ -199,7 +222,7 @@ class ToolCallAssembler:
     def _announce(self, call: _OpenCall) -> ToolCallDelta:
         call.is_announced = True
         call.id = self._unique_id(call)
-        return ToolCallDelta(call.index, call.id, call.name, "" if call.is_placeholder else call.untold())
+        return ToolCallDelta(call.index, call.id, call.name, call.untold())
 
     def _unique_id(self, call: _OpenCall) -> str:
         wanted = call.upstream_id or f"call_{call.index}"

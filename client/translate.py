@@ -234,7 +234,7 @@ class ChatTranslator:
                         break
                 else:
                     self._take(payload, events)
-                    self._recurs = self.state is STREAMING and not self._held and self._told.pending is None
+                    self._recurs = self._may_recur()
                     content_in, expects_content, others = self._expected()
             except Exception:  # the border: whatever it is, the events of this read go out, and an honest end
                 self._break_off(events)
@@ -243,6 +243,11 @@ class ChatTranslator:
             self.last_event_s = self.last_read_s
         self._junk = 0
         return events + self.close(_too_large(too_large.max_event_bytes)) if too_large else events
+
+    def _may_recur(self) -> bool:
+        """Whether nothing is outstanding that the next event must carry or follow."""
+        is_outstanding = self._held or self._told.pending is not None or self._calls.is_waiting
+        return self.state is STREAMING and not is_outstanding
 
     def _expected(self) -> tuple[Callable[[bytes], str | None] | None, bool, Sequence[Taker]]:
         """The short ways that the next payload may go."""
@@ -411,6 +416,8 @@ class ChatTranslator:
                 self.first_token_s = self.last_read_s
         has_more = self.state is FINISHED and any(isinstance(event, _OF_TEXT) for event in events[before:])
         if chunk.logprobs or self._told.pending is not None:
+            if self._calls.is_waiting:
+                events.extend(self._calls.flush())
             self._tell_beside(chunk.logprobs, events, before)
         self._take_finish(chunk, has_more, events)
         if chunk.error is not None:
@@ -445,6 +452,8 @@ class ChatTranslator:
             if kind in said_before:
                 continue
             self._kinds.add(kind)
+            if kind is not ToolCall and self._calls.is_waiting:
+                events.extend(self._calls.flush())
             if kind is ContentDelta or kind is ReasoningDelta or kind is RefusalDelta:
                 self._text(kind, value, events)
             elif kind is ReasoningDetails:

@@ -329,4 +329,4 @@ def test_what_no_event_could_carry_is_told_at_the_end() -> None:
 
 def test_a_deltas_logprobs_do_not_change_how_it_is_told() -> None:
     plain = quick([chunk({"tool_calls": [call(0, "{}", "f", "i")]}), END])
-    assert [each for each in plain if isinstance(each, ToolCallDelta)] == [ToolCallDelta(0, "i", "f", "")]
+    assert [each for each in plain if isinstance(each, ToolCallDelta)] == [ToolCallDelta(0, "i", "f", "{}")]

@@ -96,6 +96,20 @@ def test_pieces_find_their_call(chunks: Fragments, expected: list[tuple[str, str
     assert assemble(*chunks) == expected
 
 
+def test_an_empty_object_is_told_with_the_call_and_not_before_what_may_follow() -> None:
+    calls = ToolCallAssembler()
+    assert calls.add([call(0, "{}", "f", "a")]) == []
+    assert calls.flush() == [ToolCallDelta(0, "a", "f", "{}")]
+    assert calls.flush() == []
+    assert [type(each) for each in calls.finish()] == [ToolCall]
+    calls = ToolCallAssembler()
+    assert calls.add([call(0, "", "f", "a")]) == [ToolCallDelta(0, "a", "f", "")]
+    assert calls.add([call(0, "{}")]) == []
+    assert calls.is_waiting
+    assert calls.add([call(0, '{"s"')]) == [ToolCallDelta(0, None, None, '{"s"')]
+    assert not calls.is_waiting
+
+
 def test_a_call_without_a_name_or_whole_arguments_must_not_be_run() -> None:
     calls = ToolCallAssembler()
     calls.add([call(0, "{}"), call(1, '{"a"', "f")])
