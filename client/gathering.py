@@ -64,6 +64,13 @@ class WholeReader:
         """The stream may have ended."""
         self._turn.set()
 
+    def stalled_s(self) -> float:
+        """It takes whatever comes."""
+        return 0.0
+
+    def leave(self) -> None:
+        """It ends by itself when there is no room."""
+
     async def wait_whole(self) -> Failure | None:
         """Returns when the stream has ended; says why when that was for its size."""
         stream = self._stream

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 from client.config import StreamsConfig
@@ -34,8 +35,14 @@ logger = logging.getLogger(__name__)
 
 _MOST_SWEPT = 1000
 """Answers that are forgotten in one turn of the loop."""
+STALLED_S = 10.0
+"""How long a reader may take nothing while there is no room for others."""
+_LOOK_S = 1.0
+"""How often is looked for such readers."""
 KEPT_BYTES = 1024
 """What a stream is counted with beside its log, for as long as it is known: its object, names, places in tables."""
+_ENDED = asyncio.Event()
+_ENDED.set()
 _NO_ENCODER = EventEncoder("")
 """That of answers that have ended."""
 
@@ -72,6 +79,12 @@ class Reader(Protocol):
 
     def wake(self) -> None:
         """Upstream has given its verdict, or the stream has ended."""
+
+    def stalled_s(self) -> float:
+        """For how long it has taken nothing of what waits for it, as far as was seen when this was asked before."""
+
+    def leave(self) -> None:
+        """Goes, since its room is needed; it may come back."""
 
 
 class Lease(Protocol):
@@ -212,10 +225,10 @@ class Stream:
     @property
     def ended(self) -> asyncio.Event:
         """Set once the last event is in the log; made when somebody asks, since most streams have nobody who does."""
+        if not self.is_running:
+            return _ENDED
         if self._ended is None:
             self._ended = asyncio.Event()
-            if not self.is_running:
-                self._ended.set()
         return self._ended
 
     @property
@@ -399,6 +412,13 @@ class Stream:
         """Somebody wants all of it at once: the log may be larger than that of an answer that is read as it comes."""
         self.max_log_bytes = max(self.max_log_bytes, self._streams.config.max_result_bytes)
 
+    def part_with_stalled(self) -> None:
+        """Readers that have taken nothing for long give way."""
+        for reader in self._readers:
+            if reader.stalled_s() >= STALLED_S:
+                logger.info("%s: a reader took nothing for %g s, and its room is needed", self._name, STALLED_S)
+                take_each(self._name, reader.leave)
+
     def hold(self, size_bytes: int) -> None:
         """Somebody keeps so much more of it beside the log; less, when that is below zero."""
         self._streams.release(-size_bytes)
@@ -550,6 +570,8 @@ class Streams:
         self._running: set[Stream] = set()
         self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
         self._sweep_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._next_look_s = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._waiting: set[asyncio.Event] = set()
@@ -642,9 +664,13 @@ class Streams:
         stream = self._streams.get(stream_id)
         return stream if stream is not None and stream.owner == owner else None
 
-    def list_of(self, owner: str) -> list[Stream]:
-        """The owner's streams, newest first."""
-        return [stream for stream in reversed(self._streams.values()) if stream.owner == owner]
+    def list_of(self, owner: str, most: int | None = None) -> list[Stream]:
+        """The owner's streams, newest first; the first `most` of them, where that is given."""
+        return list(islice((stream for stream in reversed(self._streams.values()) if stream.owner == owner), most))
+
+    def running_of(self, owner: str) -> int:
+        """How many of the owner's streams run."""
+        return sum(stream.owner == owner for stream in self._running)
 
     def note_end(self, stream: Stream) -> None:
         """Keeps a finished stream for `retain_s`, and looks up what it cost when upstream did not say."""
@@ -703,6 +729,8 @@ class Streams:
     async def wait(self, room: asyncio.Event) -> None:
         """Returns when that event is set, or the logs together may have room again."""
         self._waiting.add(room)
+        if self._look_timer is None:
+            self._look()
         try:
             await room.wait()
         finally:
@@ -729,8 +757,9 @@ class Streams:
         await self.stop_all("shutting_down", SHUTTING_DOWN)
         for stream_id in tuple(self._finished):
             self._drop(stream_id)
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
+        for timer in (self._sweep_timer, self._look_timer):
+            if timer is not None:
+                timer.cancel()
         await self._settler.aclose()
 
     def _evict(self, most_bytes: int) -> None:
@@ -739,8 +768,24 @@ class Streams:
             unused = (stream_id for stream_id in self._finished if not self._streams[stream_id].is_in_use)
             oldest = next(unused, None)
             if oldest is None:
+                self._look_for_stalled()
                 return
             self._drop(oldest)
+
+    def _look(self) -> None:
+        """Looks on for as long as somebody waits for room."""
+        self._look_timer = None
+        if self._waiting:
+            self._look_timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+            self._has_room(1)
+
+    def _look_for_stalled(self) -> None:
+        """What readers that have stopped reading hold is the last that can be had back."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + _LOOK_S
+            for stream in tuple(self._streams.values()):
+                stream.part_with_stalled()
 
     def _sweep(self) -> None:
         """Drops what was kept for long enough. One timer for all, set for the oldest: there may be very many."""

@@ -52,7 +52,7 @@ async def account(state: McpState, *, owner: str) -> ToolOutput:
 
 
 def _spent(state: McpState, owner: str | None) -> dict[str, Any]:
-    running = state.streams.active if owner is None else sum(s.is_running for s in state.streams.list_of(owner))
+    running = state.streams.active if owner is None else state.streams.running_of(owner)
     return {
         "answers": state.spending.answers(owner),
         "running": running,

@@ -29,7 +29,11 @@ if TYPE_CHECKING:  # a type alone: the API document is made of it
 routes = web.RouteTableDef()
 
 _EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})")
+_NUMBER = re.compile("[0-9]{1,9}")
 _RETRY_AFTER_S = 5.0
+LISTED = 100
+MOST_LISTED = 1000
+"""Streams in one list, when no number is asked for and at most: a caller may have very many."""
 _REFUSED_BYTES = 1_048_576
 
 
@@ -55,9 +59,10 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/chat")
 async def list_chats(request: web.Request) -> web.Response:
-    """The caller's running and recent streams, newest first."""
-    streams = request.app[STREAMS].list_of(request[CALLER].name)
-    return json_reply({"data": [_summary(stream) for stream in streams]})
+    """The caller's running and recent streams, newest first, as many as are asked for."""
+    limit = _limit(request)
+    streams = request.app[STREAMS].list_of(request[CALLER].name, limit + 1)
+    return json_reply({"data": [_summary(stream) for stream in streams[:limit]], "has_more": len(streams) > limit})
 
 
 @routes.get("/chat/{stream_id}", allow_head=False)  # a reader of a HEAD would be sent the events too
@@ -192,6 +197,14 @@ def _whole_events(stream: Stream, events: bytes, status: int = 200) -> web.Respo
     return web.Response(
         body=events, status=status, headers=headers | stream_headers(stream), content_type="text/event-stream"
     )
+
+
+def _limit(request: web.Request) -> int:
+    """How many streams shall be listed."""
+    text = request.query.get("limit", str(LISTED))
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_LISTED:
+        raise refuse("invalid_request", 422, f"limit must be a number from 1 to {MOST_LISTED}.")
+    return int(text)
 
 
 def _find(request: web.Request, stream_id: str) -> Stream:

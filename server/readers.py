@@ -7,6 +7,7 @@ takes the bytes at once. One that does not keep up is served from the log by its
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 
 from aiohttp import web
@@ -14,6 +15,12 @@ from aiohttp import web
 from client.streams import Stream
 from client.wire import PING
 from server.connection import Connection, write_now
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
 
 PIECE_BYTES = 65_536
 """Most that is written at once, and that may lie unsent before a reader counts as lagging: the size at which the
@@ -35,7 +42,8 @@ class ResponseReader:
         self._loop = asyncio.get_running_loop()
         self._keeps_up = False
         self._turn: asyncio.Future[None] | None = None
-        self._written_s = self._loop.time()
+        self._written_s = self._seen_s = self._loop.time()
+        self._seen = (-1, 0)  # position and unsent bytes, when they were looked at last
 
     def push(self, data: bytes, last: int) -> None:
         """Writes events in the pump's turn when the connection takes them without waiting; the last ones go out
@@ -63,6 +71,20 @@ class ResponseReader:
         if self._turn is not None:
             _resolve(self._turn)
 
+    def stalled_s(self) -> float:
+        """For how long its connection has taken nothing of what waits for it."""
+        now_s = self._loop.time()
+        unsent_bytes = 0 if self._protocol.transport is None else _unsent_bytes(self._protocol.transport)
+        place = self.position, unsent_bytes
+        if place != self._seen or not (unsent_bytes or self.position < self._stream.log.last):
+            self._seen, self._seen_s = place, now_s
+        return now_s - self._seen_s
+
+    def leave(self) -> None:
+        """Cuts the connection: whoever reads again can resume."""
+        if self._protocol.transport is not None:
+            self._protocol.transport.abort()
+
     async def wait_verdict(self, at_most_s: float) -> None:
         """Until upstream has accepted or refused the request, but no longer than `at_most_s`."""
         if not self._stream.has_verdict:
@@ -81,6 +103,8 @@ class ResponseReader:
         while not log.closed:
             while self.position < log.last:
                 await self._write(*await log.read_after(self.position, PIECE_BYTES))
+                if self.position < log.last:
+                    await asyncio.sleep(0)  # a connection that takes everything never makes its writer wait
             self._keeps_up = not log.closed
             await self._wait(ping_interval_s)
         await self._write_rest()
@@ -97,6 +121,7 @@ class ResponseReader:
         data, last = await log.read_after(self.position, PIECE_BYTES)
         while last < log.last or len(data) > PIECE_BYTES:
             await self._write(data, last)
+            await asyncio.sleep(0)
             data, last = await log.read_after(self.position, PIECE_BYTES)
         await self._response.write_eof(data)
         self.position = last
@@ -128,6 +153,18 @@ class ResponseReader:
             await self._turn
         finally:
             timer.cancel()
+
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    """What the caller has not taken yet, in the transport and, where that can be asked, in the kernel: that holds
+    megabytes, and lets the transport go on only when much of them has gone."""
+    unsent_bytes = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if termios is not None and sock is not None:
+        with suppress(OSError):
+            queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            unsent_bytes += int.from_bytes(queued, sys.byteorder)
+    return unsent_bytes
 
 
 def _resolve(turn: asyncio.Future[None]) -> None:

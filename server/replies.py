@@ -109,6 +109,7 @@ class StreamList(TypedDict):
     """The caller's running and recent streams, newest first."""
 
     data: list[StreamSummary]
+    has_more: Annotated[bool, Meta(description="Whether there are more than `limit`; then they are older.")]
 
 
 class StreamCounts(TypedDict):

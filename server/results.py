@@ -22,6 +22,8 @@ AT_ONCE = 2
 """Results that are put together at the same time; others wait."""
 
 _STEP_BYTES = 65_536
+_STALLED_S = 60.0
+"""How long a piece of a reply may wait to be taken: what is held of it takes room from everybody."""
 _RETRY_AFTER_S = 5.0
 
 
@@ -180,8 +182,14 @@ async def _send(
     response.content_type = "application/json"
     response.content_length = sum(map(len, pieces))
     await response.prepare(request)
-    for piece in pieces:
-        await response.write(piece)
-        await asyncio.sleep(0)
+    try:
+        for piece in pieces:
+            async with asyncio.timeout(_STALLED_S):
+                await response.write(piece)
+            await asyncio.sleep(0)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the reply is not taken") from None
     await response.write_eof()
     return response

@@ -79,6 +79,12 @@ class FailingReader:
     def wake(self) -> None:
         self._books.hear("reader.wake")
 
+    def stalled_s(self) -> float:
+        return 0.0
+
+    def leave(self) -> None:
+        self._books.hear("reader.leave")
+
 
 class Taker:
     """Takes everything; `woken` counts."""
@@ -96,6 +102,12 @@ class Taker:
 
     def wake(self) -> None:
         self.woken += 1
+
+    def stalled_s(self) -> float:
+        return 0.0
+
+    def leave(self) -> None:
+        raise AssertionError("it takes everything")
 
 
 @asynccontextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,6 +65,36 @@ async def test_a_finished_answer_takes_no_more_than_it_is_counted_with(reply: Re
         assert streams.kept == number + 100
     assert taken_bytes <= counted_bytes + 50_000  # tables that grew, connections
     assert counted_bytes <= number * (KEPT_BYTES + 1500)
+
+
+@pytest.fixture
+def silent() -> Iterator[None]:
+    """No log lines, which the test runner would keep."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("silent")
+async def test_nothing_more_is_kept_of_an_answer_that_was_asked_for_over_http(config: Config) -> None:
+    """faults S1"""
+    async with open_sandbox(record=0) as upstream:
+        upstream.script_always(REFUSED)
+        async with serving(changed(config, "upstream", base_url=upstream.base_url)) as api:
+            for _ in range(1100):  # fills pools, and what is remembered of the last thousand
+                await api.request("POST", "/chat", b'{"message": "x"}', Content_Type="application/json")
+            counted_bytes = api.streams.total_bytes
+            gc.collect()
+            tracemalloc.start()
+            try:
+                for _ in range(300):
+                    await api.request("POST", "/chat", b'{"message": "x"}', Content_Type="application/json")
+                gc.collect()
+                taken_bytes, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            counted_bytes = api.streams.total_bytes - counted_bytes
+    assert taken_bytes <= counted_bytes + 50_000
 
 
 async def test_what_only_a_running_answer_needs_is_let_go_at_its_end() -> None:

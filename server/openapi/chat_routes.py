@@ -136,7 +136,19 @@ OPERATIONS = (
         "listStreams",
         "Chat",
         "List this caller's running and recent streams",
-        {"200": json_response("Newest first.", ref("StreamList"), {"data": [examples.STREAM_SUMMARY]})},
+        {
+            "200": json_response(
+                "Newest first.", ref("StreamList"), {"data": [examples.STREAM_SUMMARY], "has_more": False}
+            ),
+            "422": failure("`limit` is no number from 1 to 1000."),
+        },
+        parameters=(
+            query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+                "How many streams at most.",
+            ),
+        ),
     ),
     Operation(
         "get",
