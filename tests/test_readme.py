@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from client.wire import EVENT_NAMES
-from server.config import environment_name, is_secret, setting_fields
+from server.config import Flags, environment_name, is_secret, load_config, setting_fields
 from tests.process import running_server
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +37,18 @@ def test_every_environment_name_is_in_the_readme_and_in_env_example() -> None:
         if name is not None:
             assert f"`{name}`" in README
             assert name in example
+
+
+def test_env_example_shows_the_defaults(tmp_path: Path) -> None:
+    """With every line in force that has a value, the settings are what they are without."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    in_force = [line.removeprefix("#") for line in lines if re.match(r"#?[A-Z][A-Z0-9_]*=.", line)]
+    assert len(in_force) > 20
+    (tmp_path / ".env").write_text("\n".join(in_force))
+    shown = load_config(Flags(), {}, tmp_path)
+    without = load_config(Flags(), {}, tmp_path / "nowhere")
+    for section, key in setting_fields():
+        assert getattr(getattr(shown, section), key) == getattr(getattr(without, section), key), f"{section}.{key}"
 
 
 def test_every_event_is_in_the_readme() -> None:
