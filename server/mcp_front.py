@@ -45,6 +45,7 @@ SESSION_HEADER: Final = "mcp-session-id"
 _RETRY_AFTER_S: Final = b"5"
 _LARGE_BYTES: Final = 256 * 1024
 """A body from which on it is parsed on a thread."""
+_ID_IN_USE: Final = Refused(INVALID_REQUEST, "Invalid request: the id is in use.")
 _BOTH: Final = f"{JSON}, {EVENTS}"
 
 
@@ -65,6 +66,7 @@ class McpFront:
         self._app = app
         self._revisions = revisions
         self._max_body_bytes = max_body_bytes
+        self._in_use: set[tuple[str, str]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -130,10 +132,40 @@ class McpFront:
             scope = _scope_with(scope, mcp_protocol_version=None)  # the body decides in the handshake
             send = partial(self._send_opening, message, send)
         receive = _receive_first(body, receive)
-        if all(takes) or not message.is_request or message.method == "subscriptions/listen":
-            await self._app(scope if all(takes) else _scope_with(scope, accept=_taken(takes)), receive, send)
-            return
-        await _reply_collected(await collect(self._app, scope, receive, message.id), takes, send)
+        if message.method == "subscriptions/listen":  # the reply is a stream, or none
+            await self._app(scope if takes.events else _scope_with(scope, accept=JSON), receive, send)
+        elif not message.is_request:
+            await self._app(scope, receive, send)
+        elif not self._claim(scope, message):
+            await _reply(send, 400, _ID_IN_USE.answer())
+        else:
+            try:
+                await self._post_request(message, scope, takes, receive, send)
+            finally:
+                self._release(scope, message)
+
+    async def _post_request(
+        self, message: Message, scope: Scope, takes: Accepted, receive: Receive, send: Send
+    ) -> None:
+        if all(takes):
+            await self._app(scope, receive, send)
+        else:
+            await _reply_collected(await collect(self._app, scope, receive, message.id), takes, send)
+
+    def _claim(self, scope: Scope, message: Message) -> bool:
+        """Whether a request may use its id: the SDK gives the answer of one to another of the same id and session,
+        and none to the first."""
+        session_id = Headers(scope=scope).get(SESSION_HEADER)
+        if session_id is None:
+            return True
+        key = (session_id, str(message.id))
+        if key in self._in_use:
+            return False
+        self._in_use.add(key)
+        return True
+
+    def _release(self, scope: Scope, message: Message) -> None:
+        self._in_use.discard((Headers(scope=scope).get(SESSION_HEADER, ""), str(message.id)))
 
     async def _send_opening(self, message: Message, send: Send, out: AsgiMessage) -> None:
         """Notes which revision a session agrees to: the asked one, or the newest that has a handshake."""
@@ -148,19 +180,20 @@ class McpFront:
     async def _post_batch(self, batch: Batch, scope: Scope, takes: Accepted, receive: Receive, send: Send) -> None:
         """Each message by itself, and the answers as one."""
         answers: list[Any] = [item.answer() for item in batch.items if isinstance(item, Refused)]
-        requests: list[Message] = []
-        seen: set[str] = set()
-        for item in batch.items:
-            if isinstance(item, Message) and not item.is_request:
-                await collect(self._app, scope, _receive_first(_spelled(item), receive), None)
-            elif isinstance(item, Message) and str(item.id) in seen:
-                answers.append(Refused(INVALID_REQUEST, "Invalid request: the id is in use.").answer())
-            elif isinstance(item, Message):
-                seen.add(str(item.id))
-                requests.append(item)
-        collected = await asyncio.gather(
-            *(collect(self._app, scope, _receive_first(_spelled(each), receive), each.id) for each in requests)
-        )
+        messages = [item for item in batch.items if isinstance(item, Message)]
+        for each in messages:
+            if not each.is_request:
+                await collect(self._app, scope, _receive_first(_spelled(each), receive), None)
+        asked = [each for each in messages if each.is_request]
+        requests = [each for each in asked if self._claim(scope, each)]
+        answers += [_ID_IN_USE.answer()] * (len(asked) - len(requests))
+        try:
+            collected = await asyncio.gather(
+                *(collect(self._app, scope, _receive_first(_spelled(each), receive), each.id) for each in requests)
+            )
+        finally:
+            for each in requests:
+                self._release(scope, each)
         failed = next((each for each in collected if each.status >= 400), None)
         if failed is not None:
             await _reply_collected(failed, takes, send)
@@ -209,10 +242,6 @@ def _id_of(message: Message) -> int | str | None:
 
 def _spelled(message: Message) -> bytes:
     return json.dumps(message.content).encode()
-
-
-def _taken(takes: Accepted) -> str:
-    return JSON if takes.json else EVENTS
 
 
 def _scope_with(scope: Scope, **changes: str | None) -> Scope:

@@ -72,6 +72,8 @@ async def test_the_reply_has_a_form_that_is_accepted(
         assert (opened.status, opened.content_type) == (200, content_type)
         assert "result" in answer_in(body)
         session = {**plain, "Mcp-Session-Id": opened.headers["Mcp-Session-Id"], "MCP-Protocol-Version": "2025-11-25"}
+        noted, _ = await post(caller, {"jsonrpc": "2.0", "method": "notifications/initialized"}, session)
+        assert noted.status == 202
         called, body = await post(caller, call_message("llm_chat", CHAT), session)
         assert (called.status, called.content_type) == (200, content_type)
         assert answer_in(body)["result"]["structuredContent"]["text"] == "Hello"
@@ -170,6 +172,25 @@ async def test_a_cancelled_request_gets_no_answer(api: Api, upstream: Sandbox) -
     assert b"error" not in body
     response, body = await post(api, LIST_TOOLS, session)
     assert "result" in answer_in(body)
+
+
+async def test_an_id_that_is_in_use_is_refused(api: Api, upstream: Sandbox) -> None:
+    """The first of two requests with one id would never be answered."""
+    go_on = asyncio.Event()
+    upstream.script(answer("Hello", ahead=(Hold(go_on),)))
+    session = await open_session(api.http, api.url)
+    calling = asyncio.create_task(post(api, call_message("llm_chat", CHAT), session))
+    await upstream.wait_call(0)
+    for message in (LIST_TOOLS, {**LIST_TOOLS, "id": "1"}):
+        response, body = await post(api, message, session)
+        assert response.status == 400
+        assert json.loads(body)["error"]["code"] == -32600
+    other = await open_session(api.http, api.url)
+    assert "result" in answer_in((await post(api, LIST_TOOLS, other))[1])
+    go_on.set()
+    _, body = await calling
+    assert answer_in(body)["result"]["structuredContent"]["text"] == "Hello"
+    assert "result" in answer_in((await post(api, LIST_TOOLS, session))[1])
 
 
 # -- batches ------------------------------------------------------------------------------------------------------
