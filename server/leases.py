@@ -15,6 +15,7 @@ from client.costs import Known, nano_usd, reckon, tokens_nano_usd
 from client.fit import cost_of, count_of, header_value
 from client.settlement import Settlement
 from client.streams import Stream
+from client.usage import total_cost_of
 from server.ledger import Ledger, usage_key
 from server.ledger_file import OpenAnswer
 
@@ -147,7 +148,7 @@ class AnswerLease:
         cost_nano = _cost_nano(stream.settlement)
         if cost_nano is not None:
             self._ledger.count_settled(key, usage, cost_nano)
-        elif not _has_failed_unbegun(stream):
+        elif stream.settlement.earlier or not _has_failed_unbegun(stream):
             self._ledger.count_estimate(key, usage, self._estimate(stream))
         self._ledger.close_answer(self._id)
 
@@ -169,16 +170,32 @@ class AnswerLease:
     def _told_estimate(self, stream: Stream) -> int:
         """By the tokens where upstream told only them, else as reserved, else as it would have been.
 
-        Counts that make no sense tell nothing.
+        Counts that make no sense tell nothing. What attempts cost that were followed by another comes on top.
         """
+        earlier = stream.settlement.earlier
+        earlier_nano = sum(self._told_nano(stream, usage) or 0 for usage in earlier)
         if _has_failed_unbegun(stream):
-            return 0
-        usage = stream.settlement.usage or {}
+            return earlier_nano
+        if earlier:
+            last_nano = self._told_nano(stream, stream.pump.translator.usage or {})
+        else:
+            last_nano = self._tokens_nano(stream, stream.settlement.usage or {})
+        if last_nano is None:
+            last_nano = self._reserved_nano if self._reckoning is None else self._reckoning.nano_usd(self._known)
+        return earlier_nano + last_nano
+
+    def _told_nano(self, stream: Stream, usage: Mapping[str, Any]) -> int | None:
+        """What a usage says that an attempt cost, itself or by its tokens; None: nothing."""
+        cost_nano = nano_usd(total_cost_of(usage))
+        return self._tokens_nano(stream, usage) if cost_nano is None else cost_nano
+
+    def _tokens_nano(self, stream: Stream, usage: Mapping[str, Any]) -> int | None:
+        """What the tokens of a usage cost at the catalogue's prices; None: it tells none."""
         prompt, completion = count_of(usage.get("prompt_tokens")), count_of(usage.get("completion_tokens"))
-        if prompt is not None and completion is not None and prompt + completion > 0:
-            model = self._known(stream.model) or self._known(stream.requested_model)
-            return tokens_nano_usd(model, prompt, completion)
-        return self._reserved_nano if self._reckoning is None else self._reckoning.nano_usd(self._known)
+        if prompt is None or completion is None or prompt + completion == 0:
+            return None
+        model = self._known(stream.model) or self._known(stream.requested_model)
+        return tokens_nano_usd(model, prompt, completion)
 
     def _answer(self, stream: Stream, estimate_nano: int, *, is_counted: bool) -> OpenAnswer:
         """What the ledger keeps of it, under an id of its own: that of a stream may be chosen by its caller."""

@@ -19,13 +19,14 @@ from client.config import StreamsConfig, UpstreamConfig
 from client.costs import NANOS, estimate_nano_usd
 from client.errors import Refusal
 from client.openrouter import OpenRouterClient, create_session
-from client.sandbox import DONE, Hold, Reply, Sandbox, chunk
+from client.sandbox import DONE, HangUp, Hold, Reply, Sandbox, chunk
 from client.settlement import Settled, Settlement
 from client.streams import Stream, Streams
 from server.admission import Admission
 from server.callers import Caller
 from server.ledger import DAY_S, Ledger
 from server.ledger_file import OpenAnswer, UsageCounts, UsageKey
+from tests.chunks import event
 
 NOON_S = 20_000 * DAY_S + DAY_S / 2
 DAY = "2024-10-04"
@@ -86,9 +87,9 @@ def refusal(office: Office, body: dict[str, Any], owner: str = "ann") -> tuple[s
 
 
 @asynccontextmanager
-async def running(office: Office, upstream: Sandbox) -> AsyncIterator[Streams]:
+async def running(office: Office, upstream: Sandbox, *, max_retries: int = 0) -> AsyncIterator[Streams]:
     """Streams that ask the office."""
-    config = UpstreamConfig(base_url=upstream.base_url, max_retries=0)
+    config = UpstreamConfig(base_url=upstream.base_url, max_retries=max_retries)
     async with create_session(config) as session:
         streams = Streams(OpenRouterClient(session, config), StreamsConfig(grace_s=0), admit=office.admission.admit)
         async with asyncio.timeout(10):
@@ -521,6 +522,46 @@ async def test_what_an_earlier_process_left_is_looked_up_and_held_until_then() -
         each.note_settled()
     assert office.budget() == (0.25, 0)
     assert await office.counts() == UsageCounts(2, 2, 4, NANOS // 2, NANOS // 2, 0)
+
+
+def failed(**usage: Any) -> Reply:
+    """An attempt that upstream bills and that fails before its first word."""
+    error = {
+        "error": {"code": 502, "message": "boom"},
+        "usage": {"prompt_tokens": 3, "completion_tokens": 5, **usage},
+    }
+    return Reply.stream(event(error))
+
+
+CUT = Reply.stream(chunk({"content": "x"}, generation_id="other-1"), HangUp())
+"""Not OpenRouter's id: nothing can be looked up."""
+
+
+@pytest.mark.parametrize(
+    ("replies", "spent"),
+    [
+        ((failed(cost=0.25), failed(cost=0.25), answer(0.5)), 1),
+        ((failed(cost=0.25), failed(cost=0.25), failed(cost=0.25)), 0.75),
+        ((failed(cost=0.25), failed(cost=0.25), Reply.error(400, "no")), 0.5),
+        ((failed(cost=0.25), Reply.error(503, "no"), Reply.error(503, "no")), 0.25),
+        ((failed(cost=0.25), failed(cost=0.25), CUT), 1.5),
+        ((failed(cost=0.25), failed(), answer(0.5)), 0.755),
+        ((failed(), failed(cost="x"), Reply.error(400, "no")), 0.01),
+    ],
+    ids=["answered", "failed", "refused", "unavailable", "cut", "by tokens", "tokens alone"],
+)
+async def test_each_attempt_that_upstream_bills_counts_once(
+    upstream: Sandbox, replies: tuple[Reply, ...], spent: float
+) -> None:
+    """faults L2: figures of attempts that are dropped."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(5))
+    upstream.script(*replies)
+    async with running(office, upstream, max_retries=2) as streams:
+        await streams.start(ask(), owner="ann").ended.wait()
+    assert len(upstream.calls) == 3
+    assert office.budget() == (spent, 0)
+    assert (await office.counts()).requests == 1
 
 
 def raising(name: str) -> Any:
