@@ -42,6 +42,9 @@ class Sink(Protocol):
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request, and will not be asked again."""
 
+    def let_request_go(self) -> None:
+        """The request will not be sent again."""
+
     def append(self, events: list[ChatEvent]) -> bool:
         """Takes the events of one read; false when nothing more shall be read now."""
 
@@ -238,6 +241,7 @@ class Pump:
             self._retry_if_failed(events)
         self._has_handed_on = True
         self._body = {}
+        self._sink.let_request_go()
 
     def _take_end(self) -> bool:
         """The answer has ended, or all but ended; whether more may follow."""

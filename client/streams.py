@@ -141,6 +141,7 @@ class Stream:
         "_pins",
         "_pump",
         "_readers",
+        "_request_bytes",
         "_room",
         "_stop_failure",
         "_streams",
@@ -175,6 +176,7 @@ class Stream:
         lease: Lease | None = None,
         span: Span | None = None,
         headers: Mapping[str, str] | None = None,
+        request_bytes: int = 0,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.owner = owner
@@ -206,6 +208,7 @@ class Stream:
         self.finish_reason: str | None = None
         self._model: str | None = None
         self._counted_bytes = KEPT_BYTES
+        self._request_bytes = request_bytes
         self._pump: Pump | None = Pump(openrouter, body, self, headers)
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=self._name)
 
@@ -322,6 +325,12 @@ class Stream:
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request."""
         self._note_verdict(failure)
+
+    def let_request_go(self) -> None:
+        """The request is not needed any more: upstream has begun to answer it, or will not."""
+        held_bytes, self._request_bytes = self._request_bytes, 0
+        if held_bytes:
+            self._streams.release(held_bytes)
 
     def _note_verdict(self, refusal: Failure | None) -> None:
         """The first one stands."""
@@ -479,7 +488,9 @@ class Stream:
             logger.exception("%s failed", self._name)
             failure = _INTERNAL
         finally:
-            take_each(self._name, partial(self._close, failure), self.pump.release, self._release)
+            take_each(
+                self._name, partial(self._close, failure), self.pump.release, self.let_request_go, self._release
+            )
 
     def _close(self, failure: Failure | None) -> None:
         """The end, where the pump did not come to one."""
@@ -543,7 +554,8 @@ class Streams:
     """All streams of the process.
 
     Attributes:
-        total_bytes: what the answers take: logs, what each takes beside its log, and what is made of them.
+        total_bytes: what the answers take: logs, what each takes beside its log, what is made of them, and requests
+            that are held.
         readers: of all streams.
         is_draining: true when nothing new is started any more.
         figures: what the answers did so far.
@@ -627,10 +639,12 @@ class Streams:
         owner: str,
         grace_s: float | None = None,
         trace: TraceContext | None = None,
+        request_bytes: int = 0,
     ) -> Stream:
         """Sends a request upstream and returns its stream at once.
 
-        `trace` says where the caller's request stands in a trace; it goes on to upstream.
+        `trace` says where the caller's request stands in a trace; it goes on to upstream. `request_bytes` is what the
+        request takes until upstream begins to answer.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -638,7 +652,7 @@ class Streams:
         """
         if self.active >= self.config.max_active:
             raise StreamsFull(f"{self.active} answers are running, as many as streams.max_active allows")
-        if self.is_over:
+        if not self._has_room(max(1, request_bytes)):
             raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
         grace_s = self.config.grace_s if grace_s is None else grace_s
         lease = None if self._admit is None else self._admit(body, owner)
@@ -652,8 +666,9 @@ class Streams:
             lease=lease,
             span=span,
             headers=_headers_of(span, trace),
+            request_bytes=request_bytes,
         )
-        self.total_bytes += KEPT_BYTES
+        self.total_bytes += KEPT_BYTES + request_bytes
         self._streams[stream.id] = stream
         self._running.add(stream)
         self._idle.clear()
@@ -721,10 +736,18 @@ class Streams:
         Raises:
             StreamsFull: there is no room for them.
         """
+        self.hold(size_bytes)
+        return self._held(size_bytes)
+
+    def hold(self, size_bytes: int) -> None:
+        """Counts bytes that somebody keeps beside the logs, until they are given to `release`.
+
+        Raises:
+            StreamsFull: there is no room for them.
+        """
         if not self._has_room(size_bytes):
             raise StreamsFull("all answers together take the memory that streams.max_total_bytes allows")
         self.total_bytes += size_bytes
-        return self._held(size_bytes)
 
     async def wait(self, room: asyncio.Event) -> None:
         """Returns when that event is set, or the logs together may have room again."""

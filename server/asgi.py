@@ -15,11 +15,13 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from client.streams import StreamsFull
 from client.wire import PING
 from mcp_app.state import GONE
 from server.body import BodyReader
 from server.connection import Connection, write_now
-from server.errors import refuse
+from server.errors import overloaded, refuse
+from server.keys import STREAMS
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,15 @@ class AsgiBridge:
         """
         reader = BodyReader(request)
         body = await reader.read_rest()
-        exchange = _Exchange(_scope_of(request, user, is_packed=reader.is_packed), request, body)
+        try:
+            holding = request.app[STREAMS].holding(len(body))
+        except StreamsFull as exc:
+            raise overloaded(exc) from exc
+        with holding:  # the application keeps it for as long as it answers
+            scope = _scope_of(request, user, is_packed=reader.is_packed)
+            return await self._run(_Exchange(scope, request, body), request, app)
+
+    async def _run(self, exchange: _Exchange, request: web.Request, app: AsgiApp) -> web.StreamResponse:
         task = asyncio.create_task(exchange.run(app), name=f"asgi {request.method} {request.path}")
         if request.method == hdrs.METH_POST:
             self._posts.add(task)

@@ -19,9 +19,10 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from client.streams import StreamsFull
 from server.bad_http import bad_http
-from server.errors import ApiError, refuse
-from server.keys import EXPECTATION, SETTINGS
+from server.errors import ApiError, overloaded, refuse
+from server.keys import EXPECTATION, SETTINGS, STREAMS
 
 CODINGS: Final = "gzip, deflate"
 """The codings of `Content-Encoding` that are unpacked."""
@@ -70,11 +71,28 @@ class BodyReader:
         self.is_packed = self._unpacker is not None
 
     async def read_rest(self) -> bytes:
-        """Everything that has not been read yet."""
-        pieces = []
-        while piece := await self.read_piece():
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        """Everything that has not been read yet.
+
+        Raises:
+            ApiError: `overloaded` too: what is gathered is counted with the answers.
+        """
+        piece = await self.read_piece()
+        if self._content.is_eof() and self._unpacker is None:
+            return piece + await self.read_piece() if piece else piece
+        pieces, streams, held_bytes = [piece], self._request.app[STREAMS], 0
+        try:
+            while piece:
+                streams.hold(len(piece))
+                held_bytes += len(piece)
+                piece = await self.read_piece()
+                pieces.append(piece)
+            return b"".join(pieces)
+        except StreamsFull as exc:
+            refusal = overloaded(exc)
+            refusal.closes = True
+            raise refusal from exc
+        finally:
+            streams.release(held_bytes)
 
     async def read_piece(self) -> bytes:
         """The next bytes; empty at the end."""

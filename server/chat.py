@@ -16,10 +16,10 @@ from client.tracing import TraceContext, read_trace_context
 from client.wire import PING
 from server.access_log import note_stream
 from server.config import Config
-from server.errors import invalid_request, refuse
+from server.errors import invalid_request, overloaded, refuse
 from server.json_body import read_json_object
 from server.json_reply import json_reply
-from server.keys import CALLER, RESULTS, SETTINGS, STREAMS
+from server.keys import BODY_BYTES, CALLER, RESULTS, SETTINGS, STREAMS
 from server.readers import PIECE_BYTES, ResponseReader
 from server.results import events_gone, stream_headers
 
@@ -34,6 +34,8 @@ _RETRY_AFTER_S = 5.0
 LISTED = 100
 MOST_LISTED = 1000
 """Streams in one list, when no number is asked for and at most: a caller may have very many."""
+_HELD_TIMES = 2
+"""How often a request is held until upstream answers: decoded, and encoded anew."""
 _REFUSED_BYTES = 1_048_576
 
 
@@ -121,10 +123,15 @@ def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: f
             "upstream_auth", 502, "This server has no OpenRouter API key; set OPENROUTER_API_KEY or use --sandbox."
         )
     try:
-        stream = streams.start(call.body, owner=request[CALLER].name, grace_s=grace_s, trace=_trace_of(request))
+        stream = streams.start(
+            call.body,
+            owner=request[CALLER].name,
+            grace_s=grace_s,
+            trace=_trace_of(request),
+            request_bytes=_HELD_TIMES * request.get(BODY_BYTES, 0),
+        )
     except StreamsFull as exc:
-        error = f"The server is at its limit: {exc}. Try again later."
-        raise refuse("overloaded", 503, error, retry_after_s=_RETRY_AFTER_S) from exc
+        raise overloaded(exc) from exc
     note_stream(request, stream)
     return stream
 

@@ -58,6 +58,12 @@ def refuse(type_: str, status: int, error: str, *, retry_after_s: float | None =
     )
 
 
+def overloaded(limit: object) -> ApiError:
+    """A 503 for what goes beyond a limit of this server's size; `limit` says which one."""
+    error = f"The server is at its limit: {limit}. Try again later."
+    return refuse("overloaded", 503, error, retry_after_s=5.0)
+
+
 def invalid_request(details: Iterable[Detail]) -> ApiError:
     """A 422 that names every field and what is wrong with it; of a great many, the first."""
     listed = bounded(list(details))

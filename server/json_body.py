@@ -11,6 +11,7 @@ from aiohttp import web
 
 from server.body import read_body
 from server.errors import refuse
+from server.keys import BODY_BYTES
 
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:
@@ -26,6 +27,7 @@ async def read_json_object(request: web.Request) -> dict[str, Any]:
             f"The body must be sent as Content-Type: application/json, not {request.content_type or 'nothing'}.",
         )
     body = await read_body(request)
+    request[BODY_BYTES] = len(body)
     found = _decode(body)
     if not isinstance(found, dict):
         raise refuse("invalid_json", 400, f"The body must be a JSON object, not {_json_type(found)}.")

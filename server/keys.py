@@ -45,6 +45,8 @@ API_DOCUMENTS: web.AppKey[ApiDocuments] = web.AppKey("API_DOCUMENTS")
 
 CALLER = web.RequestKey("CALLER", Caller)
 STARTED_STREAM = web.RequestKey("STARTED_STREAM", Stream)
+BODY_BYTES = web.RequestKey("BODY_BYTES", int)
+"""Size of the body that was read, unpacked."""
 EXPECTATION = web.RequestKey("EXPECTATION", str)
 """What an `Expect` header asks for, until it is met."""
 WRONG_VERSION = web.RequestKey("WRONG_VERSION", bool)
