@@ -24,6 +24,7 @@ from aiohttp import web
 from server.app import create_app
 from server.commands import EX_CONFIG, program_version, shown_proxy
 from server.config import Config, LiveConfig
+from server.file_limit import watching_files
 from server.hangup import Hangup
 from server.http_server import HttpRunner
 from server.keys import READINESS, SETTINGS, STREAMS
@@ -107,7 +108,11 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process
             gc.set_threshold(*_GC_THRESHOLDS)
-            async with reporting(app, notifier), reloading(app, hangup, notifier, end=signals.take):
+            async with (
+                reporting(app, notifier),
+                reloading(app, hangup, notifier, end=signals.take),
+                watching_files(),
+            ):
                 await signals.first.wait()
                 if passed:
                     await _stop_accepting(runner, passed)
@@ -121,7 +126,8 @@ async def _listen(runner: web.AppRunner, config: Config, sockets: list[socket.so
     """Listens; False, with a message, when that is not possible."""
     try:
         for sock in sockets:
-            await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+            await web.SockSite(runner, sock, backlog=1).start()  # asyncio's loop accepts so many at once, and logs
+            sock.listen(_BACKLOG)  # as many errors when there are no files left, each with a new attempt
     except OSError as exc:  # somebody else was faster
         say(explain(exc, config), logging.ERROR)
         return False

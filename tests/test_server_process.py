@@ -125,3 +125,16 @@ async def test_bare_20_a_look_whether_the_server_does_well_is_no_line_of_the_log
             lines = [json.loads(line) for line in bytes(server.output).splitlines()]
         assert {line["logger"] for line in lines} == {"access"}
         assert len(lines) == count
+
+
+@pytest.mark.parametrize("uvloop", [True, False], ids=["uvloop", "asyncio"])
+async def test_a_limit_of_files_that_is_reached_is_told_once(uvloop: bool) -> None:
+    async with running_server("--sandbox", uvloop=uvloop) as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (server.open_files() + 5,) * 2)
+        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+        await server.wait_said(b"no more files can be opened")
+        for _, writer in held:
+            writer.close()
+        await server.wait_said(b"files can be opened again")
+        assert server.output.count(b"no more files can be opened") == 1
+        assert await server.stop() == 0
