@@ -80,6 +80,7 @@ _KNOWN_OF_DELTA = frozenset(
 )
 _OBJECTS = (("annotations", Annotation), ("images", Image), ("audio", Audio))
 _OBJECT_NAMES = frozenset(name for name, _ in _OBJECTS)
+_ELSEWHERE = frozenset({"message", "text"})
 _ROLE_AND_TEXT = frozenset({"role", "content"})
 _KIND_OF_PART = {
     parts.CONTENT: ContentDelta,
@@ -218,8 +219,9 @@ def _read_said(chunk: Chunk, choice: dict[str, Any], extra: dict[str, Any]) -> N
     delta = choice.get("delta")
     if isinstance(delta, dict) and _ROLE_AND_TEXT.issuperset(delta):
         content = delta.get("content")
-        if isinstance(content, str) and content:  # as most are
-            chunk.pieces.append((ContentDelta, content))
+        if isinstance(content, str) and (content or _ELSEWHERE.isdisjoint(choice)):  # as most are
+            if content:
+                chunk.pieces.append((ContentDelta, content))
             return
     for each in delta if isinstance(delta, list) else [delta]:
         if isinstance(each, dict):

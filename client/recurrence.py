@@ -96,32 +96,32 @@ class Recurrences:
         expects_content: the last chunk had a piece of the answer as text, so the next may well be plain.
         others: those without text of the answer.
         was_seen: set from outside when a payload was one of them.
+        add_call_piece: takes a fragment of a tool call that is alone in its chunk; set from outside with the first.
 
     Args:
         add_details: takes an entry of `reasoning_details` that came before, with other text in one of its fields.
-        add_call_piece: takes a fragment of a tool call that is alone in its chunk.
     """
 
     __slots__ = (
-        "_add_call_piece",
         "_add_details",
         "_last_kinds",
         "_plain",
         "_vain",
+        "add_call_piece",
         "content_in",
         "expects_content",
         "others",
         "was_seen",
     )
 
-    def __init__(self, add_details: AddDetails, add_call_piece: AddCallPiece) -> None:
+    def __init__(self, add_details: AddDetails) -> None:
         self.content_in: Callable[[bytes], str | None] | None = None
         self.others: list[Taker] = []
         self.expects_content = True
         self.was_seen = False
         self._plain = 0
         self._add_details = add_details
-        self._add_call_piece = add_call_piece
+        self.add_call_piece: AddCallPiece | None = None
         self._last_kinds: list[type] = []
         self._vain = 0
 
@@ -164,7 +164,8 @@ class Recurrences:
             self.content_in = shape.text_in
             return
         if kind is ToolCall:
-            self.others.insert(0, _CallPiece(shape, value[0], self._add_call_piece))
+            if self.add_call_piece is not None:
+                self.others.insert(0, _CallPiece(shape, value[0], self.add_call_piece))
         elif kind is ReasoningDetails:
             self.others.insert(0, _DetailedThinking(shape, value[0], self._add_details))
         else:

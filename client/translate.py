@@ -41,7 +41,7 @@ from client.events import (
     UsageReport,
 )
 from client.fit import fit_name
-from client.json_codec import decode_either_way
+from client.json_codec import decode_either_way, decode_json
 from client.plain_chunk import plain_content
 from client.reasoning import ReasoningMerger
 from client.recurrence import Recurrences, Taker
@@ -128,7 +128,9 @@ _OF_TEXT = (ContentDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 """Events that carry what was said beside a text; the first of these kinds that a chunk gives has its logprobs."""
 
 
-_NO_RECURRENCES = Recurrences(ReasoningMerger().add_text, ToolCallAssembler().add_alone)
+_NO_CALLS = ToolCallAssembler()
+"""Of all answers that call nothing, as most do."""
+_NO_RECURRENCES = Recurrences(ReasoningMerger().add_text)
 """Of all answers that have ended."""
 
 
@@ -183,9 +185,9 @@ class ChatTranslator:
         self._hide = hide
         self._earlier = earlier
         self._decoder = SSEDecoder(max_event_bytes)
-        self._calls = ToolCallAssembler()
+        self._calls = _NO_CALLS
         self._reasoning = ReasoningMerger()
-        self._recurrences = Recurrences(self._reasoning.add_text, self._calls.add_alone)
+        self._recurrences = Recurrences(self._reasoning.add_text)
         self._told = Told()
         self._held: dict[type[_Text], str] = {}
         self._kinds: set[type] = set()  # kinds of pieces that came
@@ -316,7 +318,7 @@ class ChatTranslator:
     def release(self) -> None:
         """Gives back what is kept of a stream that has ended; its facts remain."""
         self._decoder = SSEDecoder(0)
-        self._calls = ToolCallAssembler()
+        self._calls = _NO_CALLS
         self._recurrences = _NO_RECURRENCES
         self._kinds = set()
         self._recurs = False
@@ -340,6 +342,9 @@ class ChatTranslator:
                     self._take_found(item, is_plain, events)
         elif isinstance(payload, ErrorData) and payload.strip():
             self._take_chunk(Chunk(error=payload.decode("utf-8", "replace")), events)
+        elif found is None and len(parts := _parts_of(payload)) > 0:
+            for part in parts:
+                self._take(part, events, is_last=is_last)
         else:
             self.skipped += 1
             self._junk += 1
@@ -459,6 +464,9 @@ class ChatTranslator:
             elif kind is ReasoningDetails:
                 self._reasoning.add(value)
             elif kind is ToolCall:
+                if self._calls is _NO_CALLS:
+                    self._calls = ToolCallAssembler()
+                    self._recurrences.add_call_piece = self._calls.add_alone
                 events.extend(self._calls.add(value))
             else:
                 events.append(kind(value))
@@ -497,7 +505,7 @@ class ChatTranslator:
         """The current form repeats the finish on the usage chunk: the first one counts, unless more came after it."""
         if has_more:
             self._move(RESUME)
-        if chunk.native_finish_reason is not None:
+        if chunk.native_finish_reason not in (None, self._native_finish_reason):
             self._native_finish_reason = self._name(chunk.native_finish_reason)
         if chunk.finish_reason is not None and self.state is STREAMING:
             self._finish_reason = self._name(chunk.finish_reason)
@@ -608,6 +616,17 @@ class ChatTranslator:
 
     def _move(self, signal: Signal) -> None:
         self.state = _NEXT[self.state, signal]
+
+
+def _parts_of(payload: bytes) -> list[bytes]:
+    """The events in data that is no JSON as a whole: several without an empty line between them, or one whose field
+    name came twice; empty for any other."""
+    lines = [line.strip() for line in payload.split(b"\n") if line.strip()]
+    parts = [line.removeprefix(b"data:").strip() for line in lines]
+    if len(lines) == 1:
+        return parts if parts != lines else []
+    is_event = [part == b"[DONE]" or (part[:1] == b"{" and decode_json(part) is not None) for part in parts]
+    return parts if all(is_event) else []
 
 
 def _join_surrogates(text: str) -> str:

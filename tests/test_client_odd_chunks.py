@@ -118,6 +118,17 @@ def test_what_cannot_be_read_and_may_have_been_text_is_never_whole(broken: bytes
     assert read(HELLO + STOP + broken + END)["completed"] is True
 
 
+def test_events_without_their_empty_line_and_fields_named_twice_lose_nothing() -> None:
+    joined = HELLO.replace(b"\n\n", b"\n") + text(" there").replace(b"\n\n", b"\n") + END
+    assert (read(joined)["content"], read(joined)["completed"]) == ("Hello there", True)
+    ending = HELLO + STOP.replace(b"\n\n", b"\n") + DONE
+    assert [type(each).__name__ for each in translate(ending)] == ["StreamStarted", "ContentDelta", "Done"]
+    twice = (HELLO + END).replace(b"data: ", b"data: data: ")
+    assert (read(twice)["content"], read(twice)["completed"]) == ("Hello", True)
+    half = HELLO + HELLO.replace(b"\n\n", b"\n") + b'data: {"choices":\n\n' + END
+    assert (read(half)["content"], read(half)["completed"]) == ("Hello", False)
+
+
 def test_whatever_one_payload_raises_the_others_are_passed_on() -> None:
     """break-it 6, faults R1: an exception that nobody foresaw, here the clock's"""
 

@@ -15,7 +15,6 @@ from client.chunks import chunk_of
 from client.events import ChatEvent, ContentDelta, Done, StreamStarted, ToolCallDelta
 from client.reasoning import ReasoningMerger
 from client.recurrence import Recurrences
-from client.tool_calls import ToolCallAssembler
 from client.translate import ChatTranslator
 from client.wire import EventEncoder
 from tests.chunks import DONE, END, HEAD, STOP, USAGE, call, chunk, event, text
@@ -223,7 +222,7 @@ def test_constant_fields_are_told_once_and_cost_no_event_its_short_way(constant:
 
 
 def test_a_shape_is_made_of_the_second_chunk_with_unknown_fields() -> None:
-    recurrences = Recurrences(ReasoningMerger().add_text, ToolCallAssembler().add_alone)
+    recurrences = Recurrences(ReasoningMerger().add_text)
     payload = chunk({"role": "assistant", "content": "a"}, service_tier="flex")[6:-2]
     found = json.loads(payload)
     for _ in range(2):
@@ -237,7 +236,7 @@ def test_a_shape_is_made_of_the_second_chunk_with_unknown_fields() -> None:
 
 
 def test_chunks_that_never_recur_cost_no_shapes_for_long() -> None:
-    recurrences = Recurrences(ReasoningMerger().add_text, ToolCallAssembler().add_alone)
+    recurrences = Recurrences(ReasoningMerger().add_text)
     made = []
     for number in range(30):
         payload = chunk({"content": "a"}, count=number)[6:-2]
