@@ -9,11 +9,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from client.base_url import check_base_url, is_openrouter
+
+LONGEST_S: Final = 366 * 86_400
+"""A year: what is longer is no limit that somebody can mean, and more than some timers can count."""
+SHORTEST_S: Final = 0.001
+"""What is shorter is over before anything can come."""
+MOST_BYTES: Final = 2**40
+MOST_AT_ONCE: Final = 1_000_000
+"""Of whatever is counted: answers, sessions, requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,16 @@ _PLACEHOLDER = re.compile(
 def is_placeholder(secret: str) -> bool:
     """Whether a secret is what stands where one belongs: `<your key>`, `paste-your-key-here`."""
     return _PLACEHOLDER.fullmatch(secret.strip()) is not None
+
+
+QUOTES: Final = ('"', "'")
+
+
+def unquoted(text: str) -> str:
+    """A text without the one pair of quotes around it that `docker --env-file` and the like leave there."""
+    text = text.strip()
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES and text[0] not in text[1:-1]
+    return text[1:-1].strip() if is_quoted else text
 
 
 class Section(BaseModel):
@@ -76,7 +94,9 @@ def _check_header(text: str) -> str:
 
 
 def _check_key(key: SecretStr) -> SecretStr:
-    text = _check_header(key.get_secret_value().strip())
+    text = _check_header(unquoted(key.get_secret_value()))
+    if text.startswith(QUOTES) or text.endswith(QUOTES):
+        raise ValueError("must not begin or end with a quote; copy it once more, without quotes")
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError("must be printable ASCII without spaces, as keys are; copy it once more")
     return SecretStr(text)
@@ -100,15 +120,15 @@ class UpstreamConfig(Section):
     """Sent as `X-OpenRouter-Title` and `X-Title`."""
     model: Annotated[str, Env("MODEL_NAME")] = "openai/gpt-4o-mini"
     """Used when the caller names no model."""
-    timeout_s: Annotated[float, Field(gt=0), Env("API_TIMEOUT")] = 300.0
+    timeout_s: Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S), Env("API_TIMEOUT")] = 300.0
     """Longest wait for the model's next event; the whole answer has no limit."""
-    connect_timeout_s: Annotated[float, Field(gt=0), Env("OPENROUTER_CONNECT_TIMEOUT")] = 10.0
+    connect_timeout_s: Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S), Env("OPENROUTER_CONNECT_TIMEOUT")] = 10.0
     """TCP and TLS together."""
-    idle_timeout_s: Annotated[float, Field(gt=0), Env("OPENROUTER_IDLE_TIMEOUT")] = 90.0
+    idle_timeout_s: Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S), Env("OPENROUTER_IDLE_TIMEOUT")] = 90.0
     """Longest silence on the wire; comment lines count as life."""
     max_retries: Annotated[int, Field(ge=0, le=10), Env("OPENROUTER_MAX_RETRIES")] = 2
     """Only before the model's first event."""
-    max_event_bytes: Annotated[int, Field(ge=1024), Env("MAX_EVENT_BYTES")] = 32 * 1024 * 1024
+    max_event_bytes: Annotated[int, Field(ge=1024, le=MOST_BYTES), Env("MAX_EVENT_BYTES")] = 32 * 1024 * 1024
     """A larger event is a protocol error. One event is decoded in one go, in which nobody else has a turn."""
 
     @property
@@ -125,24 +145,26 @@ class UpstreamConfig(Section):
 class ModelsConfig(Section):
     """How long the catalogue is kept."""
 
-    ttl_s: Annotated[float, Field(ge=0), Env("MODELS_TTL")] = 300.0
+    ttl_s: Annotated[float, Field(ge=0, le=LONGEST_S), Env("MODELS_TTL")] = 300.0
     """Age at which the catalogue is refreshed."""
 
 
 class StreamsConfig(Section):
     """How long an answer outlives its readers, and how much is kept of it."""
 
-    grace_s: Annotated[float, Field(ge=0), Env("STREAM_GRACE")] = 10.0
+    grace_s: Annotated[float, Field(ge=0, le=LONGEST_S), Env("STREAM_GRACE")] = 10.0
     """How long a running answer goes on with no reader; 0 stops it at once."""
-    max_grace_s: Annotated[float, Field(ge=0), Env("STREAM_MAX_GRACE")] = 600.0
+    max_grace_s: Annotated[float, Field(ge=0, le=LONGEST_S), Env("STREAM_MAX_GRACE")] = 600.0
     """Longest grace that a request may ask for."""
-    retain_s: Annotated[float, Field(ge=0), Env("STREAM_RETAIN")] = 300.0
+    retain_s: Annotated[float, Field(ge=0, le=LONGEST_S), Env("STREAM_RETAIN")] = 300.0
     """How long a finished log can be read."""
-    max_log_bytes: Annotated[int, Field(ge=65536), Env("STREAM_MAX_LOG_BYTES")] = 8 * 1024 * 1024
+    max_log_bytes: Annotated[int, Field(ge=65536, le=MOST_BYTES), Env("STREAM_MAX_LOG_BYTES")] = 8 * 1024 * 1024
     """Per stream; a full log slows upstream down to the speed of its readers."""
-    max_result_bytes: Annotated[int, Field(ge=65536), Env("STREAM_MAX_RESULT_BYTES")] = 64 * 1024 * 1024
+    max_result_bytes: Annotated[int, Field(ge=65536, le=MOST_BYTES), Env("STREAM_MAX_RESULT_BYTES")] = (
+        64 * 1024 * 1024
+    )
     """Largest answer that is gathered for one reply; one that is streamed has no limit."""
-    max_total_bytes: Annotated[int, Field(ge=65536), Env("STREAM_MAX_TOTAL_BYTES")] = 256 * 1024 * 1024
+    max_total_bytes: Annotated[int, Field(ge=65536, le=MOST_BYTES), Env("STREAM_MAX_TOTAL_BYTES")] = 256 * 1024 * 1024
     """All answers together, logs and what each takes beside; the oldest finished ones go first."""
-    max_active: Annotated[int, Field(ge=1), Env("MAX_STREAMS")] = 1000
+    max_active: Annotated[int, Field(ge=1, le=MOST_AT_ONCE), Env("MAX_STREAMS")] = 1000
     """More running answers than this are refused."""

@@ -47,6 +47,13 @@ def nano_usd(usd: object) -> int | None:
     return int((min(exact, _MOST_USD) * NANOS).to_integral_value())
 
 
+def budget_nano_usd(budget: Decimal | None) -> int | None:
+    """A budget in USD as whole nano-USD; None is none. What is no sum lets nothing be spent."""
+    if budget is None:
+        return None
+    return int(budget * NANOS) if budget.is_finite() and budget > 0 else 0
+
+
 def usd(nano: int) -> float:
     """Nano-USD as the nearest float in USD, which shows as the exact decimal."""
     return nano / NANOS

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from client.config import Env, Section
+from client.config import LONGEST_S, MOST_AT_ONCE, SHORTEST_S, Env, Section
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _TAKEN = frozenset({"chat", "health", "models", "ready"})
@@ -28,9 +28,11 @@ class McpConfig(Section):
     """Serve MCP over HTTP beside the other routes."""
     path: Annotated[str, AfterValidator(_check_path), Env("MCP_PATH")] = "/mcp"
     """Where."""
-    max_sessions: Annotated[int, Field(ge=1), Env("MCP_MAX_SESSIONS")] = 1000
+    max_sessions: Annotated[int, Field(ge=1, le=MOST_AT_ONCE), Env("MCP_MAX_SESSIONS")] = 1000
     """Sessions open at once, for clients of the revisions up to 2025-11-25. The longest idle one makes room for
     another, of the same caller first; where there are several callers, none gets more than half. Only when all have a
     request or a stream open, more get 503."""
-    session_idle_timeout_s: Annotated[float, Field(gt=0), Env("MCP_SESSION_IDLE_TIMEOUT")] = 1800.0
+    session_idle_timeout_s: Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S), Env("MCP_SESSION_IDLE_TIMEOUT")] = (
+        1800.0
+    )
     """A session that is not used for so long is closed."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from client.costs import Known, estimate_nano_usd, nano_usd, usd
+from client.costs import Known, budget_nano_usd, estimate_nano_usd, usd
 from client.errors import Refusal
 from client.settlement import Settled
 from server.callers import Caller, check_models
@@ -99,7 +99,7 @@ class Admission:
         return self._budget_on(caller, self._account(caller.name).holds_on(self.ledger.today))
 
     def _budget_on(self, caller: Caller, holds: Holds) -> BudgetState | None:
-        limit_nano = nano_usd(caller.budget_usd_per_day)
+        limit_nano = budget_nano_usd(caller.budget_usd_per_day)
         if limit_nano is None:
             return None
         return BudgetState(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.costs import NANOS, estimate_nano_usd, models_of, nano_usd, tokens_nano_usd, usd
+from client.costs import NANOS, budget_nano_usd, estimate_nano_usd, models_of, nano_usd, tokens_nano_usd, usd
 
 CHEAP = {"id": "a/cheap", "pricing": {"prompt": "0.000001", "completion": "0.000002"}, "context_length": 1000}
 DEAR = {
@@ -49,6 +49,24 @@ def estimate(**body: Any) -> int:
 )
 def test_a_sum_is_whole_nano_dollars_or_none(value: object, nano: int | None) -> None:
     assert nano_usd(value) == nano
+
+
+@pytest.mark.parametrize(
+    ("budget", "nano"),
+    [
+        (None, None),
+        (Decimal("0.5"), NANOS // 2),
+        (Decimal(25_000), 25_000 * NANOS),
+        (Decimal(0), 0),
+        (Decimal(-1), 0),
+        (Decimal("NaN"), 0),
+        (Decimal("Infinity"), 0),
+    ],
+)
+def test_a_budget_is_as_large_as_it_says_and_nothing_where_it_says_nothing(
+    budget: Decimal | None, nano: int | None
+) -> None:
+    assert budget_nano_usd(budget) == nano
 
 
 @given(st.integers(0, 10_000 * NANOS))

@@ -199,6 +199,55 @@ async def test_a_thousand_answers_at_once_against_a_budget_for_ten_over_and_over
     assert len(upstream.calls) == 200
 
 
+HOSTILE: list[dict[str, Any]] = [
+    {"prompt_tokens": -(10**9), "completion_tokens": 1},
+    {"prompt_tokens": 1, "completion_tokens": -5, "cost": -1000},
+    {"cost": float("nan")},
+    {"cost": float("-inf"), "is_byok": True, "cost_details": {"upstream_inference_cost": float("inf")}},
+    {"prompt_tokens": "all", "completion_tokens": [], "cost": {"usd": 1}},
+]
+
+
+async def test_a_thousand_answers_at_once_against_a_budget_for_ten_and_an_upstream_that_states_nonsense(
+    upstream: Sandbox,
+) -> None:
+    """break-it 8: whatever is stated, ten run, and the budget is used up by what they reserved."""
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(10))
+    go_on = asyncio.Event()
+    for number in range(10):
+        usage = HOSTILE[number % len(HOSTILE)]
+        upstream.script(Reply.stream(Hold(go_on), chunk({"content": "x"}), chunk({}, "stop", usage=usage), DONE))
+    async with running(office, upstream) as streams:
+        started = [stream for _ in range(1000) if (stream := _try_start(streams)) is not None]
+        assert len(started) == 10
+        await upstream.wait_call(9)
+        go_on.set()
+        await streams.wait_idle()
+        assert office.budget() == (10, 0)
+        assert not any(_try_start(streams) for _ in range(1000))
+
+
+async def test_places_are_free_again_whenever_callers_leave(upstream: Sandbox) -> None:
+    """Answers that are stopped before their first step, while they are asked for, and while they run."""
+    office = Office()
+    office.limit(max_concurrent=5, budget_usd_per_day=Decimal(1000))
+    go_on = asyncio.Event()
+    upstream.script_always(answer(0.1, chunk({"content": "x"}), Hold(go_on)))
+    async with running(office, upstream) as streams:
+        for turns in range(60):
+            started = [stream for _ in range(9) if (stream := _try_start(streams)) is not None]
+            assert len(started) == 5
+            for _ in range(turns % 20):
+                await asyncio.sleep(0)
+            for stream in started:
+                stream.stop(("cancelled", "abandoned")[turns % 2])
+            for stream in started:
+                await stream.ended.wait()
+            account = office.admission._account("ann")
+            assert (account.running, account.holds_on(DAY).running_nano) == (0, 0)
+
+
 def _try_start(streams: Streams) -> Stream | None:
     try:
         return streams.start(ask(), owner="ann")

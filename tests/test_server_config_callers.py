@@ -73,6 +73,67 @@ def test_tokens_that_are_alike_in_their_first_digits_have_names_of_their_own(tmp
     assert callers_of(tmp_path, ALIKE[1])[1] == Caller(f"token-{SECOND[:9]}", SECOND)
 
 
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [
+        ('"one"', ["one"]),
+        ("'one'", ["one"]),
+        ('"one,two"', ["one", "two"]),
+        ('"one","two"', ["one", "two"]),
+        ("'one', two ,\"three\"", ["one", "two", "three"]),
+        ('on"e', ['on"e']),
+    ],
+)
+def test_a_token_in_quotes_is_the_token_without_them(tmp_path: Path, given: str, tokens: list[str]) -> None:
+    """faults P2: `docker --env-file` keeps quotes."""
+    (tmp_path / "tokens").write_text("\n".join(given.split(",")))
+    (tmp_path / "server_tokens").write_text(given)
+    wanted = [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
+    for environ in (
+        {"SERVER_TOKENS": given},
+        {"SERVER_TOKENS_FILE": '"tokens"'},
+        {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+    ):
+        found = load_config(Flags(), environ, tmp_path).callers
+        if environ != {"SERVER_TOKENS_FILE": '"tokens"'} or given != '"one,two"':
+            assert [each.token_sha256 for each in found] == wanted
+
+
+@pytest.mark.parametrize("given", ['"one', "one'", 'two,"one', '"'])
+def test_half_a_pair_of_quotes_is_told(tmp_path: Path, given: str) -> None:
+    """faults P2."""
+    (problem,) = problems(tmp_path, "", {"SERVER_TOKENS": given})
+    assert "must not begin or end with a quote" in problem.what
+
+
+@pytest.mark.parametrize("place", ["environment", "file", "credential", ".env"])
+def test_the_key_loses_one_pair_of_quotes_too(tmp_path: Path, place: str) -> None:
+    """faults P2: a key in quotes is sent with them."""
+    quoted = '"sk-or-v1-abc"'
+    (tmp_path / "openrouter_api_key").write_text(quoted)
+    if place == ".env":
+        (tmp_path / ".env").write_text(f"OPENROUTER_API_KEY='{quoted}'\n")
+    environ = {
+        "environment": {"OPENROUTER_API_KEY": quoted},
+        "file": {"OPENROUTER_API_KEY_FILE": "openrouter_api_key"},
+        "credential": {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+    }.get(place, {})
+    key = load_config(Flags(), environ, tmp_path).upstream.api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-or-v1-abc"
+    (problem,) = problems(tmp_path, "", {"OPENROUTER_API_KEY": quoted[1:]})
+    assert "must not begin or end with a quote" in problem.what
+    assert "sk-or" not in str(problem)
+
+
+def test_quotes_around_any_variable_are_no_part_of_it(tmp_path: Path) -> None:
+    """faults P2."""
+    environ = {"PORT": '"81"', "HOST": "'127.0.0.1'", "CORS_ORIGINS": '"https://a,https://b"', "X_TITLE": '""'}
+    config = load_config(Flags(), environ, tmp_path)
+    assert (config.server.port, config.server.host, config.upstream.x_title) == (81, "127.0.0.1", None)
+    assert config.server.cors_origins == ("https://a", "https://b")
+
+
 def test_a_table_may_have_the_name_that_its_plain_token_had(tmp_path: Path) -> None:
     """break-it 3: so a plain token that gets limits keeps its figures."""
     (plain,) = callers_of(tmp_path, "one")
@@ -115,6 +176,17 @@ def test_without_callers_there_is_the_one_on_this_machine() -> None:
         (table(more="requests_per_minute = 0"), "= 0: must be a whole number, at least 1"),
         (table(more="max_concurrent = 1.5"), "= 1.5: must be a whole number, at least 1"),
         (table(more='budget_usd_per_day = "5"'), '= "5": must be a number, at least 0'),
+        (table(more="requests_per_minute = 1000000000000000000000000000000"), "at least 1, at most 1000000"),
+        (table(more="max_concurrent = 1000001"), "at least 1, at most 1000000"),
+        (table(more="max_concurrent = -1"), "at least 1, at most 1000000"),
+        (table(more="budget_usd_per_day = 1e300"), "must be a number, at least 0, at most 1000000"),
+        (table(more="budget_usd_per_day = -1"), "must be a number, at least 0, at most 1000000"),
+        (table(more="budget_usd_per_day = nan"), "must be a number, at least 0, at most 1000000"),
+        (table(name="a\\u001b[2J"), "must be 1 to 64 printable characters"),
+        (table(name="x" * 10_000), "must be 1 to 64 printable characters"),
+        (table(name="\\u202eeve"), "must be 1 to 64 printable characters"),
+        (table(name="ann\\u200b"), "must be 1 to 64 printable characters"),
+        (table(name="   "), "callers[0].name"),
         (table(more="budget_usd_per_day = inf"), "= Infinity: must be a number, at least 0"),
         (table(more='admin = "yes"'), '= "yes": must be true or false'),
         (table(more='models = "openai/*"'), '= "openai/*": must be a list of texts'),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.config import ConfigError, ConfigProblem, Flags, load_config
+from server.config import ConfigError, ConfigProblem, Flags, environment_name, load_config, setting_fields
+from server.config.sections import types_of
 
 
 def problems(
@@ -76,9 +77,9 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(
         ("[server]\nport = 65536", "server.port = 65536: must be a whole number, at least 0, at most 65535"),
         ("[server]\nport = -1", "server.port = -1: must be a whole number, at least 0, at most 65535"),
         ("[server]\nhost = 1", "server.host = 1: must be a text"),
-        ("[server]\nping_interval_s = 0", "= 0: must be a number of seconds, more than 0"),
-        ("[server]\nping_interval_s = inf", "= Infinity: must be a number of seconds, more than 0"),
-        ("[server]\nping_interval_s = nan", "= NaN: must be a number of seconds, more than 0"),
+        ("[server]\nping_interval_s = 0", "= 0: must be a number of seconds, at least 0.01"),
+        ("[server]\nping_interval_s = inf", "= Infinity: must be a number of seconds, at least 0.01"),
+        ("[server]\nping_interval_s = nan", "= NaN: must be a number of seconds, at least 0.01"),
         ("[server]\nmax_body_bytes = -5", "= -5: must be a whole number of bytes, at least 1"),
         ("[server]\ncors_origins = 1", "server.cors_origins = 1: must be a list of texts"),
         ("[server]\ncors_origins = [1]", "server.cors_origins[0] = 1: "),
@@ -290,3 +291,30 @@ def test_tokens_that_nobody_could_send_are_refused_without_showing_them(tmp_path
     (problem,) = problems(tmp_path, environ={"SERVER_TOKENS": text})
     assert told in str(problem)
     assert problem.value is None
+
+
+NUMBERS = [
+    (f"{section}.{key}", int in types_of(field), environment_name(field))
+    for (section, key), field in setting_fields().items()
+    if {int, float} & types_of(field)
+]
+
+
+@pytest.mark.parametrize(("key", "is_whole", "variable"), NUMBERS)
+def test_every_number_has_a_range_in_which_it_can_be_meant(
+    tmp_path: Path, key: str, is_whole: bool, variable: str | None
+) -> None:
+    """break-it, near miss: limits at 1e300 or 10^30, a ping every nanosecond."""
+    section, _, name = key.partition(".")
+    for value in ["1" + "0" * 30, "-1"] + ([] if is_whole else ["1e300", "-1e-9", "inf", "nan"]):
+        (problem,) = problems(tmp_path, f"[{section}]\n{name} = {value}\n")
+        assert (problem.key, "at least" in problem.what, "at most" in problem.what) == (key, True, True)
+        if variable is not None:
+            (problem,) = problems(tmp_path, "", {variable: value})
+            assert problem.key == key
+
+
+def test_a_ping_every_nanosecond_cannot_be_meant(tmp_path: Path) -> None:
+    """break-it, near miss: a thousand comments a second."""
+    (problem,) = problems(tmp_path, "", {"PING_INTERVAL": "1e-9"})
+    assert "at least 0.01, at most 31622400" in problem.what

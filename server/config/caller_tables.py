@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from client.config import Section
+from client.config import MOST_AT_ONCE, QUOTES, Section, unquoted
 from server.callers import ANYONE, LOCAL, Caller
 from server.config.layers import Found
 from server.config.problems import ConfigProblem, expected, nearest_key, shown
@@ -22,6 +22,7 @@ from server.tokens import hash_token, may_be_named, names_of_tokens
 
 _HASH_DIGITS = 64
 _MAX_NAME = 64
+_MOST_USD = 1_000_000
 _EMPTY_SHA256 = hash_token("")
 _NAME_OF_ANOTHER = "is the name of another token, made of the first digits of its SHA-256; choose another name"
 _WAY_OUT = "`openrouter-server new-token NAME` prints a token and what belongs here"
@@ -71,11 +72,11 @@ class CallerTable(Section):
     """SHA-256 of the caller's token, 64 hexadecimal digits."""
     models: Annotated[tuple[str, ...] | None, BeforeValidator(_as_tuple), AfterValidator(_check_globs)] = None
     """Globs of the models that may be asked for."""
-    requests_per_minute: Annotated[int | None, Field(ge=1)] = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=MOST_AT_ONCE)] = None
     """Answers started in a minute."""
-    max_concurrent: Annotated[int | None, Field(ge=1)] = None
+    max_concurrent: Annotated[int | None, Field(ge=1, le=MOST_AT_ONCE)] = None
     """Answers that run at once."""
-    budget_usd_per_day: Annotated[float | None, Field(ge=0)] = None
+    budget_usd_per_day: Annotated[float | None, Field(ge=0, le=_MOST_USD)] = None
     """USD by the UTC day."""
     admin: bool = False
     """Sees what all callers spend."""
@@ -146,13 +147,16 @@ def _callers_of_tables(found: Found, claims: list[_Claim], problems: list[Config
 
 def _callers_of_tokens(found: Found, claims: list[_Claim], problems: list[ConfigProblem]) -> list[Caller]:
     """The callers of plain tokens, one per line or in a comma list; a caller is its token, not its place there."""
-    parts = (part.strip() for part in re.split(r"[,\r\n]", str(found.value)))
+    parts = (unquoted(part) for part in re.split(r"[,\r\n]", unquoted(str(found.value))))
     tokens = list(dict.fromkeys(filter(None, parts)))
     if not tokens:
         problems.append(ConfigProblem(found.source, "holds no token", "tokens"))
     for number, token in enumerate(tokens, 1):
         if not re.fullmatch(r"[!-~]+", token):
             what = f"token {number} must be printable ASCII without spaces"
+            problems.append(ConfigProblem(found.source, what, "tokens"))
+        elif token.startswith(QUOTES) or token.endswith(QUOTES):
+            what = f"token {number} must not begin or end with a quote; write it without quotes"
             problems.append(ConfigProblem(found.source, what, "tokens"))
     hashes = [hash_token(token) for token in tokens]
     names = names_of_tokens(hashes, taken={claim.name for claim in claims})

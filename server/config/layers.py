@@ -15,7 +15,7 @@ from dotenv.parser import Binding, parse_stream
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from client.config import is_unset
+from client.config import is_unset, unquoted
 from server.config.files import home_of, path_of, read_text, reason_of
 from server.config.problems import ConfigProblem, dotted
 from server.config.sections import environment_name, is_secret, sections, setting_fields
@@ -57,9 +57,9 @@ class Variables:
     place: str
 
     def get(self, name: str) -> Found | None:
-        """The variable, unless it is missing or stands for "not set"."""
-        text = self.values.get(name)
-        return None if text is None or is_unset(text) else Found(text.strip(), f"{self.place} {name}")
+        """The variable, unless it is missing or stands for "not set"; without quotes around it."""
+        text = unquoted(self.values.get(name, ""))
+        return None if is_unset(text) else Found(text, f"{self.place} {name}")
 
 
 def _candidates(named: Found | None, environment: Variables, cwd: Path) -> Iterator[tuple[Path, str | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client.config import is_placeholder, is_unset
+from client.config import is_placeholder, is_unset, unquoted
 from server.config.files import path_of, read_text, reason_of
 from server.config.layers import Found, Variables
 from server.config.problems import ConfigProblem
@@ -43,10 +43,11 @@ def _named_secret(
     except OSError as exc:
         problems.append(ConfigProblem(named.source, f"{path} cannot be read: {reason_of(exc)}", _SECRETS[name]))
         return None
+    text = unquoted(text)
     if is_unset(text):
         problems.append(ConfigProblem(named.source, f"{path} is empty", _SECRETS[name]))
         return None
-    return None if is_placeholder(text) else Found(text.strip(), f"{named.source} {path}")
+    return None if is_placeholder(text) else Found(text, f"{named.source} {path}")
 
 
 def _credential(name: str, environment: Variables, problems: list[ConfigProblem]) -> Found | None:
@@ -63,4 +64,5 @@ def _credential(name: str, environment: Variables, problems: list[ConfigProblem]
         what = f"{path} cannot be read: {reason_of(exc)}"
         problems.append(ConfigProblem(f"credential {path.name}", what, _SECRETS[name]))
         return None
-    return None if is_unset(text) or is_placeholder(text) else Found(text.strip(), f"credential {path.name}")
+    text = unquoted(text)
+    return None if is_unset(text) or is_placeholder(text) else Found(text, f"credential {path.name}")

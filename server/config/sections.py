@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
-from client.config import Env, ModelsConfig, Section, StreamsConfig, UpstreamConfig
+from client.config import LONGEST_S, MOST_BYTES, SHORTEST_S, Env, ModelsConfig, Section, StreamsConfig, UpstreamConfig
 from mcp_app.config import McpConfig
 from server.callers import LOCAL, Caller
 
@@ -80,13 +80,13 @@ class ServerConfig(Section):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535), Env("PORT")] = 8000
     """0 takes any free port."""
-    max_body_bytes: Annotated[int, Field(ge=1), Env("MAX_BODY_BYTES")] = 32 * 1024 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1, le=MOST_BYTES), Env("MAX_BODY_BYTES")] = 32 * 1024 * 1024
     """Larger requests get 413."""
-    request_timeout_s: Annotated[float, Field(gt=0), Env("REQUEST_TIMEOUT")] = 30.0
+    request_timeout_s: Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S), Env("REQUEST_TIMEOUT")] = 30.0
     """How long a request's head may take, and the silence in its body."""
-    ping_interval_s: Annotated[float, Field(gt=0), Env("PING_INTERVAL")] = 15.0
+    ping_interval_s: Annotated[float, Field(ge=0.01, le=LONGEST_S), Env("PING_INTERVAL")] = 15.0
     """A comment line goes to the caller after this much silence."""
-    shutdown_timeout_s: Annotated[float, Field(ge=0), Env("SHUTDOWN_TIMEOUT")] = 30.0
+    shutdown_timeout_s: Annotated[float, Field(ge=0, le=LONGEST_S), Env("SHUTDOWN_TIMEOUT")] = 30.0
     """How long running answers may finish after SIGTERM."""
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split_commas), Env("CORS_ORIGINS")] = ()
     """Browser origins that may call."""
