@@ -139,7 +139,7 @@ async def _follow(
         is_running=stream.is_running,
         model=stream.model,
         settlement=stream.settlement,
-        result_path=f"/chat/{stream.id}/result" if state.serves_http else None,
+        result_path=f"{state.prefix}/chat/{stream.id}/result" if state.serves_http else None,
     )
     return output_of(reader.answer, facts, include_reasoning=include_reasoning, offset=max(0, offset))
 

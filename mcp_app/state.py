@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # they bring aiohttp along, which a client that waits for `in
     from client.streams import Streams
     from mcp_app.spending import Spending
 
+PREFIX: Final = "our.prefix"
+"""Key in an ASGI scope's `extensions`: the path below which this client sees our routes."""
 GONE: Final = "aiohttp.gone"
 """Key in an ASGI scope's `extensions`: an `asyncio.Event` that is set when the client is gone or the server stops."""
 
@@ -23,6 +25,7 @@ class McpState:
     Attributes:
         sees_account: whether a caller, by name, may see the key's limits and what all callers spent.
         serves_http: whether `/chat/{id}/result` can be read beside the tools.
+        prefix: what stands before our paths for this client.
     """
 
     streams: Streams
@@ -30,6 +33,7 @@ class McpState:
     openrouter: OpenRouterClient
     spending: Spending
     serves_http: bool = False
+    prefix: str = ""
     sees_account: Callable[[str], bool] = lambda owner: True
 
     @property

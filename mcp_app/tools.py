@@ -7,6 +7,7 @@ to `initialize` need not wait for. A `ToolFailure` that they raise is told to th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, cast
 
 import anyio
@@ -20,7 +21,7 @@ from mcp_app.clean import clean_json
 from mcp_app.late_state import LateState
 from mcp_app.output import ToolOutput
 from mcp_app.reports import Report, reporting
-from mcp_app.state import McpState
+from mcp_app.state import PREFIX, McpState
 
 LOCAL = "local"
 """The caller where nobody has to say who they are."""
@@ -201,7 +202,10 @@ async def state_of(ctx: Context[Any]) -> McpState:
     Raises:
         ToolFailure: it cannot be opened.
     """
-    return await cast(LateState, ctx.request_context.lifespan_context).get()
+    state = await cast(LateState, ctx.request_context.lifespan_context).get()
+    scope = getattr(ctx.request_context.request, "scope", None) or {}
+    prefix = scope.get("extensions", {}).get(PREFIX)
+    return replace(state, prefix=prefix) if prefix else state
 
 
 def _owner() -> str:

@@ -22,9 +22,11 @@ from server.commands import program_version
 from server.conditional import tagged, unchanged
 from server.errors import refuse
 from server.keys import API_DOCUMENTS, SETTINGS
+from server.prefix import prefix_of
 
 routes = web.RouteTableDef()
 
+_SERVER = b'"servers":[{"url":"/"'
 _SCHEMA_TYPE = "application/schema+json"
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
@@ -60,6 +62,8 @@ async def get_openapi(request: web.Request) -> web.Response:
     """The OpenAPI document."""
     app = request.app
     document = await app[API_DOCUMENTS].get("openapi", lambda: _build_openapi(app))
+    if prefix := prefix_of(request):
+        document = _below(prefix, document)
     return unchanged(request, document.etag) or tagged(document.body, "application/json", document.etag)
 
 
@@ -101,6 +105,12 @@ def _build_openapi(app: web.Application) -> bytes:
             mcp_path=mcp.path if mcp.enabled else None,
         )
     )
+
+
+def _below(prefix: str, document: Document) -> Document:
+    """The document for callers who see this server below a path."""
+    body = document.body.replace(_SERVER, b'"servers":[{"url":%b' % encode_json(prefix), 1)
+    return Document(body, ETag(etag_of(body)))
 
 
 def _build_event_schema(name: str) -> bytes:

@@ -17,11 +17,12 @@ from aiohttp import hdrs, web
 
 from client.streams import StreamsFull
 from client.wire import PING
-from mcp_app.state import GONE
+from mcp_app.state import GONE, PREFIX
 from server.body import BodyReader
 from server.connection import Connection, write_now
 from server.errors import overloaded, refuse
 from server.keys import STREAMS
+from server.prefix import prefix_of
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class _Exchange:
         self._request = request
         self._response: web.StreamResponse | None = None
         self._body: bytes | None = body
-        self._scope = {**scope, "extensions": {GONE: self.gone}}
+        self._scope = {**scope, "extensions": {GONE: self.gone, PREFIX: prefix_of(request)}}
 
     async def run(self, app: AsgiApp) -> None:
         try:

@@ -94,15 +94,16 @@ _HTTP_TYPES = {
 }
 
 
-def _http_failure(exc: web.HTTPException, request: web.Request) -> ApiError:
+def _http_failure(exc: web.HTTPException, request: web.Request, prefix: str) -> ApiError:
     if isinstance(exc, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(exc.allowed_methods))
-        error = f"{request.method} is not possible on {request.path}; use {allowed}."
+        error = f"{request.method} is not possible on {prefix}{request.path}; use {allowed}."
         refusal = refuse("method_not_allowed", 405, error)
         refusal.headers["Allow"] = allowed
         return refusal
     if exc.status == 404:
-        return refuse("not_found", 404, f"There is nothing at {request.path}; GET /docs shows what there is.")
+        error = f"There is nothing at {prefix}{request.path}; GET {prefix}/docs shows what there is."
+        return refuse("not_found", 404, error)
     type_ = _HTTP_TYPES.get(exc.status, "invalid_request")
     return refuse(type_, exc.status, exc.text or exc.reason)
 
@@ -115,13 +116,17 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     except (Refusal, OpenRouterError, web.HTTPException) as exc:
         if request.writer.output_size > 0:  # aiohttp would write a second head into the open stream
             raise
+        from server.prefix import prefix_of, prefixed  # it needs the keys, which need this module
+
         if isinstance(exc, web.HTTPException):
             if exc.status < 400:
                 raise
-            exc = _http_failure(exc, request)
+            refusal = _http_failure(exc, request, prefix_of(request))
+            return failure_response(refusal.failure, refusal.headers)
+        failure = prefixed(exc.failure, prefix_of(request))
         if not isinstance(exc, ApiError):
-            return failure_response(exc.failure)
-        response = failure_response(exc.failure, exc.headers)
+            return failure_response(failure)
+        response = failure_response(failure, exc.headers)
         if exc.closes:
             response.force_close()
         return response

@@ -73,6 +73,11 @@ def _is_by_unix_socket(request: web.Request) -> bool:
     return sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
 
 
+def is_trusted_proxy(request: web.Request, trusted_proxies: tuple[str, ...]) -> bool:
+    """Whether a request comes from a proxy whose headers are believed."""
+    return _is_trusted(request.remote, trusted_proxies)
+
+
 def _is_trusted(peer: str | None, trusted_proxies: tuple[str, ...]) -> bool:
     if not trusted_proxies or peer is None:
         return False

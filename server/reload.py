@@ -42,6 +42,7 @@ LIVE = frozenset(
         "server.shutdown_timeout_s",
         "server.cors_origins",
         "server.trusted_proxies",
+        "server.root_path",
         "server.log_level",
         "models.ttl_s",
         "streams.grace_s",

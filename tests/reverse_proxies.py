@@ -38,12 +38,14 @@ class Place:
         address: an address of this machine's that nobody else uses, with a port.
         upstream: the address of the product, with its port.
         certificate: a self-signed one, with its key.
+        changes: what shall be different in the configuration, beside addresses.
     """
 
     folder: Path
     address: str
     upstream: str
     certificate: Path
+    changes: Mapping[str, str]
 
 
 def nginx(place: Place) -> Sequence[str]:
@@ -55,6 +57,7 @@ def nginx(place: Place) -> Sequence[str]:
             "server 127.0.0.1:8000;": f"server {place.upstream};",
             "/etc/ssl/api.example.org.pem": str(place.certificate),
             "/etc/ssl/private/api.example.org.key": str(place.certificate),
+            **place.changes,
         },
     )
     (place.folder / "site.conf").write_text(site)
@@ -72,6 +75,7 @@ def caddy(place: Place) -> Sequence[str]:
         {
             "api.example.org {": f"https://{place.address} {{\n{bind}\n{tls}",
             "127.0.0.1:8000": place.upstream,
+            **place.changes,
         },
     )
     options = "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers {\n\t\tprotocols h1 h2\n\t}\n}\n"
@@ -100,11 +104,17 @@ def program(name: str, package: str) -> str:
 
 
 @asynccontextmanager
-async def proxied(kind: str, folder: Path, upstream_port: int) -> AsyncIterator[str]:
-    """Runs a proxy with its files in an empty folder while the context is open; its URL."""
+async def proxied(
+    kind: str, folder: Path, upstream_port: int, changes: Mapping[str, str] | None = None
+) -> AsyncIterator[str]:
+    """Runs a proxy with its files in an empty folder while the context is open; its URL.
+
+    Args:
+        changes: what shall be different in its configuration, beside addresses.
+    """
     address = f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(250)}.{secrets.randbelow(250) + 1}"
     certificate = await make_certificate(folder, address)
-    place = Place(folder, f"{address}:8443", f"127.0.0.1:{upstream_port}", certificate)
+    place = Place(folder, f"{address}:8443", f"127.0.0.1:{upstream_port}", certificate, changes or {})
     environ = {"PATH": _PATH, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

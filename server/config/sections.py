@@ -17,6 +17,7 @@ from mcp_app.config import McpConfig
 from server.callers import LOCAL, Caller
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+;=:@%-]+)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
@@ -69,6 +70,18 @@ def _check_log_level(level: str) -> str:
     return level
 
 
+def check_root_path(path: str) -> str:
+    """A path without a slash at its end, as it stands before ours.
+
+    Raises:
+        ValueError: it is none.
+    """
+    path = path.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path) or "/./" in f"{path}/" or "/../" in f"{path}/":
+        raise ValueError("must be a path such as /llm, or empty")
+    return path
+
+
 Origin = Annotated[str, AfterValidator(_check_origin)]
 Network = Annotated[str, AfterValidator(_check_network)]
 
@@ -92,6 +105,8 @@ class ServerConfig(Section):
     """Browser origins that may call."""
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_split_commas), Env("TRUSTED_PROXIES")] = ()
     """Proxies whose forwarded headers are believed."""
+    root_path: Annotated[str, AfterValidator(check_root_path), Env("ROOT_PATH")] = ""
+    """What a proxy takes off the path of every request, and callers see before ours."""
     log_level: Annotated[str, AfterValidator(_check_log_level), Env("LOG_LEVEL")] = "info"
     """The least important lines that are logged."""
     state_dir: Annotated[str | None, Env("STATE_DIR")] = None
