@@ -16,20 +16,25 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from functools import partial
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from client.errors import Failure, OpenRouterError, UpstreamStatusError
 from client.json_codec import encode_json
-from client.model_facts import Model
+from client.large_json import encode_in_steps, in_steps
+from client.model_facts import Facts, Model, facts_of
 from client.model_pages import join_pages, next_page_params, parse_endpoints, parse_model, parse_page
 from client.model_query import UPSTREAM_SORTS, ModelQuery
-from client.model_search import Allows, ModelIndex, index_models, near_matches, search_models
+from client.model_search import Allows, ModelIndex, near_matches, search_models
 from client.single_flight import SingleFlight
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 logger = logging.getLogger(__name__)
 
+_LONG_LIST: Final = 2000
+"""Models in a list from which on it is not searched in the loop: 2,000 take some milliseconds."""
 MAX_PAGES: Final = 50
 """Pages of one list that are followed; upstream's pages hold 500 models."""
 
@@ -161,7 +166,9 @@ class Catalogue:
             OpenRouterError: there is no list yet, and upstream gives none.
         """
         snapshot, stale = await self._chat.get()
-        return Listing(snapshot if allows is None else _narrowed(snapshot, allows), stale)
+        if allows is not None:
+            snapshot = await _aside(snapshot, _narrowed, snapshot, allows)
+        return Listing(snapshot, stale)
 
     async def search(self, query: ModelQuery, allows: Allows | None = None) -> SearchResult:
         """The models a query asks for, of those that are allowed; nothing found is an empty page.
@@ -179,7 +186,7 @@ class Catalogue:
         if query.sort in UPSTREAM_SORTS:
             order, old_order = await self._order(UPSTREAM_SORTS[query.sort], everything).get()
             stale = stale or old_order
-        found = search_models(snapshot.index, query, order, allows=allows)
+        found = await _aside(snapshot, partial(search_models, allows=allows), snapshot.index, query, order)
         return SearchResult(found.models, found.total, query.limit, query.offset, snapshot.fetched_at, stale)
 
     async def get(self, model_id: str) -> ModelDetails:
@@ -226,7 +233,7 @@ class Catalogue:
 
     def _kept_list(self, params: dict[str, str]) -> SingleFlight[Snapshot]:
         async def fetch() -> Snapshot:
-            return self._snapshot(await self._fetch_list(params))
+            return await self._snapshot(await self._fetch_list(params))
 
         return self._kept(fetch)
 
@@ -244,12 +251,13 @@ class Catalogue:
             self._orders[key] = self._kept(fetch)
         return self._orders[key]
 
-    def _snapshot(self, models: list[Model]) -> Snapshot:
-        data = encode_json(models)
+    async def _snapshot(self, models: list[Model]) -> Snapshot:
+        index = await _index_in_steps(models)
+        pieces = await encode_in_steps(index.models)
         return Snapshot(
-            index=index_models(models),
-            data_json=data,
-            etag=etag_of(data),
+            index=index,
+            data_json=b"".join(pieces),
+            etag=await _etag_in_steps(pieces),
             fetched_at=datetime.fromtimestamp(int(self._wall_clock()), UTC).isoformat(),
         )
 
@@ -276,12 +284,12 @@ class Catalogue:
 
     async def _ask_for_model(self, model_id: str) -> Model:
         if not _is_sendable(model_id):
-            raise self._not_found(model_id)
+            raise await self._not_found(model_id)
         try:
             return parse_model(await self._openrouter.get_json(f"/model/{model_id}"))
         except UpstreamStatusError as exc:
             if exc.upstream_status in _NO_SUCH_MODEL:
-                raise self._not_found(model_id) from exc
+                raise await self._not_found(model_id) from exc
             raise
 
     async def _endpoints(self, model_id: str) -> tuple[list[dict[str, Any]], bool]:
@@ -296,8 +304,9 @@ class Catalogue:
         except OpenRouterError as exc:
             return [], exc.upstream_status in _NO_SUCH_MODEL
 
-    def _not_found(self, model_id: str) -> ModelNotFound:
-        suggestions = self.suggestions(model_id)
+    async def _not_found(self, model_id: str) -> ModelNotFound:
+        held = self._chat.held
+        suggestions = [] if held is None else await _aside(held.value, self.suggestions, model_id)
         hint = f"; did you mean {suggestions[0]}?" if suggestions else "; GET /models lists what there is."
         failure = Failure(
             error=f"There is no model {model_id[:200]}{hint}",
@@ -307,6 +316,35 @@ class Catalogue:
             suggestions=suggestions,
         )
         return ModelNotFound(failure, upstream_status=404)
+
+
+async def _index_in_steps(models: list[Model]) -> ModelIndex:
+    """An index whose tables are made already. A model of which something cannot be understood is left out alone."""
+    entries: list[Facts] = []
+    async for model in in_steps(models):
+        try:
+            entries.append(facts_of(model))
+        except Exception:
+            logger.exception("an entry of the model list cannot be understood, and is left out")
+    index = ModelIndex(tuple(entries))
+    for make in (lambda: index.by_id, lambda: index.families, lambda: index.known_words, lambda: index.models):
+        make()
+        await asyncio.sleep(0)
+    return index
+
+
+async def _etag_in_steps(pieces: list[bytes]) -> str:
+    content = hashlib.blake2b(digest_size=16)
+    async for piece in in_steps(pieces, size=1):
+        content.update(piece)
+    return content.hexdigest()
+
+
+async def _aside(snapshot: Snapshot, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """Work that goes through a whole list: beside the loop where that is long."""
+    if len(snapshot.index.entries) <= _LONG_LIST:
+        return work(*args, **named)
+    return await asyncio.to_thread(work, *args, **named)
 
 
 def _narrowed(snapshot: Snapshot, allows: Allows) -> Snapshot:

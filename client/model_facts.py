@@ -9,11 +9,12 @@ Pure module: no I/O, no clock.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal
+
+from client.fit import MOST_TOKENS, MOST_USD
 
 Model = dict[str, Any]
 """A model object exactly as upstream listed it."""
@@ -25,6 +26,8 @@ Price = Decimal | Literal["variable"] | None
 UNKNOWN_FAMILY: Final = "unknown"
 
 _TOKENS_PER_PRICE = 1_000_000
+_MOST_PER_MILLION = MOST_USD * _TOKENS_PER_PRICE
+"""A single token that is dearer than any answer has no price that could be believed."""
 _REASONING_WORDS = frozenset({"reasoning", "include_reasoning", "reasoning_effort"})
 
 
@@ -202,9 +205,10 @@ def _words(value: object) -> frozenset[str]:
 
 
 def _whole(value: object) -> int | None:
+    """A whole number within reason: more than `MOST_TOKENS` says nothing, of tokens and of seconds alike."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if math.isfinite(value) else None
+    return int(value) if -MOST_TOKENS <= value <= MOST_TOKENS else None
 
 
 def _count(value: object) -> int | None:
@@ -219,4 +223,4 @@ def _per_million(value: object) -> Decimal | None:
         number = Decimal(str(value)) * _TOKENS_PER_PRICE
     except (ArithmeticError, ValueError):  # no number, or one beyond all measure
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number) <= _MOST_PER_MILLION else None

@@ -17,13 +17,14 @@ from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 from client.errors import Failure, UpstreamProtocolError
 from client.model_facts import Model
 
+_LONGEST_ID = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def parse_page(body: Any) -> tuple[list[Model], str | None]:
     """The model objects of a page and the link to the next page, if any.
 
-    Entries without a string `id` are left out: nobody could ask for them.
+    Entries without an `id` that is a text of some length are left out: nobody could ask for them.
 
     Raises:
         UpstreamProtocolError: the body is no list of models.
@@ -31,7 +32,7 @@ def parse_page(body: Any) -> tuple[list[Model], str | None]:
     listed = body.get("data") if isinstance(body, dict) else body
     if not isinstance(listed, list):
         raise _not_a_list()
-    models = [entry for entry in listed if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    models = [entry for entry in listed if isinstance(entry, dict) and _is_id(entry.get("id"))]
     return models, _next_link(body)
 
 
@@ -42,7 +43,7 @@ def parse_model(body: Any) -> Model:
         UpstreamProtocolError: the reply holds no model.
     """
     model = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(model, dict):
+    if not isinstance(model, dict) or not _is_id(model.get("id")):
         raise _not_a_list()
     return model
 
@@ -81,6 +82,10 @@ def join_pages(pages: Iterable[Iterable[Model]]) -> list[Model]:
         for model in page:
             joined.setdefault(model["id"], model)
     return list(joined.values())
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_ID and not value.isspace() and value != ""
 
 
 def _next_link(body: Any) -> str | None:

@@ -40,6 +40,10 @@ UPSTREAM_SORTS: Final = {
 """Sorts that need numbers only upstream has, and upstream's word for each."""
 
 MAX_LIMIT: Final = 200
+_LONGEST_WORD = 100
+_MOST_WORDS = 2000
+_SHOWN_WORDS = 200
+"""Of the words that a list knows; lists of OpenRouter's have some 60 families."""
 
 
 class QueryError(ValueError):
@@ -152,9 +156,13 @@ def unknown_value(parameter: str, value: str, known: Iterable[str]) -> Detail:
 
 
 def _hint(word: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
+    """What may have been meant, and what there is: as much of that as somebody would read."""
+    short = [name for name in known if len(name) <= _LONGEST_WORD][:_MOST_WORDS]
+    near = difflib.get_close_matches(word[:_LONGEST_WORD], short, n=1)
     question = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{question}; known: {', '.join(known) or 'none'}"
+    listed = short[:_SHOWN_WORDS]
+    more = f" and {len(known) - len(listed)} more" if len(known) > len(listed) else ""
+    return f"{question}; known: {', '.join(listed) or 'none'}{more}"
 
 
 def _repeated(pairs: list[tuple[str, str]]) -> list[Detail]:

@@ -55,6 +55,7 @@ SUPPORTED_PARAMETERS: Final = frozenset(
 
 _UNKNOWN = Decimal("Infinity")
 _LONGEST_ID = 200
+_MOST_MEASURED = 2000
 _NEAR_ENOUGH = 0.6
 _AUTHOR_WEIGHT = 0.25
 
@@ -155,13 +156,24 @@ def near_matches(asked: str, ids: Iterable[str], *, limit: int = 5) -> list[str]
     wanted = comparable(asked[:_LONGEST_ID])
     likeness = _likeness_of_ids(wanted)
     scored: list[tuple[float, str]] = []
-    for id_ in ids:
+    for id_ in _worth_measuring(wanted, ids):
         key = comparable(id_)
         score = likeness(key)
         if score >= _NEAR_ENOUGH:
             scored.append((-score - (key == wanted), id_))
     scored.sort()
     return [id_ for _, id_ in scored[:limit]]
+
+
+def _worth_measuring(wanted: str, ids: Iterable[str]) -> list[str]:
+    """Of very many ids only some: those of the same author, and those whose slug begins alike."""
+    listed = [id_ for id_ in ids if len(id_) <= _LONGEST_ID]
+    if len(listed) <= _MOST_MEASURED:
+        return listed
+    author, start = wanted.partition("/")[0], slug_of(wanted)[:3]
+    keys = ((comparable(id_), id_) for id_ in listed)
+    near = [id_ for key, id_ in keys if key.startswith(author) or slug_of(key).startswith(start)]
+    return near[:_MOST_MEASURED]
 
 
 def _likeness_of_ids(wanted: str) -> Callable[[str], float]:

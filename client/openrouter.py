@@ -33,7 +33,8 @@ from client.errors import (
     UpstreamStatusError,
 )
 from client.fit import header_value
-from client.json_codec import decode_json, encode_json
+from client.json_codec import encode_json
+from client.large_json import decode_in_steps
 from client.proxies import Proxy, proxy_for
 from client.redaction import NOTHING_TO_HIDE, Redaction
 from client.shown import clean_text
@@ -207,7 +208,7 @@ class OpenRouterClient:
                     ) as response,
                 ):
                     await _refuse_bad_status(response, self.hide, self.proxy)
-                    return self._json_of(await _read_bounded(response, _MAX_JSON_BODY_BYTES), path)
+                    return await self._json_of(await _read_bounded(response, _MAX_JSON_BODY_BYTES), path)
             except aiohttp.ServerTimeoutError:  # a TimeoutError too, of the connection
                 raise
             except TimeoutError as exc:
@@ -217,8 +218,8 @@ class OpenRouterClient:
         url = URL(self.base_url + path, encoded=True)
         return url.with_query(params) if params else url
 
-    def _json_of(self, body: bytes, path: str) -> Any:
-        found = decode_json(body)
+    async def _json_of(self, body: bytes, path: str) -> Any:
+        found = await decode_in_steps(body)
         if found is None:
             what = f"answered {path} with something that is not JSON{peek(body, self.hide)}"
             raise protocol_error(f"{self.host} {what}")

@@ -7,13 +7,23 @@ not be renewed is better than none, and its reader is told. Does not know what i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from client.errors import OpenRouterError
+from client.errors import Failure, OpenRouterError
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_BROKEN = Failure(
+    error="The server failed to make something of OpenRouter's answer; its log has the details.",
+    type="internal",
+    status=500,
+    retryable=True,
+)
 
 RETRY_AFTER_S: Final = 5.0
 """How long after a failed renewal the next one may start; until then the old value is given at once."""
@@ -105,6 +115,10 @@ class SingleFlight(Generic[T]):
         except OpenRouterError as exc:
             self._not_before_s = self._clock() + RETRY_AFTER_S
             return exc
+        except Exception:  # a fault of ours: those who wait are told all the same
+            logger.exception("a value that is fetched for all could not be made")
+            self._not_before_s = self._clock() + RETRY_AFTER_S
+            return OpenRouterError(_BROKEN)
         self._held = Held(value, self._clock())
         return None
 

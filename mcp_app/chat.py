@@ -6,6 +6,7 @@ background.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from client.errors import OpenRouterError, Refusal
@@ -151,7 +152,7 @@ async def _failed(state: McpState, stream: Stream, reader: AnswerReader) -> Tool
     if error.get("type") == "model_not_found":
         with suppress(OpenRouterError):
             await state.catalogue.listing()
-        suggestions = state.catalogue.suggestions(stream.requested_model)
+        suggestions = await asyncio.to_thread(state.catalogue.suggestions, stream.requested_model)
     failure = failure_of(error, suggestions)
     partial = clean_text(reader.answer.text("content")).encode()[-_MAX_PARTIAL_BYTES:].decode("utf-8", "ignore")
     return ToolFailure(f"{failure} The answer up to there:\n\n{partial}") if partial else failure

@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 from client.catalogue import ModelDetails
+from client.fit import number_of
 from client.model_facts import Facts, Model, Price, facts_of
 
 _MAX_DESCRIPTION = 800
+_MAX_NAME = 200
 _MAX_ENDPOINTS = 20
 
 
@@ -18,7 +20,7 @@ def summarize_model(model: Model) -> dict[str, Any]:
     facts = facts_of(model)
     described = {
         "id": facts.id,
-        "name": str(model.get("name") or facts.id),
+        "name": _plain(model.get("name")) or facts.id,
         "context_length": facts.context_length,
         "prompt_usd_per_m": _number(facts.prompt_price),
         "completion_usd_per_m": _number(facts.completion_price),
@@ -34,12 +36,12 @@ def describe_model(details: ModelDetails) -> dict[str, Any]:
     model = details.model
     facts = facts_of(model)
     described = summarize_model(model) | {
-        "description": str(model.get("description") or "")[:_MAX_DESCRIPTION],
+        "description": _plain(model.get("description"), _MAX_DESCRIPTION),
         "supported_parameters": sorted(facts.supported_parameters),
         "reasoning_efforts": _efforts(facts),
         "reasoning_can_be_off": facts.reasoning.toggleable or None,
-        "max_completion_tokens": _object(model.get("top_provider")).get("max_completion_tokens"),
-        "expiration_date": model.get("expiration_date"),
+        "max_completion_tokens": _plain(_object(model.get("top_provider")).get("max_completion_tokens")),
+        "expiration_date": _plain(model.get("expiration_date")),
         "endpoints": [_endpoint(endpoint) for endpoint in details.endpoints[:_MAX_ENDPOINTS]],
         "more_endpoints": max(0, len(details.endpoints) - _MAX_ENDPOINTS) or None,
         "stale": details.stale or None,
@@ -50,14 +52,14 @@ def describe_model(details: ModelDetails) -> dict[str, Any]:
 def _endpoint(endpoint: Mapping[str, Any]) -> dict[str, Any]:
     prices = facts_of({"id": "-", "pricing": endpoint.get("pricing")})
     described = {
-        "provider": endpoint.get("provider_name"),
-        "tag": endpoint.get("tag"),
-        "quantization": endpoint.get("quantization"),
-        "context_length": endpoint.get("context_length"),
-        "max_completion_tokens": endpoint.get("max_completion_tokens"),
+        "provider": _plain(endpoint.get("provider_name")),
+        "tag": _plain(endpoint.get("tag")),
+        "quantization": _plain(endpoint.get("quantization")),
+        "context_length": _plain(endpoint.get("context_length")),
+        "max_completion_tokens": _plain(endpoint.get("max_completion_tokens")),
         "prompt_usd_per_m": _number(prices.prompt_price),
         "completion_usd_per_m": _number(prices.completion_price),
-        "uptime_last_30m": endpoint.get("uptime_last_30m"),
+        "uptime_last_30m": _plain(endpoint.get("uptime_last_30m")),
     }
     return _known(described)
 
@@ -69,6 +71,13 @@ def _efforts(facts: Facts) -> list[str]:
 
 def _number(price: Price) -> float | str | None:
     return float(price) if isinstance(price, Decimal) else price
+
+
+def _plain(value: object, most_chars: int = _MAX_NAME) -> object:
+    """Text, not too long, or a number; whatever else upstream puts in such a place says nothing here."""
+    if isinstance(value, str):
+        return value[:most_chars]
+    return number_of(value)
 
 
 def _object(value: object) -> Mapping[str, Any]:

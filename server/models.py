@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 from aiohttp import ETag, web
 
 from client.catalogue import etag_of
@@ -26,13 +25,9 @@ async def list_models(request: web.Request) -> web.Response:
     snapshot = listing.snapshot
     etag = _tag(snapshot.etag, listing.stale)
     return unchanged(request, etag) or _json(
-        encode_json(
-            {
-                "data": msgspec.Raw(snapshot.data_json),
-                "total": len(snapshot.index.entries),
-                "fetched_at": snapshot.fetched_at,
-                "stale": listing.stale,
-            }
+        _beside(
+            snapshot.data_json,
+            {"total": len(snapshot.index.entries), "fetched_at": snapshot.fetched_at, "stale": listing.stale},
         ),
         etag,
     )
@@ -46,9 +41,7 @@ async def search_models(request: web.Request) -> web.Response:
     paging = {"total": found.total, "limit": found.limit, "offset": found.offset}
     etag = _tag(etag_of(data + encode_json(paging)), found.stale)
     return unchanged(request, etag) or _json(
-        encode_json(
-            {"data": msgspec.Raw(data), **paging, "fetched_at": found.fetched_at, "stale": found.stale},
-        ),
+        _beside(data, {**paging, "fetched_at": found.fetched_at, "stale": found.stale}),
         etag,
     )
 
@@ -109,6 +102,11 @@ def _refuse_parameters(request: web.Request) -> None:
     raise invalid_request(
         Detail(detail.where, f"{detail.what}; GET /models/search filters and sorts") for detail in details
     )
+
+
+def _beside(data_json: bytes, facts: dict[str, Any]) -> bytes:
+    """A list that is encoded already, and facts about it, in one copy: it may be large."""
+    return b"".join((b'{"data":', data_json, b",", encode_json(facts)[1:]))
 
 
 def _tag(etag: str, stale: bool = False) -> ETag:

@@ -13,7 +13,7 @@ from client.answer import Answer
 from client.errors import Failure
 from client.fit import header_value
 from client.gathering import WholeReader, read_answer
-from client.json_pieces import json_pieces
+from client.large_json import encode_in_steps
 from client.stream_log import EventsGone
 from client.streams import Stream, Streams, StreamsFull
 from server.errors import refuse
@@ -97,17 +97,17 @@ async def _reply_so_far(stream: Stream) -> tuple[int, list[bytes]]:
     result |= {"stream_id": stream.id, "running": stream.is_running}
     if answer.error is not None:
         result["error"] = answer.error
-    return 202 if stream.is_running else 200, await _encoded(result)
+    return 202 if stream.is_running else 200, await encode_in_steps(result)
 
 
 async def _gathered_reply(stream: Stream, headers: dict[str, str]) -> tuple[int, list[bytes]]:
     answer = await _answer_of(stream)
     result = _result_of(answer, stream)
     if answer.error is None and answer.done is not None and answer.done["completed"]:
-        return 200, await _encoded(result)
+        return 200, await encode_in_steps(result)
     error = _failure_of(answer, result)
     _note_retry(headers, error.get("retry_after_s"))
-    return 502 if answer.start is not None else error["status"], await _encoded(error)
+    return 502 if answer.start is not None else error["status"], await encode_in_steps(error)
 
 
 def _failure_of(answer: Answer, result: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ async def _refuse_large(request: web.Request, failure: Failure, headers: dict[st
     error = msgspec.to_builtins(failure)
     error["error"] += f" What came of it can be read as events, at {headers[hdrs.LOCATION]}."
     _note_retry(headers, failure.retry_after_s)
-    return await _send(request, await _encoded(error), failure.status, headers)
+    return await _send(request, await encode_in_steps(error), failure.status, headers)
 
 
 def _note_retry(headers: dict[str, str], retry_after_s: float | None) -> None:
@@ -154,21 +154,6 @@ def _result_of(answer: Answer, stream: Stream) -> dict[str, Any]:
     elif settlement.is_sought:
         result["usage"] = {"settled": False}
     return result
-
-
-async def _encoded(value: Any) -> list[bytes]:
-    """The JSON in pieces; others have a turn after every step."""
-    pieces: list[bytes] = []
-    step: list[bytes] = []
-    size = 0
-    for piece in json_pieces(value):
-        step.append(piece)
-        size += len(piece)
-        if size >= _STEP_BYTES:
-            pieces.append(b"".join(step))
-            step, size = [], 0
-            await asyncio.sleep(0)
-    return [*pieces, b"".join(step)]
 
 
 async def _send(

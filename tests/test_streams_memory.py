@@ -87,14 +87,14 @@ async def test_nothing_more_is_kept_of_an_answer_that_was_asked_for_over_http(co
             gc.collect()
             tracemalloc.start()
             try:
-                for _ in range(300):
+                for _ in range(600):
                     await api.request("POST", "/chat", b'{"message": "x"}', Content_Type="application/json")
                 gc.collect()
                 taken_bytes, _ = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()
             counted_bytes = api.streams.total_bytes - counted_bytes
-    assert taken_bytes <= counted_bytes + 50_000
+    assert taken_bytes <= counted_bytes + 200_000  # and connections
 
 
 async def test_what_only_a_running_answer_needs_is_let_go_at_its_end() -> None:
