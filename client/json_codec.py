@@ -28,7 +28,8 @@ _LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
 _ESCAPED = {b"\xc2\x85": b"\\u0085", b"\xe2\x80\xa8": b"\\u2028", b"\xe2\x80\xa9": b"\\u2029"}
 _MOST_DIGITS = 4300
 """Of an integer: CPython refuses to read or write longer ones, and so do the readers of what we send."""
-_MAX_DEPTH = 1_000_000
+_LEVELS_BETWEEN_TRIES = 400
+_MAX_DEPTH = 150_000
 """Levels that are followed; what is deeper is taken for no JSON. It bounds memory, not what anybody sends."""
 
 
@@ -105,23 +106,26 @@ def _is_default(field: msgspec.structs.FieldInfo, value: Any) -> bool:
 
 
 def _pieces(value: Any) -> Iterator[bytes]:
-    """The encoding piece by piece, without recursion."""
+    """The encoding piece by piece, without recursion; what can go the fast way goes it whole."""
     open_values: list[tuple[Iterator[Any], bytes]] = []
+    try_from = 0  # the depth from which a value may be shallow enough for the fast way
     pending, lead = value, b""
     while True:
-        if isinstance(pending, msgspec.Struct):
-            pending = _plain(pending)
-        if isinstance(pending, Mapping):
-            yield lead + b"{"
-            open_values.append((iter(pending.items()), b"}"))
-        elif isinstance(pending, (list, tuple)):
-            yield lead + b"["
-            open_values.append((iter(pending), b"]"))
+        whole = None
+        if len(open_values) >= try_from:
+            try:
+                whole = _encode(pending)
+            except RecursionError:
+                try_from = len(open_values) + _LEVELS_BETWEEN_TRIES
+            except (UnicodeEncodeError, ValueError, OverflowError):
+                pass
+        opened = None if whole is not None else _opened(pending)
+        if opened is None:
+            yield lead + (_scalar(pending) if whole is None else whole)
         else:
-            yield lead + _scalar(pending)
-            if not open_values:
-                return
-        is_first = isinstance(pending, (Mapping, list, tuple))
+            yield lead + opened[0]
+            open_values.append(opened[1:])
+        lead = b"" if opened else b","
         while open_values:
             items, end = open_values[-1]
             try:
@@ -129,15 +133,25 @@ def _pieces(value: Any) -> Iterator[bytes]:
             except StopIteration:
                 open_values.pop()
                 yield end
-                is_first = False
+                lead, try_from = b",", 0
             else:
                 break
         else:
             return
-        lead = b"" if is_first else b","
         if end == b"}":
             key, pending = pending
             lead += encode_text(key if isinstance(key, str) else str(key)) + b":"
+
+
+def _opened(value: Any) -> tuple[bytes, Iterator[Any], bytes] | None:
+    """The beginning, the items and the end of an object or array; None for a scalar."""
+    if isinstance(value, msgspec.Struct):
+        value = _plain(value)
+    if isinstance(value, Mapping):
+        return b"{", iter(value.items()), b"}"
+    if isinstance(value, (list, tuple)):
+        return b"[", iter(value), b"]"
+    return None
 
 
 def _scalar(value: Any) -> bytes:
@@ -163,7 +177,7 @@ def _integer(digits: str) -> int | float:
 _decode_text = json.JSONDecoder(strict=False, parse_int=_integer).decode
 """Not strict: a raw control character in a string is a fault of its writer, not a reason to lose the text."""
 _scan_text = json.decoder.scanstring  # type: ignore[attr-defined]
-_scan_scalar = json.JSONDecoder(strict=False, parse_int=_integer).scan_once  # type: ignore[attr-defined]
+_scan = json.JSONDecoder(strict=False, parse_int=_integer).scan_once  # type: ignore[attr-defined]
 _skip_blanks = re.compile(r"[ \t\n\r]*").match
 
 
@@ -197,6 +211,7 @@ class _DeepDecoder:
         self._at = 0
         self._open: list[list[Any] | dict[str, Any]] = []
         self._keys: list[str] = []  # of the open objects
+        self._try_from = 0  # the depth from which a value may be shallow enough for the scanner in C
 
     def decode(self) -> Any:
         """The value.
@@ -223,9 +238,15 @@ class _DeepDecoder:
         """The next scalar or empty container; opens what is neither."""
         while True:
             first = self._peek()
-            if first not in ("[", "{") or not first:
-                value, self._at = _scan_scalar(self._text, self._at)
+            if first not in ("[", "{"):
+                value, self._at = _scan(self._text, self._at)
                 return value
+            if len(self._open) >= self._try_from:
+                try:
+                    value, self._at = _scan(self._text, self._at)
+                    return value
+                except RecursionError:
+                    self._try_from = len(self._open) + _LEVELS_BETWEEN_TRIES
             self._at += 1
             if self._peek() == ("]" if first == "[" else "}"):
                 self._at += 1
@@ -266,6 +287,7 @@ class _DeepDecoder:
 
     def _close(self) -> Any:
         closed = self._open.pop()
+        self._try_from = 0
         if isinstance(closed, dict):
             self._keys.pop()
         return closed
