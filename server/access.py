@@ -30,8 +30,9 @@ _WAY_OUT = (
 )
 _UNSPECIFIED = ("0.0.0.0", "::")
 _OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
+_ALLOWED = "authorization, content-encoding, content-type, if-none-match, last-event-id, traceparent, tracestate"
 _PREFLIGHT_MAX_AGE_S = "600"
-_EXPOSED = "Location, Retry-After, X-Generation-Id, X-Stream-Id"
+_EXPOSED = "Allow, ETag, Location, Retry-After, X-Generation-Id, X-Stream-Id"
 
 
 @web.middleware
@@ -86,7 +87,7 @@ def _is_own_origin(request: web.Request, origin: str, trusted_proxies: tuple[str
 def _preflight(request: web.Request) -> web.Response:
     headers = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE",
-        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "authorization, content-type, last-event-id, traceparent, tracestate",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED,
         hdrs.ACCESS_CONTROL_MAX_AGE: _PREFLIGHT_MAX_AGE_S,
     }
     return web.Response(status=204, headers=headers)

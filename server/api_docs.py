@@ -83,7 +83,6 @@ async def get_docs(request: web.Request) -> web.Response:
     page = await request.app[API_DOCUMENTS].get("page", _read_page)
     response = unchanged(request, page.etag) or tagged(page.body, "text/html", page.etag)
     response.headers["Content-Security-Policy"] = _policy_of(page.body.decode())
-    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 

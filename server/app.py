@@ -36,8 +36,8 @@ from server.keys import (
 from server.ledger import Ledger
 from server.mcp import add_mcp, mcp_refusals_middleware
 from server.metrics import add_metrics
-from server.prefix import add_prefix
 from server.readiness import Readiness
+from server.reply_headers import complete_headers
 from server.results import Results
 from server.traces import open_traces
 from server.upstream_alarm import UpstreamAlarm
@@ -59,7 +59,7 @@ def create_app(settings: Config | LiveConfig) -> web.Application:
     app.cleanup_ctx.append(_open_upstream)
     app.on_shutdown.append(_stop_streams)
     app.on_response_prepare.append(add_cors_headers)
-    app.on_response_prepare.append(add_prefix)
+    app.on_response_prepare.append(complete_headers)
     app.add_routes(api_docs.routes)
     app.add_routes(chat.routes)
     app.add_routes(health.routes)

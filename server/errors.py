@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from client.details import bounded, summary
 from client.errors import Detail, Failure, OpenRouterError, Refusal
@@ -24,6 +24,7 @@ FAILURE = web.ResponseKey("FAILURE", Failure)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+NOSNIFF = "X-Content-Type-Options"
 INTERNAL = Failure(
     error="The server failed to handle this request; its log has the details.",
     type="internal",
@@ -79,6 +80,8 @@ def failure_response(failure: Failure, headers: dict[str, str] | None = None) ->
         content_type="application/json",
         headers=headers,
     )
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    response.headers[NOSNIFF] = "nosniff"  # here too: what the parser refused has no application that adds them
     response[FAILURE] = failure
     if failure.retry_after_s is not None:
         response.headers.setdefault("Retry-After", str(max(1, round(failure.retry_after_s))))

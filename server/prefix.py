@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from client.errors import Failure
 from server.config.sections import check_root_path
@@ -36,13 +36,6 @@ def prefix_of(request: web.Request) -> str:
         if told is not None:
             return told
     return config.root_path
-
-
-async def add_prefix(request: web.Request, response: web.StreamResponse) -> None:
-    """An `on_response_prepare` signal: `Location` as the caller has to write it."""
-    location = response.headers.get(hdrs.LOCATION)
-    if location is not None and location.startswith("/"):
-        response.headers[hdrs.LOCATION] = prefix_of(request) + location
 
 
 def prefixed(failure: Failure, prefix: str) -> Failure:

@@ -88,8 +88,11 @@ def _post_responses() -> dict[str, Response]:
         "402": _refused("OpenRouter refused for lack of credit."),
         "403": _refused("An origin, `Host` or caller that may not, or moderation.", "forbidden"),
         "404": _refused("No such model; with `Last-Event-ID`: no such stream.", "no_model"),
+        "408": failure("The request came too slowly (`server.request_timeout_s`)."),
         "413": failure("The body is larger than `server.max_body_bytes`.", "payload_too_large"),
-        "415": failure("The body is not `application/json`.", "unsupported_media_type"),
+        "415": failure(
+            "The body is not `application/json`, or in another coding than gzip or deflate.", "unsupported_media_type"
+        ),
         "422": failure("A field is missing, wrong or contradicts another; `details` names each.", "invalid_request"),
         "429": _refused("A limit of this server, of OpenRouter or of the provider."),
         "4XX": _refused("OpenRouter refused with this status (`upstream_rejected`)."),

@@ -8,6 +8,7 @@ from typing import Any
 from server.openapi.examples import FAILURES, STREAM_ID
 from server.openapi.schemas import Schema, ref
 
+_EVERYWHERE = {"Cache-Control": {"$ref": "#/components/headers/Cache-Control"}}
 Response = dict[str, Any]
 Responses = dict[str, Response]
 Parameter = dict[str, Any]
@@ -66,9 +67,7 @@ def response(
     description: str, content: dict[str, Any] | None = None, *, headers: dict[str, Any] | None = None
 ) -> Response:
     """A response; without content it has no body."""
-    found: Response = {"description": description}
-    if headers:
-        found["headers"] = headers
+    found: Response = {"description": description, "headers": _EVERYWHERE | (headers or {})}
     if content:
         found["content"] = content
     return found
@@ -125,6 +124,7 @@ HEADERS: dict[str, Any] = {
 }
 
 SHARED: Responses = {
+    "400": failure("No proper HTTP/1.1, such as a `Host` that is none."),
     "403": failure("A web page of an origin that may not call, or a `Host` that is not this server's.", "forbidden"),
     "500": failure("A fault of this server; its log has the details."),
 }
