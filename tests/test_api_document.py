@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,39 @@ async def test_every_route_is_described_and_every_description_has_its_route(api:
     }
     assert any_method == {"/mcp", "/mcp/"}
     assert "`/mcp`" in document.document["info"]["description"]
+
+
+def test_bare_21_every_array_says_what_its_items_are(document: ApiDocument) -> None:
+    """Generators of clients drop a schema without them, and all that hold it."""
+    bare = [path for path, schema in _schemas_below(document.document) if _is_bare_array(schema)]
+    assert not bare
+    names = {"ChatReply", "ChatFailure", "StreamResult", "ReasoningDetailsData"}
+    assert names <= document.document["components"]["schemas"].keys()
+
+
+async def test_bare_21_so_do_the_schemas_of_events(api: Api) -> None:
+    for name in EVENT_NAMES:
+        _, found = await api.request("GET", f"/schemas/events/{name}")
+        assert not [path for path, schema in _schemas_below(json.loads(found)) if _is_bare_array(schema)]
+
+
+def test_bare_21_a_generator_finds_the_type_of_a_whole_answer_first(document: ApiDocument) -> None:
+    content = document.document["paths"]["/chat"]["post"]["responses"]["200"]["content"]
+    assert next(iter(content)) == "application/json"
+
+
+def _is_bare_array(schema: dict[str, Any]) -> bool:
+    kind = schema.get("type")
+    is_array = kind == "array" or (isinstance(kind, list) and "array" in kind)
+    return is_array and not {"items", "prefixItems"} & schema.keys()
+
+
+def _schemas_below(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of a document, with where it stands; some are schemas."""
+    if isinstance(node, dict):
+        yield path, node
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from _schemas_below(value, f"{path}/{key}")
 
 
 def test_operation_ids_are_given_once(document: ApiDocument) -> None:

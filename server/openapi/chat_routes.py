@@ -77,7 +77,7 @@ def _post_responses() -> dict[str, Response]:
     cut_off["content"]["text/event-stream"] = media(ref(STREAM_EVENT))
     started = response(
         f"The answer. {_STREAM_NOTE} With `stream` false: one JSON object.",
-        {**_STREAM, "application/json": media(ref("ChatReply"), examples.CHAT_REPLY)},
+        {"application/json": media(ref("ChatReply"), examples.CHAT_REPLY), **_STREAM},  # generators take the first
         headers=_STREAM_HEADERS,
     )
     started["links"] = _links()

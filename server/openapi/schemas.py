@@ -121,7 +121,8 @@ def drop_absent(schema: Schema) -> None:
 
 
 def compact(node: Any) -> Any:
-    """The same schemas, with `anyOf` of plain types written as a list of types."""
+    """The same schemas, with `anyOf` of plain types written as a list of types, and `items` in every array: without
+    them generators of clients drop all that holds the array."""
     if isinstance(node, list):
         return [compact(item) for item in node]
     if not isinstance(node, dict):
@@ -129,8 +130,14 @@ def compact(node: Any) -> Any:
     branches = node.get("anyOf")
     if isinstance(branches, list) and all(branch.keys() == {"type"} for branch in branches):
         rest = {key: compact(value) for key, value in node.items() if key != "anyOf"}
-        return {**rest, "type": [branch["type"] for branch in branches]}
-    return {key: compact(value) for key, value in node.items()}
+        return _with_items({**rest, "type": [branch["type"] for branch in branches]})
+    return _with_items({key: compact(value) for key, value in node.items()})
+
+
+def _with_items(schema: Schema) -> Schema:
+    kind = schema.get("type")
+    is_array = kind == "array" or (isinstance(kind, list) and "array" in kind)
+    return {**schema, "items": {}} if is_array and not {"items", "prefixItems"} & schema.keys() else schema
 
 
 def _without_null(field: Schema) -> Schema:
