@@ -6,7 +6,7 @@ ENV PATH=/pip/bin:$PATH \
     PIP_PYTHON=/opt/openrouter-sse-backend/bin/python
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
-COPY pyproject.toml README.md LICENSE openrouter_sse_backend.py ./
+COPY pyproject.toml LICENSE openrouter_sse_backend.py ./
 COPY client client
 COPY mcp_app mcp_app
 COPY server server

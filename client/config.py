@@ -1,6 +1,6 @@
 """The settings of `client`, as sections that `server.config` puts together.
 
-Every field's default, range, unit and environment variable is stated here once; `config.toml`, the README and
+Every field's default, range, unit and environment variable is stated here once; `config.toml`, `docs/settings.md` and
 the error messages follow it. Building a section reads nothing: no file, no environment.
 """
 

@@ -12,11 +12,13 @@ from trove_classifiers import classifiers
 from tests.process import ROOT
 from tests.test_mcp_packaging import PROJECT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MAP = ROOT / "docs" / "README.md"
+PAGES = sorted({*(ROOT / "docs").glob("*.md")} - {MAP})
+DOCUMENTS = [ROOT / "README.md", MAP, *PAGES]
 LOCK = (ROOT / "scripts" / "lock").read_text()
 
 
-@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.name)
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def document(request: pytest.FixtureRequest) -> Path:
     """Each of them."""
     path: Path = request.param
@@ -27,6 +29,12 @@ def anchors(path: Path) -> set[str]:
     """The names that a heading can be linked by, as code hosts make them."""
     titles = re.findall(r"^#+ (.*)$", _without_code(path.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(text: str) -> list[str]:
+    """Where a document's links and pictures lead, in Markdown's words or in HTML's."""
+    prose = _without_code(text)
+    return re.findall(r"\]\(([^)\s]+)\)", prose) + re.findall(r"\b(?:href|src|srcset)=\"([^\" ]+)", prose)
 
 
 def commands(text: str) -> Iterator[str]:
@@ -41,7 +49,7 @@ def _without_code(text: str) -> str:
 
 
 def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(document.read_text())):
+    for target in links(document.read_text()):
         if target.startswith(("http://", "https://")):
             continue
         name, _, anchor = target.partition("#")
@@ -52,7 +60,11 @@ def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
 
 def test_nobody_is_told_to_run_what_is_not_on_the_path(document: Path) -> None:
     """bare 7: the commands are in `.venv/bin`, behind `scripts/serve`, or in a container."""
-    bare = [command for command in commands(document.read_text()) if re.match(r"openrouter-[a-z-]+ \S", command)]
+    bare = [
+        command
+        for command in commands(document.read_text())
+        if re.match(r"(openrouter-[a-z-]+|python3?|scripts/\w+) \S", command)
+    ]
     assert bare == []
 
 
@@ -72,10 +84,18 @@ def test_scripts_and_files_that_are_named_are_there(document: Path) -> None:
             assert (ROOT / name).exists(), name
 
 
-def test_every_guide_is_linked_from_the_readme() -> None:
-    readme = DOCUMENTS[0].read_text()
-    for guide in DOCUMENTS[1:]:
-        assert f"(docs/{guide.name}" in readme
+def test_the_map_leads_to_every_page_and_the_readme_to_the_map() -> None:
+    assert "docs/README.md" in links((ROOT / "README.md").read_text())
+    assert {page.name for page in PAGES} <= set(links(MAP.read_text()))
+
+
+def test_what_an_index_shows_leads_nowhere_that_an_index_has_not() -> None:
+    """The text of the package stands alone: what it links to has an address of its own."""
+    shown = PROJECT["readme"]
+    assert shown["content-type"] == "text/markdown"
+    assert [target for target in links(shown["text"]) if not target.startswith("https://")] == []
+    for url in PROJECT.get("urls", {}).values():
+        assert url.startswith("https://")
 
 
 def test_every_pinned_file_is_made_by_the_lock_and_holds_the_runtime_s_versions() -> None:

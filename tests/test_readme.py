@@ -1,4 +1,4 @@
-"""The README, the shipped settings and the examples say what is true."""
+"""The documents, the shipped settings and the examples say what is true."""
 
 from __future__ import annotations
 
@@ -17,11 +17,27 @@ from tests.process import running_server
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+API, SETTINGS, PERFORMANCE = (
+    (ROOT / "docs" / f"{name}.md").read_text() for name in ("api", "settings", "performance")
+)
 EXAMPLES = ROOT / "docs" / "examples"
 
 
-def test_every_setting_is_in_the_readme_and_in_config_toml_with_the_same_default() -> None:
-    rows = dict(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| .*? \| `(.*?)` \|", README, re.MULTILINE))
+def test_the_readme_is_a_first_screen_and_no_reference() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_readme_compares_by_the_figures_that_were_measured() -> None:
+    measured = re.findall(
+        r"^\| (.+?) \| [^|]* \| (\S+) \| (\S+) \|$", PERFORMANCE.partition("Beside LiteLLM")[2], re.MULTILINE
+    )
+    assert len(measured) == 6
+    for figure, here, there in measured:
+        assert f"\n| {figure} | {here} | | {there} |" in README
+
+
+def test_every_setting_is_in_the_documents_and_in_config_toml_with_the_same_default() -> None:
+    rows = dict(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| .*? \| `(.*?)` \|", SETTINGS, re.MULTILINE))
     shipped = tomllib.loads((ROOT / "config.toml").read_text())
     known = {f"{section}.{key}" for (section, key), field in setting_fields().items() if not is_secret(field)}
     assert set(rows) == known
@@ -30,12 +46,12 @@ def test_every_setting_is_in_the_readme_and_in_config_toml_with_the_same_default
         assert tomllib.loads(f"value = {default}")["value"] == shipped[section][key], dotted
 
 
-def test_every_environment_name_is_in_the_readme_and_in_env_example() -> None:
+def test_every_environment_name_is_in_the_documents_and_in_env_example() -> None:
     example = (ROOT / ".env.example").read_text()
     for field in setting_fields().values():
         name = environment_name(field)
         if name is not None:
-            assert f"`{name}`" in README
+            assert f"`{name}`" in SETTINGS
             assert name in example
 
 
@@ -51,14 +67,14 @@ def test_env_example_shows_the_defaults(tmp_path: Path) -> None:
         assert getattr(getattr(shown, section), key) == getattr(getattr(without, section), key), f"{section}.{key}"
 
 
-def test_every_event_is_in_the_readme() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \| (?:`\{|the |OpenRouter's usage|see )", README, re.MULTILINE)
+def test_every_event_is_in_the_documents() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (?:`\{|the |OpenRouter's usage|see )", API, re.MULTILINE)
     assert set(EVENT_NAMES) <= set(rows)
 
 
-def test_the_readme_holds_the_examples_as_they_are() -> None:
+def test_the_documents_hold_the_examples_as_they_are() -> None:
     for example in EXAMPLES.iterdir():
-        assert example.read_text().strip() in README
+        assert example.read_text().strip() in API
 
 
 async def test_the_python_example_reads_a_whole_answer() -> None:

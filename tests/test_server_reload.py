@@ -30,7 +30,7 @@ from tests.sse_reader import Event, parse_events
 
 Rewrite = Callable[[str], Awaitable[bool]]
 PAGE = "https://app.example"
-README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "settings.md").read_text()
 
 
 def caller(name: str, token: str, more: str = "") -> str:
@@ -247,8 +247,8 @@ async def test_bare_1_a_reload_says_that_systemd_renews_credentials_at_a_restart
     assert line.getMessage().endswith(": callers, upstream.api_key")
 
 
-def test_the_readme_names_what_needs_a_restart() -> None:
-    (paragraph,) = [part for part in README.split("\n\n") if part.startswith("`SIGHUP`")]
+def test_the_documents_name_what_needs_a_restart() -> None:
+    (paragraph,) = [part for part in GUIDE.split("\n\n") if part.startswith("`SIGHUP`")]
     named = set(re.findall(r"`([a-z]+\.[a-z_]+)`", paragraph[paragraph.index("Only\n") :].partition(" (and ")[0]))
     sections = set(re.findall(r"`\[([a-z]+)\]`", paragraph))
     keys = {f"{section}.{key}" for section, key in setting_fields()}

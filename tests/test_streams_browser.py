@@ -1,4 +1,4 @@
-"""What the README promises browsers, in a real one: EventSource reads on though the proxy dies, and then stops."""
+"""What the guide promises browsers, in a real one: EventSource reads on though the proxy dies, and then stops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.chunks import END, STOP, text
 from tests.mortal_proxy import mortal_proxy
 from tests.process import running_server
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+GUIDE = (Path(__file__).parent.parent / "docs" / "streams.md").read_text()
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <p id="plain"></p>
 <script type="module">
@@ -30,9 +30,9 @@ window.location_of_stream = started.headers.get("Location");
 </script>"""
 
 
-def readme_example() -> str:
-    """The README's example for browsers, as it stands there."""
-    found = re.search(r"```js\n(const started = .*?)```", README, re.DOTALL)
+def documented_example() -> str:
+    """The guide's example for browsers, as it stands there."""
+    found = re.search(r"```js\n(const started = .*?)```", GUIDE, re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -46,7 +46,7 @@ async def test_a_page_reads_the_whole_answer_though_the_proxy_dies_three_times(
     env = {"OPENROUTER_BASE_URL": upstream.base_url}
     async with (
         running_server(env=env, uvloop=with_uvloop) as server,
-        mortal_proxy(server.port, PAGE % readme_example(), [3003, 5005, 7007]) as proxy,
+        mortal_proxy(server.port, PAGE % documented_example(), [3003, 5005, 7007]) as proxy,
         open_browser() as browser,
         asyncio.timeout(60),
     ):
@@ -76,5 +76,7 @@ async def test_the_example_works_in_the_console_of_the_docs_page() -> None:
         page = await browser.new_page()
         await page.goto(f"{server.url}/docs")
         closed = 'await new Promise((resolve) => source.addEventListener("done", resolve));'
-        shown = await page.evaluate(f"(async () => {{ {readme_example()} {closed} return answer.textContent; }})()")
+        shown = await page.evaluate(
+            f"(async () => {{ {documented_example()} {closed} return answer.textContent; }})()"
+        )
         assert shown == "You asked: Why is the sky blue?. Having thought about it, I agree."
