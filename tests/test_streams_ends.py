@@ -265,9 +265,7 @@ async def test_an_encoder_that_can_do_nothing_more_still_says_that_it_is_over(
         assert [event.name for event in await judge(streams, stream, taker)] == ["done"]
 
 
-@pytest.mark.parametrize(
-    "name", ["receive_data", "receive_eof", "close", "_end", "_report_usage", "_note_first_token"]
-)
+@pytest.mark.parametrize("name", ["receive_data", "receive_eof", "close", "_end", "_report_usage", "_take_chunk"])
 @pytest.mark.parametrize("reply", [WHOLE, CUT], ids=["whole", "cut"])
 async def test_a_translator_that_raises_ends_the_answer_as_failed(
     upstream: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, reply: Reply
