@@ -227,8 +227,8 @@ class Pump:
 
     def _doubt(self, data: bytes) -> bool:
         """What is said to be events and begins without one may be JSON or a page; whether it still may be events."""
-        self._head += data
-        head = bytes(self._head).lstrip()[:64]
+        self._head = bytearray((self._head + data).lstrip())  # blanks are not kept: any number may come first
+        head = bytes(self._head[:64])
         kind = kind_of(head)
         self._is_sure = kind is not None
         if kind is Kind.JSON or (kind is Kind.OTHER and head.startswith(b"<")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from server.config import Config, ServerConfig
 from tests.chunks import END, STOP, call, calls, chunk, text
 from tests.flood import HEAD, open_flood
 from tests.serving import Api, question, serving
-from tests.sse_reader import text_of
+from tests.sse_reader import parse_events, text_of
 
 LAST = text("x") + STOP + END
 GZIP = HEAD + b"Content-Encoding: gzip\r\n"
@@ -220,6 +221,38 @@ async def test_a_large_model_list_is_read_in_shares() -> None:
             assert response.status == 404
     assert taken >= 2 * number / STEP_ITEMS  # decoded, and understood
     assert len(statuses) > 3
+
+
+WRONG_LISTS = {
+    "messages of numbers": b'{"model":"a/b","messages":[' + b",".join([b"1"] * 500_000) + b"]}",
+    "messages of lists": b'{"model":"a/b","messages":[' + b",".join([b"[]"] * 300_000) + b"]}",
+    "empty history": b'{"message":"x","history":[' + b",".join([b"{}"] * 300_000) + b"]}",
+    "fallbacks of numbers": b'{"message":"x","fallbacks":[' + b",".join([b"1"] * 300_000) + b"]}",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_LISTS)
+async def test_a_list_of_wrong_items_is_refused_in_few_words(name: str) -> None:
+    """break-it 1: work in proportion to what is said of it, not to the items"""
+    async with serving(config_for("http://127.0.0.1:9/v1")) as api, asked_meanwhile(api) as statuses:
+        response, body = await api.request("POST", "/chat", WRONG_LISTS[name], Content_Type="application/json")
+        assert response.status == 422
+        assert len(body) < 20_000
+        assert set(statuses) <= {200}
+
+
+async def test_a_large_request_is_read_in_shares_and_goes_upstream_whole() -> None:
+    """near miss: huge requests"""
+    message = "x" * (30 * MB)
+    with open_flood(text("a"), LAST) as upstream:
+        async with serving(config_for(upstream.base_url)) as api, counted_turns() as turns:
+            before = turns.number
+            body = io.BytesIO(json.dumps(question(message=message)).encode())
+            headers = {"Content-Type": "application/json"}
+            async with api.http.post(f"{api.url}/chat", data=body, headers=headers) as response:
+                events = parse_events(await response.read())
+            assert turns.number - before >= len(message) / 1_048_576
+    assert text_of(events) == "ax"
 
 
 async def test_an_answer_that_comes_at_once_keeps_its_order() -> None:

@@ -15,6 +15,7 @@ import aiohttp
 
 from client.sandbox import Hold, Reply, Sandbox, open_sandbox
 from client.stream_log import StreamLog
+from client.streams import KEPT_BYTES
 from client.translate import ChatTranslator
 from client.wire import EventEncoder
 from tests.callers import call_and_read_head
@@ -66,7 +67,7 @@ async def kib_per_stream(server: ServerProcess, http: aiohttp.ClientSession) -> 
         await caller.aclose()
     while (await server.counts(http))["readers"]:
         pass
-    logs = (await server.counts(http))["log_bytes"] - counts["log_bytes"]
+    logs = (await server.counts(http))["log_bytes"] - counts["log_bytes"] - STREAMS * KEPT_BYTES
     return (server.rss_bytes() - before - logs) / STREAMS / 1024
 
 
