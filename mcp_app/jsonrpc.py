@@ -21,6 +21,9 @@ INVALID_PARAMS: Final = -32602
 
 MAX_BATCH: Final = 100
 """Messages in one batch."""
+MAX_VALUES: Final = 10_000
+"""JSON values of one message beside a tool's arguments: the SDK makes an error of every one that is wrong, of some
+hundred bytes each."""
 BATCH_REVISIONS: Final = frozenset({"2024-11-05", "2025-03-26"})
 """JSON-RPC has batches; of the protocol's revisions the first says nothing of them, the second demands that servers
 take them, and all after it have none."""
@@ -128,6 +131,9 @@ def _judge(found: Any, is_changed: bool) -> Message | Refused:
 
 def _judge_params(found: dict[str, Any], is_changed: bool) -> Message | Refused:
     params = found.get("params")
+    if _holds_too_much(found):
+        said = f"it holds more than {MAX_VALUES:,} values beside a tool's arguments."
+        return Refused(INVALID_PARAMS, f"Invalid params: {said}", found.get("id"))
     if params is None or isinstance(params, dict):
         return Message(found, is_changed)
     if isinstance(params, list) and "id" in found:  # JSON-RPC knows them, this protocol does not
@@ -135,6 +141,22 @@ def _judge_params(found: dict[str, Any], is_changed: bool) -> Message | Refused:
     if isinstance(params, list):
         return Message(found, is_changed)
     return _invalid("params is an object")
+
+
+def _holds_too_much(found: dict[str, Any]) -> bool:
+    params = found.get("params")
+    if isinstance(params, dict) and found.get("method") == "tools/call":
+        found = {**found, "params": {name: value for name, value in params.items() if name != "arguments"}}
+    count = 0
+    pending: list[Any] = [found]
+    while pending:
+        holder = pending.pop()
+        count += len(holder)
+        if count > MAX_VALUES:
+            return True
+        inside = holder.values() if isinstance(holder, dict) else holder
+        pending += [value for value in inside if isinstance(value, dict | list)]
+    return False
 
 
 def _invalid(what: str) -> Refused:

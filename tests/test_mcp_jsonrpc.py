@@ -103,3 +103,25 @@ def test_the_items_of_a_batch_are_judged_one_by_one() -> None:
     judged = read_message(json.dumps([PING, 3, {"jsonrpc": "2.0", "id": 2, "method": "initialize"}]).encode())
     assert isinstance(judged, Batch)
     assert [type(item) for item in judged.items] == [Message, Refused, Refused]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("initialize", {"clientInfo": {"icons": [1] * 20_000}}),
+        ("initialize", {"capabilities": {"experimental": {str(number): 1 for number in range(20_000)}}}),
+        ("tools/call", {"name": "llm_chat", "_meta": {"a": [{"b": [[1] * 100] * 200}]}}),
+        ("tools/call", {"name": "llm_chat", "arguments": {}, **{str(number): 1 for number in range(20_000)}}),
+        ("ping", {"a": [[]] * 20_000}),
+    ],
+)
+def test_break_it_1_a_message_of_very_many_values_is_refused(method: str, params: dict[str, object]) -> None:
+    refused = read_message(spelled(method=method, params=params))
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.id) == (-32602, 1)
+    assert "more than 10,000 values" in refused.message
+
+
+def test_break_it_1_a_tools_arguments_may_hold_as_many_as_they_like() -> None:
+    params = {"name": "llm_chat", "arguments": {"messages": [{"role": "user", "content": "x"}] * 20_000}}
+    assert isinstance(read_message(spelled(method="tools/call", params=params)), Message)
