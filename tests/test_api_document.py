@@ -36,6 +36,7 @@ from tests.sse_reader import parse_events
 from tests.test_server_usage import serving_for
 
 ROOT = Path(__file__).parent.parent
+GUIDE = (ROOT / "docs" / "api.md").read_text()
 
 
 @pytest.fixture
@@ -391,8 +392,15 @@ def _words_of(schemas: Iterable[Any]) -> set[str]:
     return words
 
 
+def test_every_route_is_in_the_documents() -> None:
+    rows = re.findall(r"^\| (`(?:[A-Z]+ )?/.*?) \|", GUIDE.partition("\n## ")[0], re.MULTILINE)
+    named = [re.findall(r"`(?:([A-Z]+) )?(/[^`]*)`", row) for row in rows]
+    told = {((method or row[0][0]).lower(), path) for row in named for method, path in row}
+    assert told - {("", "/mcp")} == {(operation.method, operation.path) for operation in OPERATIONS}
+
+
 def test_every_type_of_error_is_in_the_documents() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \| [45]", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_]+)` \| [45]", GUIDE, re.MULTILINE)
     assert sorted(rows) == sorted(FAILURE_TYPES)
 
 

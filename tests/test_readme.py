@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from client.wire import EVENT_NAMES
+from server.commands import parse_server_args
 from server.config import Flags, environment_name, is_secret, load_config, setting_fields
 from tests.process import running_server
 
@@ -65,6 +66,30 @@ def test_env_example_shows_the_defaults(tmp_path: Path) -> None:
     without = load_config(Flags(), {}, tmp_path / "nowhere")
     for section, key in setting_fields():
         assert getattr(getattr(shown, section), key) == getattr(getattr(without, section), key), f"{section}.{key}"
+
+
+def test_every_flag_and_command_is_in_the_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [page.read_text() for page in (ROOT / "docs").glob("*.md")]
+    flags, commands = _told_by_help(capsys)
+    assert flags
+    assert all(re.search(rf"{flag}\b", SETTINGS) for flag in flags)
+    assert len(commands) == 3
+    for command in commands:
+        assert f"`bash scripts/serve {command} " in "".join(pages) or f"/openrouter-server {command} " in "".join(
+            pages
+        )
+        flags, _ = _told_by_help(capsys, command)
+        for flag in flags:
+            assert any(command in page and re.search(rf"{flag}\b", page) for page in pages), f"{command} {flag}"
+
+
+def _told_by_help(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[set[str], set[str]]:
+    """The flags and the sub-commands that the server's help lists."""
+    with pytest.raises(SystemExit):
+        parse_server_args([*command, "--help"])
+    told = capsys.readouterr().out
+    flags = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", told, re.MULTILINE)) - {"--help"}
+    return flags, set(re.findall(r"^    ([a-z-]+)(?: |$)", told, re.MULTILINE))
 
 
 def test_every_event_is_in_the_documents() -> None:
