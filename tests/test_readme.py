@@ -102,6 +102,36 @@ def test_the_documents_hold_the_examples_as_they_are() -> None:
         assert example.read_text().strip() in API
 
 
+async def test_the_readme_shows_what_the_first_command_prints() -> None:
+    """The very bytes, but for what was left out (…) and what differs from run to run."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is missing: install the Debian package curl")
+    [command] = re.findall(r"```bash\n(curl -N localhost:8000/chat .*?reasoner.*?)\n```", README, re.DOTALL)
+    [shown] = re.findall(r"```text\n(event: start\n.*?)\n```", README, re.DOTALL)
+    async with running_server("--sandbox") as server, asyncio.timeout(30):
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            command.replace("localhost:8000", server.url.removeprefix("http://")),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        stdout, _ = await process.communicate()
+    printed = _without_what_differs(stdout.decode())
+    place = 0
+    for part in _without_what_differs(shown).split("…"):
+        place = printed.find(part.strip("\n"), place)
+        assert place >= 0, part
+        place += len(part.strip("\n"))
+    assert printed[place:].strip() == ""
+
+
+def _without_what_differs(text: str) -> str:
+    """Without the ids of stream and generation, and without times."""
+    text = re.sub(r"(id: |stream_id\":\")[\w-]{22}|gen-[\w-]+", r"\1", text)
+    return re.sub(r"(duration_ms|time_to_first_token_ms|tokens_per_second)\":[\d.]+", r"\1", text)
+
+
 async def test_the_python_example_reads_a_whole_answer() -> None:
     assert await _run_example(sys.executable, "read.py") == _EXPECTED
 
