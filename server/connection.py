@@ -77,7 +77,7 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Takes what has come; one request after the other, since the parser forgets those before a fault."""
-        while (end := data.find(_HEAD_END)) >= 0 and self._last_payload.is_eof():
+        while self._last_payload.is_eof() and (end := data.find(_HEAD_END)) >= 0:
             self._receive(data[: end + len(_HEAD_END)])
             data = data[end + len(_HEAD_END) :]
             if not data:
