@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,12 @@ def test_what_an_index_shows_leads_nowhere_that_an_index_has_not() -> None:
     assert [target for target in links(shown["text"]) if not target.startswith("https://")] == []
     for url in PROJECT.get("urls", {}).values():
         assert url.startswith("https://")
+
+
+def test_the_changelog_says_nothing_twice_and_each_release_once() -> None:
+    """Its lines are merged by union, which now and then leaves some of them twice."""
+    lines = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith(("- ", "## "))]
+    assert [line for line, times in Counter(lines).items() if times > 1] == []
 
 
 def test_every_pinned_file_is_made_by_the_lock_and_holds_the_runtime_s_versions() -> None:
