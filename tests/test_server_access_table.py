@@ -110,14 +110,14 @@ class Everywhere:
                 cell.method,
                 self._api.url + cell.path.replace("{id}", self.stream_id),
                 json=_BODIES.get(cell.path) if cell.method == "POST" else None,
-                headers={**headers, **(ACCEPT if cell.path == "/mcp" else {})},
+                headers={**headers, **(ACCEPT if cell.path.startswith("/mcp") else {})},
             ) as response,
         ):
             await response.read()
             return response
 
 
-_BODIES = {"/mcp": INITIALIZE, "/chat": question(model="sandbox/echo", stream=False)}
+_BODIES = {"/mcp": INITIALIZE, "/mcp/": INITIALIZE, "/chat": question(model="sandbox/echo", stream=False)}
 
 
 @asynccontextmanager
