@@ -116,7 +116,8 @@ def _with_companions(error: Any, around: dict[str, Any]) -> dict[str, Any]:
 def _calls_itself_an_error(found: dict[str, Any]) -> bool:
     if any(found.get(name) for name in _OF_AN_ANSWER):
         return False
-    if any(str(found.get(name)).lower() == "error" for name in ("object", "type", "status")):
+    words = [found.get(name) for name in ("object", "type", "status")]
+    if any(isinstance(word, str) and word.lower() == "error" for word in words):
         return True
     if not _message_of(found):
         return False

@@ -131,5 +131,17 @@ def fit_json(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def not_too_deep(value: Any, depth: int = 0) -> Any:
+    """A JSON value as it was, but for null in the place of what is nested more than 64 levels deep."""
+    kind = type(value)
+    if kind is dict:
+        if depth >= _DEEPEST:
+            return None
+        return {key: item if type(item) in _SAFE else not_too_deep(item, depth + 1) for key, item in value.items()}
+    if kind is list:
+        return [not_too_deep(item, depth + 1) for item in value] if depth < _DEEPEST else None
+    return value
+
+
 def _is_unfit(char: str) -> bool:
     return unicodedata.category(char) in _UNFIT or char in _TURNS_TEXT

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from client.fit import not_too_deep
 from client.json_codec import decode_json
 from client.json_pieces import json_pieces
 
@@ -33,9 +34,12 @@ async def in_steps(items: Iterable[T], size: int = STEP_ITEMS) -> AsyncIterator[
 
 
 async def decode_in_steps(body: bytes) -> Any:
-    """What `decode_json` gives; the items of a large list, or of a list in a large object, are decoded in steps."""
+    """What `decode_json` gives, with null for what is nested too deeply for those who walk through it.
+
+    The items of a large list, or of a list in a large object, are decoded in steps.
+    """
     if len(body) < LARGE_BYTES:
-        return decode_json(body)
+        return _decode(body)
     try:
         fields = _fields_of(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -58,12 +62,16 @@ async def encode_in_steps(value: Any) -> list[bytes]:
     return [*pieces, b"".join(step)]
 
 
+def _decode(body: bytes) -> Any:
+    return not_too_deep(decode_json(body))
+
+
 async def _decode_items(body: bytes) -> Any:
     if len(body) < LARGE_BYTES:
-        return decode_json(body)
+        return _decode(body)
     try:
         items = _items_of(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return decode_json(body)
+        return _decode(body)
     await asyncio.sleep(0)
-    return [decode_json(bytes(item)) async for item in in_steps(items)]
+    return [_decode(bytes(item)) async for item in in_steps(items)]

@@ -180,7 +180,7 @@ class Stream:
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.owner = owner
-        self.requested_model = fit_name(str(body.get("model"))) or ""
+        self.requested_model = fit_name(body.get("model")) or ""
         self.log = StreamLog()
         self.created_s = time.time()
         self.grace_s = grace_s

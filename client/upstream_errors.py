@@ -14,7 +14,7 @@ from typing import Any
 from client.error_shapes import CODES, as_object, bare_message_in, error_in
 from client.error_words import meaning_of_text, meaning_of_words, status_of_words
 from client.errors import Failure
-from client.fit import fit_name, number_of
+from client.fit import fit_json, fit_name, number_of
 from client.json_codec import decode_json
 from client.redaction import NOTHING_TO_HIDE, Redaction
 from client.shown import MAX_TEXT, bounded, clean_text, is_page
@@ -102,7 +102,7 @@ class _Facts:
         now_s: float | None,
         hide: Redaction,
     ) -> None:
-        self.error = as_object(error)
+        self.error = as_object(fit_json(error))  # so that nothing after this meets what is nested without end
         self.hide = hide
         metadata = self.error.get("metadata")
         self.metadata: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
@@ -117,7 +117,7 @@ class _Facts:
         self.code = self.stated_code or status_of_words(self.words) or 502
         self.message = self._message()
         self.provider = self.metadata.get("provider_name") or provider
-        self.limit_source = str(self.metadata.get("limit_source") or "")[:MAX_TEXT]
+        self.limit_source = next(iter(_texts(self.metadata, "limit_source")), "")[:MAX_TEXT]
         self.retry_after_s = stated_wait_s(headers, self.error, now_s)
 
     def _words(self) -> list[str]:

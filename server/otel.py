@@ -110,7 +110,7 @@ def _request_attributes(body: Mapping[str, Any]) -> Attributes:
     return {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openrouter",
-        "gen_ai.request.model": fit_name(str(body.get("model"))) or "",
+        "gen_ai.request.model": fit_name(body.get("model")) or "",
         "gen_ai.request.stream": True,
         **numbers,
     }

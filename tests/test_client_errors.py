@@ -10,6 +10,7 @@ import pytest
 
 from client.aiohttp_errors import mapped_errors
 from client.errors import OpenRouterError, UpstreamStatusError, UpstreamTimeout
+from client.json_codec import encode_json
 from client.retry import retry_delay_s
 from client.upstream_errors import failure_of_body, failure_of_error
 from client.waits import parse_retry_after
@@ -66,6 +67,20 @@ def test_q80_q88_q89_metadata_and_availability_are_passed_on() -> None:
     assert gone.upstream["availability"] == {"code": "model_deprecated"}
     for raw in ("inner", '{"error":{"message":"inner"}}', {"error": {"message": "inner"}}):
         assert "inner" in of(502, {"message": "Provider returned error", "metadata": {"raw": raw}}).error
+
+
+@pytest.mark.parametrize(
+    "place", ["type", "object", "status", "message", "code", "metadata", "limit_source", "details"]
+)
+def test_what_is_nested_without_end_says_nothing_in_any_place(place: str) -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"a": deep}
+    error: dict[str, Any] = {"message": "m", "metadata": {}}
+    (error["metadata"] if place == "limit_source" else error)[place] = deep
+    assert failure_of_error(error).status == 502
+    assert failure_of_body(429, {}, encode_json({"error": error}), 0).type == "rate_limited"
+    assert failure_of_body(429, {}, encode_json(error), 0).type == "rate_limited"
 
 
 def test_q87_q90_no_page_no_key_and_nothing_long_gets_out() -> None:
