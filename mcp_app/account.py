@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from client.errors import OpenRouterError, UpstreamStatusError
 from client.fit import number_of
+from mcp_app.clean import fit_fact
 from mcp_app.failures import NO_KEY, failure_of
 from mcp_app.output import ToolOutput, facts_output
 from mcp_app.state import McpState
@@ -45,7 +46,7 @@ async def account(state: McpState, *, owner: str) -> ToolOutput:
     if key is None:
         data["note"] = _UNKNOWN
     else:
-        data["key"] = {name: key[name] for name in _KEY_FACTS if name in key}
+        data["key"] = {name: fit_fact(key[name]) for name in _KEY_FACTS if name in key}
     if credits_ is not None:
         data["credits"] = credits_
     return facts_output(data)

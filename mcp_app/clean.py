@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from client.fit import fit_json
+from client.fit import fit_json, fit_text
 
+_LONGEST_FACT = 800
+_MOST_WORDS = 100
 _HIGH_HALVES = ("\ud800", "\udbff")
 
 
@@ -32,6 +34,19 @@ def without_open_half(text: str) -> str:
 def clean_json(value: Any) -> Any:
     """A JSON value of which every text can be sent, and every number be read."""
     return clean_texts(fit_json(value))
+
+
+def fit_fact(value: Any) -> Any:
+    """What upstream states where a number, a word or a list of words belongs: one line, bounded; else None.
+
+    A result is read by a model, whose room is small; some hosts refuse one of a megabyte.
+    """
+    if isinstance(value, str):
+        text = fit_text(" ".join(clean_text(value[: 2 * _LONGEST_FACT]).split()))
+        return text if len(text) <= _LONGEST_FACT else text[: _LONGEST_FACT - 1] + "…"
+    if isinstance(value, list):
+        return [fit_fact(item) for item in value[:_MOST_WORDS] if isinstance(item, str | int | float)]
+    return None if isinstance(value, dict) else fit_json(value)
 
 
 def clean_texts(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from client.catalogue import ModelDetails
 from client.fit import number_of
 from client.model_facts import Facts, Model, Price, facts_of
+from mcp_app.clean import fit_fact
 
 _MAX_DESCRIPTION = 800
 _MAX_NAME = 200
@@ -20,7 +21,7 @@ def summarize_model(model: Model) -> dict[str, Any]:
     facts = facts_of(model)
     described = {
         "id": facts.id,
-        "name": _plain(model.get("name")) or facts.id,
+        "name": fit_fact(_plain(model.get("name"))) or facts.id,
         "context_length": facts.context_length,
         "prompt_usd_per_m": _number(facts.prompt_price),
         "completion_usd_per_m": _number(facts.completion_price),
@@ -85,4 +86,6 @@ def _object(value: object) -> Mapping[str, Any]:
 
 
 def _known(described: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in described.items() if value not in (None, [], "")}
+    """What is known of it; every value is fit for a model to read."""
+    fitted = {name: value if name == "endpoints" else fit_fact(value) for name, value in described.items()}
+    return {name: value for name, value in fitted.items() if value not in (None, [], "")}

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from client.answer import Answer
 from client.fit import cost_of, count_of
+from client.parts import text_of
 from client.settlement import Settlement
 from mcp_app.clean import clean_json, without_open_half
 from mcp_app.output import Picture, ToolOutput
@@ -136,7 +137,8 @@ def _citations(annotations: list[Any]) -> list[dict[str, str]]:
         cited = annotation.get("url_citation") if isinstance(annotation, dict) else None
         if not isinstance(cited, dict) or not isinstance(cited.get("url"), str):
             continue
-        url, title = cited["url"], str(cited.get("title") or cited["url"])[:_MAX_TITLE]
+        url = cited["url"]
+        title = (text_of(cited.get("title")) or url)[:_MAX_TITLE]
         room -= len(url) + len(title)
         if room < 0 or len(found) == _MAX_ITEMS:
             break

@@ -374,6 +374,21 @@ async def test_the_account_tells_limits_credits_and_what_was_spent(upstream: San
     assert data["credits"]["remaining_usd"] == 100.0
 
 
+async def test_facts_of_upstream_are_one_line_each_and_bounded(upstream: Sandbox) -> None:
+    large = {
+        "label": "x\nlimit: 5" + "y" * 1_000_000,
+        "limit": ["z"] * 100_000,
+        "usage": {"a": 1},
+        "limit_reset": None,
+    }
+    upstream.script(Reply.json({"data": large}), path="/key")
+    result = await call(upstream, "account", {})
+    assert len(text_of(result)) < 3_000
+    key = data_of(result)["key"]
+    assert key["label"].startswith("x limit: 5yyy")
+    assert (key["usage"], key["limit_reset"]) == (None, None)
+
+
 async def test_an_upstream_without_accounts_still_tells_what_was_spent(upstream: Sandbox) -> None:
     for path in ("/key", "/credits"):
         upstream.script(Reply.error(404, "Not found"), path=path)
