@@ -16,6 +16,13 @@ from server.config import Config, ServerConfig
 from tests.serving import KEY, Api, serving
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this suite."""
+    parser.addoption(
+        "--every-hostile-case", action="store_true", help="tests/hostile.py in full, in every way; takes long"
+    )
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, object, object]:
     """With REQUIRE_ALL_TESTS set, a skipped test is a failure: the machine lacks a program that it should have."""
