@@ -10,7 +10,7 @@ from typing import Any
 
 from client.fit import fit_json, fit_text
 
-_LONGEST_FACT = 800
+_LONGEST_FACT = 1000
 _MOST_WORDS = 100
 _HIGH_HALVES = ("\ud800", "\udbff")
 
