@@ -26,7 +26,7 @@ def openrouter_server() -> int:
 def openrouter_mcp() -> int:
     """Runs `openrouter-mcp`; returns its exit code."""
     _take_own_packages()
-    from server.mcp_command import main
+    from server.commands.mcp_command import main
 
     return main()
 

@@ -23,15 +23,15 @@ from mcp.types import (
 from mcp.types import Tool as ListedTool
 from pydantic import ValidationError
 
-from mcp_app.arguments import argument_problems
-from mcp_app.clean import clean_json
-from mcp_app.cursors import refuse_unknown_cursors
-from mcp_app.disconnect import cancel_on_disconnect
-from mcp_app.failures import ToolFailure
 from mcp_app.late_state import LateState, OpenState
-from mcp_app.schemas import plain_schema
-from mcp_app.tools import TOOLS, state_of
-from mcp_app.unknown_arguments import unknown_arguments, without_harmless
+from mcp_app.results.clean import clean_json
+from mcp_app.results.failures import ToolFailure
+from mcp_app.results.schemas import plain_schema
+from mcp_app.stdio.disconnect import cancel_on_disconnect
+from mcp_app.tools.arguments import argument_problems
+from mcp_app.tools.cursors import refuse_unknown_cursors
+from mcp_app.tools.tools import TOOLS, state_of
+from mcp_app.tools.unknown_arguments import unknown_arguments, without_harmless
 
 _INSTRUCTIONS = (
     "Ask any language model that OpenRouter offers. llm_chat needs only a prompt; find models with search_models. "
@@ -119,8 +119,8 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
     @mcp.resource("openrouter://models/{+model_id}", mime_type="application/json")
     async def model(model_id: str, ctx: Context) -> dict[str, Any]:
         """A model of OpenRouter's list."""
-        from mcp_app.find_models import model_details
-        from mcp_app.models import describe_model
+        from mcp_app.tools.find_models import model_details
+        from mcp_app.tools.models import describe_model
 
         try:
             described = describe_model(await model_details(await state_of(ctx), model_id))
@@ -134,7 +134,7 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion | None:
-        from mcp_app.find_models import complete_model_id
+        from mcp_app.tools.find_models import complete_model_id
 
         if argument.name != "model_id":
             return None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # they bring aiohttp along, which a client that waits for `initialize` need not wait for
-    from client.catalogue import Catalogue
-    from client.openrouter import OpenRouterClient
-    from client.streams import Streams
-    from mcp_app.spending import Spending
+    from client.models.catalogue import Catalogue
+    from client.streams.streams import Streams
+    from client.upstream.openrouter import OpenRouterClient
+    from mcp_app.results.spending import Spending
 
 PREFIX: Final = "our.prefix"
 """Key in an ASGI scope's `extensions`: the path below which this client sees our routes."""

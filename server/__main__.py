@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.early_signals import end_at_signals, ignore_signals
-from server.hangup import Hangup
-from server.standard_streams import exit_code_of, open_missing_descriptors, print_tolerantly
+from server.process.early_signals import end_at_signals, ignore_signals
+from server.process.hangup import Hangup
+from server.process.standard_streams import exit_code_of, open_missing_descriptors, print_tolerantly
 
 if TYPE_CHECKING:
-    from server.commands import ServerArgs
+    from server.commands.command_lines import ServerArgs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_at_signals()
     hangup = Hangup()  # before the imports, which take a while
     output = print_tolerantly()
-    from server.commands import parse_server_args
+    from server.commands.command_lines import parse_server_args
 
     args = parse_server_args(sys.argv[1:] if argv is None else argv)
     code = _serve(args, hangup) if args.serves else _print(args)
@@ -32,16 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _print(args: ServerArgs) -> int:
     """Does what is to be done instead of serving."""
-    from server.commands import check_config, print_new_token
+    from server.commands.command_lines import check_config, print_new_token
 
     if args.new_token is not None:
         return print_new_token(args.new_token)
     if args.install is not None:
-        from server.install_service import install_service
+        from server.commands.install_service import install_service
 
         return install_service(args.install, args.flags, os.environ)
     if args.backup is not None:
-        from server.backup import backup
+        from server.commands.backup import backup
 
         return backup(args.backup, args.flags, os.environ, Path.cwd())
     return check_config(args.flags, os.environ, Path.cwd(), quiet=args.quiet)
@@ -50,10 +50,10 @@ def _print(args: ServerArgs) -> int:
 def _serve(args: ServerArgs, hangup: Hangup) -> int:
     import logging
 
-    from server.commands import EX_CONFIG, missing_key_message
+    from server.commands.command_lines import EX_CONFIG, missing_key_message
     from server.config import ConfigError, load_config
-    from server.logs import close_logging, configure_logging, say, set_log_level
-    from server.passed_sockets import turn_callers_away
+    from server.process.passed_sockets import turn_callers_away
+    from server.telemetry.logs import close_logging, configure_logging, say, set_log_level
 
     configure_logging()
     load = partial(load_config, args.flags, dict(os.environ), Path.cwd())
@@ -68,7 +68,7 @@ def _serve(args: ServerArgs, hangup: Hangup) -> int:
             turn_callers_away(os.environ, "The settings of this server cannot be used; its log says why.")
             return EX_CONFIG
         set_log_level(config.server.log_level)
-        from server.process import run_server
+        from server.process.serve import run_server
 
         return run_server(config, load, hangup)
     finally:

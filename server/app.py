@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from client.catalogue import Catalogue
-from client.openrouter import OpenRouterClient, create_session
-from client.streams import SHUTTING_DOWN, Streams
-from mcp_app.spending import Spending
-from server import api_docs, chat, health, models, usage
-from server.access import access_middleware, add_cors_headers
-from server.access_log import access_log_middleware, log_stream
-from server.admission import Admission
-from server.attempts import FailedAttempts
+from client.models.catalogue import Catalogue
+from client.streams.streams import SHUTTING_DOWN, Streams
+from client.upstream.openrouter import OpenRouterClient, create_session
+from mcp_app.results.spending import Spending
+from server.access.attempts import FailedAttempts
+from server.access.middleware import access_middleware, add_cors_headers
+from server.budgets.admission import Admission
+from server.budgets.ledger import Ledger
 from server.config import Config, LiveConfig
 from server.errors import error_middleware
 from server.keys import (
@@ -33,14 +32,15 @@ from server.keys import (
     STARTED_S,
     STREAMS,
 )
-from server.ledger import Ledger
-from server.mcp import add_mcp, mcp_refusals_middleware
-from server.metrics import add_metrics
-from server.readiness import Readiness
-from server.reply_headers import complete_headers
-from server.results import Results
-from server.traces import open_traces
-from server.upstream_alarm import UpstreamAlarm
+from server.mcp_http.endpoint import add_mcp, mcp_refusals_middleware
+from server.process.readiness import Readiness
+from server.routes import api_docs, chat, health, models, usage
+from server.routes.reply_headers import complete_headers
+from server.routes.results import Results
+from server.telemetry.access_log import access_log_middleware, log_stream
+from server.telemetry.metrics import add_metrics
+from server.telemetry.traces import open_traces
+from server.telemetry.upstream_alarm import UpstreamAlarm
 
 
 def create_app(settings: Config | LiveConfig) -> web.Application:

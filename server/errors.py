@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import hdrs, web
 
-from client.details import bounded, summary
+from client.border.details import bounded, summary
+from client.border.json_codec import encode_json
 from client.errors import Detail, Failure, OpenRouterError, Refusal
-from client.json_codec import encode_json
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
     except (Refusal, OpenRouterError, web.HTTPException) as exc:
         if request.writer.output_size > 0:  # aiohttp would write a second head into the open stream
             raise
-        from server.prefix import prefix_of, prefixed  # it needs the keys, which need this module
+        from server.routes.prefix import prefix_of, prefixed  # it needs the keys, which need this module
 
         if isinstance(exc, web.HTTPException):
             if exc.status < 400:

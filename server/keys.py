@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from client.catalogue import Catalogue
-from client.openrouter import OpenRouterClient
-from client.streams import Stream, Streams
-from mcp_app.spending import Spending
-from server.admission import Admission
-from server.attempts import FailedAttempts
-from server.callers import Caller
+from client.models.catalogue import Catalogue
+from client.streams.streams import Stream, Streams
+from client.upstream.openrouter import OpenRouterClient
+from mcp_app.results.spending import Spending
+from server.access.attempts import FailedAttempts
+from server.access.callers import Caller
+from server.budgets.admission import Admission
 from server.config import LiveConfig
-from server.loop_lag import LoopLag
-from server.readiness import Readiness
-from server.request_figures import RequestFigures
-from server.results import Results
-from server.upstream_alarm import UpstreamAlarm
+from server.process.readiness import Readiness
+from server.routes.results import Results
+from server.telemetry.loop_lag import LoopLag
+from server.telemetry.request_figures import RequestFigures
+from server.telemetry.upstream_alarm import UpstreamAlarm
 
 if TYPE_CHECKING:
-    from server.api_docs import ApiDocuments
-    from server.mcp import McpEndpoint
-    from server.metrics import LazyExposition
+    from server.mcp_http.endpoint import McpEndpoint
+    from server.routes.api_docs import ApiDocuments
+    from server.telemetry.metrics import LazyExposition
 
 ALARM = web.AppKey("ALARM", UpstreamAlarm)
 SETTINGS = web.AppKey("SETTINGS", LiveConfig)

@@ -13,13 +13,13 @@ from pydantic import SecretStr
 from client.config import StreamsConfig, UpstreamConfig
 from client.sandbox import Sandbox, open_sandbox
 from server.config import Config, ServerConfig
-from tests.serving import KEY, Api, serving
+from tests.support.serving import KEY, Api, serving
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this suite."""
     parser.addoption(
-        "--every-hostile-case", action="store_true", help="tests/hostile.py in full, in every way; takes long"
+        "--every-hostile-case", action="store_true", help="tests/hostile/table.py in full, in every way; takes long"
     )
 
 
@@ -47,12 +47,12 @@ def _seen(report: object) -> object:
 
 
 _UNDER_BOTH_LOOPS = (
-    "test_server_grammar",
-    "test_server_half_closed",
-    "test_streams_bad_input",
-    "test_streams_lease",
-    "test_streams_limits",
-    "test_streams_loop_share",
+    "http/test_grammar",
+    "http/test_half_closed",
+    "streams/test_bad_input",
+    "streams/test_lease",
+    "streams/test_limits",
+    "streams/test_loop_share",
 )
 """Tests of streams and connections that serve inside their own loop; others start processes under each loop."""
 
@@ -61,7 +61,7 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loops under which an asynchronous test runs."""
-    if item.path.stem in _UNDER_BOTH_LOOPS:
+    if f"{item.path.parent.name}/{item.path.stem}" in _UNDER_BOTH_LOOPS:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from aiohttp import hdrs, web
 
-from client.json_codec import encode_json
+from client.border.json_codec import encode_json
 from client.sandbox.answers import Answer, Piece, compose
 from client.sandbox.calls import Call
 from client.sandbox.catalogue import PROVIDER, find_model

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from client.json_codec import encode_json
+from client.border.json_codec import encode_json
 
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 """The keep-alive that OpenRouter sends while it has nothing else to say."""

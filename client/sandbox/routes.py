@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from client.json_codec import encode_json
+from client.border.json_codec import encode_json
 from client.sandbox.catalogue import PROVIDER, Model, find_model, model_endpoints, page_bounds, select_models
 from client.sandbox.chat import error_response
 from client.sandbox.state import SANDBOX

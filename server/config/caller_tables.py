@@ -15,10 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from client.config import MOST_AT_ONCE, QUOTES, Section, unquoted
-from server.callers import ANYONE, LOCAL, Caller
+from server.access.callers import ANYONE, LOCAL, Caller
+from server.access.tokens import hash_token, may_be_named, names_of_tokens
 from server.config.layers import Found
 from server.config.problems import ConfigProblem, expected, nearest_key, shown
-from server.tokens import hash_token, may_be_named, names_of_tokens
 
 _HASH_DIGITS = 64
 _MAX_NAME = 64

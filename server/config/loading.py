@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from client.proxies import UnusableProxy, proxy_for
+from client.upstream.proxies import UnusableProxy, proxy_for
 from server.config.caller_tables import find_callers
 from server.config.judging import validate
 from server.config.layers import (

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from client.config import LONGEST_S, MOST_BYTES, SHORTEST_S, Env, ModelsConfig, Section, StreamsConfig, UpstreamConfig
 from mcp_app.config import McpConfig
-from server.callers import LOCAL, Caller
+from server.access.callers import LOCAL, Caller
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+;=:@%-]+)*")

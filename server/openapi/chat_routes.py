@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client.request import QUERY_FIELDS, ChatRequest
+from client.upstream.request import QUERY_FIELDS, ChatRequest
 from server.openapi import examples
 from server.openapi.events import STREAM_EVENT
 from server.openapi.parts import (

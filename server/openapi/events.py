@@ -1,6 +1,6 @@
 """A JSON Schema for each event of an answer, made of the structs that are encoded.
 
-`data` of an event is not always the struct: `client.wire` unpacks some, and so does this module.
+`data` of an event is not always the struct: `client.streams.wire` unpacks some, and so does this module.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from client import events
 from client.errors import FAILURE_TYPES, Detail, Failure
-from client.wire import EVENT_NAMES
+from client.streams.wire import EVENT_NAMES
+from client.translation import events
 from server.openapi.schemas import Schema, describe, drop_absent, ref, struct_schemas
 
 STREAM_EVENT = "StreamEvent"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from client.model_query import ModelQuery
-from client.wire import EVENT_NAMES
+from client.models.query import ModelQuery
+from client.streams.wire import EVENT_NAMES
 from server.openapi import examples
 from server.openapi.parts import (
     IF_NONE_MATCH,

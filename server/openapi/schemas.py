@@ -14,8 +14,8 @@ import msgspec
 from pydantic import BaseModel
 
 from client.errors import FAILURE_TYPES, Detail, Failure
-from client.request import ChatRequest
-from server import replies
+from client.upstream.request import ChatRequest
+from server.openapi import replies
 
 Schema = dict[str, Any]
 

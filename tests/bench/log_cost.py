@@ -14,14 +14,14 @@ from contextlib import suppress
 import aiohttp
 
 from client.sandbox import Hold, Reply, Sandbox, open_sandbox
-from client.stream_log import StreamLog
-from client.streams import KEPT_BYTES
-from client.translate import ChatTranslator
-from client.wire import EventEncoder
-from tests.callers import call_and_read_head
-from tests.chunks import END, STOP, text
-from tests.process import ServerProcess, running_server
-from tests.serving import question
+from client.streams.log import StreamLog
+from client.streams.streams import KEPT_BYTES
+from client.streams.wire import EventEncoder
+from client.translation.translate import ChatTranslator
+from tests.support.callers import call_and_read_head
+from tests.support.chunks import END, STOP, text
+from tests.support.process import ServerProcess, running_server
+from tests.support.serving import question
 
 EVENTS = 2000
 LIVE_PER_S = 50

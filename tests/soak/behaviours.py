@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from client.wire import PING
-from tests.callers import Caller, call, call_and_read_head
-from tests.serving import question
-from tests.sse_reader import Event, parse_events, text_of
+from client.streams.wire import PING
+from tests.support.callers import Caller, call, call_and_read_head
+from tests.support.serving import question
+from tests.support.sse_reader import Event, parse_events, text_of
 
 REFUSED = "refused"
 

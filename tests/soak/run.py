@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 
 from client.sandbox import Reply, Sandbox, open_sandbox
-from tests.process import ServerProcess, running_server
 from tests.soak.behaviours import BEHAVIOURS, Behaviour, Broken, Visit
 from tests.soak.upstreams import random_reply
+from tests.support.process import ServerProcess, running_server
 
 AT_ONCE = 50
 ROUNDS = 6

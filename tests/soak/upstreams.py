@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from client.sandbox import COMMENT, HangUp, Hold, Pause, Reply, Step
-from tests.chunks import END, STOP, event, text
+from tests.support.chunks import END, STOP, event, text
 
 
 def random_reply(dice: random.Random) -> Reply:

@@ -1,0 +1,134 @@
+"""Typed events to the bytes of our own event stream. The only place where event names are spelled.
+
+An event is `event:`, `id:` and one `data:` line of JSON, and an empty line. Ids are `<stream_id>:<n>`, n from 1.
+Pure module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import msgspec
+
+from client.border.json_codec import encode_json, encode_text
+from client.translation.events import (
+    Annotation,
+    Audio,
+    ChatEvent,
+    ContentDelta,
+    Done,
+    Image,
+    ReasoningDelta,
+    ReasoningDetails,
+    RefusalDelta,
+    StreamFailed,
+    StreamStarted,
+    ToolCall,
+    ToolCallDelta,
+    UsageReport,
+)
+
+EVENT_NAMES = (
+    "start",
+    "reasoning",
+    "content",
+    "refusal",
+    "tool_call_delta",
+    "tool_call",
+    "annotation",
+    "image",
+    "audio",
+    "reasoning_details",
+    "usage",
+    "error",
+    "done",
+)
+
+PING = b": ping\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class EventEncoder:
+    """Numbers and encodes the events of one stream."""
+
+    def __init__(self, stream_id: str) -> None:
+        self.count = 0
+        self._stream_id = stream_id
+        head = b"id: " + stream_id.encode() + b":%d\n"
+        self._content = b"event: content\n" + head + b'data: {"text":%b}\n\n'
+        self._reasoning = b"event: reasoning\n" + head + b'data: {"text":%b}\n\n'
+        self._other = b"event: %b\n" + head + b"data: %b\n\n"
+
+    def encode(self, events: Sequence[ChatEvent]) -> bytes:
+        """The bytes of the next events."""
+        number, content = self.count, self._content
+        pieces: list[bytes] = []
+        for event in events:
+            number += 1
+            kind = type(event)
+            if kind is ContentDelta and event.logprobs is None and event.extra is None:  # type: ignore[union-attr]
+                text: str = event.text  # type: ignore[union-attr]
+                pieces.append(content % (number, _encode(text) if text.isascii() else encode_text(text)))
+            elif kind is ReasoningDelta and event.logprobs is None and event.extra is None:  # type: ignore[union-attr]
+                pieces.append(self._reasoning % (number, encode_text(event.text)))  # type: ignore[union-attr]
+            else:
+                name, data = _payload(event, self._stream_id)
+                pieces.append(self._other % (name.encode(), number, encode_json(data)))
+        self.count = number
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def bare_done(self) -> bytes:
+        """The `done` of an answer of which nothing else can be said any more."""
+        self.count += 1
+        data = b'{"completed":false,"finish_reason":"interrupted","native_finish_reason":null}'
+        return self._other % (b"done", self.count, data)
+
+
+def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
+    """Name and data of an event."""
+    match event:
+        case ContentDelta():
+            return "content", event
+        case ReasoningDelta():
+            return "reasoning", event
+        case RefusalDelta():
+            return "refusal", event
+        case ToolCallDelta():
+            return "tool_call_delta", event
+        case ToolCall():
+            return "tool_call", event
+        case StreamStarted():
+            return "start", {"stream_id": stream_id, **_facts(event)}
+        case Annotation(annotation):
+            return "annotation", annotation
+        case Image(image):
+            return "image", image
+        case Audio(audio):
+            return "audio", audio
+        case ReasoningDetails():
+            return "reasoning_details", event
+        case UsageReport():
+            return "usage", _usage_data(event)
+        case StreamFailed(failure):
+            return "error", failure
+        case Done():
+            return "done", event
+    assert_never(event)  # pragma: no cover
+
+
+def _usage_data(event: UsageReport) -> dict[str, Any]:
+    """OpenRouter's object and our figures side by side."""
+    facts = _facts(event)
+    usage: dict[str, Any] = facts.pop("usage")
+    if isinstance(usage.get("extra"), dict) and "extra" in facts:
+        facts["extra"] = usage["extra"] | facts["extra"]
+    return usage | facts
+
+
+def _facts(event: StreamStarted | UsageReport) -> dict[str, Any]:
+    facts = msgspec.structs.asdict(event)
+    if event.extra is None:
+        del facts["extra"]
+    return facts

@@ -1,0 +1,1 @@
+"""What a tool gives back: text, structured parts, pictures, failures, reports of progress."""

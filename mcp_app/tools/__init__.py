@@ -1,0 +1,1 @@
+"""What a model can call: the tools, their arguments, and what they do."""

@@ -1,0 +1,1 @@
+"""Who may call: tokens, origins, hosts, proxies, wrong attempts."""

@@ -1,0 +1,176 @@
+"""What `openrouter-mcp` does: MCP over stdio, and what to paste into a desktop client to have it started.
+
+stdout belongs to the protocol: everything for people goes to stderr. Without a key, or with settings that cannot be
+used, it serves all the same and says so in the tools' results: a client shows a server that has exited only as
+"disconnected". Clients also choose the working directory, whose `config.toml` and `.env` may be foreign.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import importlib
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mcp_app.results.failures import ToolFailure
+from mcp_app.stdio.print_config import CLIENTS, WHERE, NotPossible, http_config, stdio_config
+from server.commands.command_lines import (
+    DISTRIBUTION,
+    add_shared_arguments,
+    print_problems,
+    program_version,
+    shared_flags,
+)
+from server.commands.command_parser import CommandParser
+from server.commands.own_command import own_command
+from server.config import Config, ConfigError, ConfigProblem, Flags, load_config
+from server.process.standard_streams import exit_code_of, print_tolerantly
+from server.telemetry.logs import close_logging, configure_logging
+
+if TYPE_CHECKING:
+    from mcp_app.late_state import OpenState
+    from mcp_app.state import McpState
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the command, given its line without the program's name; returns its exit code."""
+    parsed = _parser().parse_args(argv)
+    if parsed.command == "print-config":
+        output = print_tolerantly()
+        return exit_code_of(_print_config(parsed), output)
+    try:
+        return _serve(shared_flags(parsed))
+    finally:
+        close_logging()
+
+
+_NO_HTTP = "This is the MCP server for desktop clients; openrouter-server serves HTTP"
+
+
+def _parser() -> argparse.ArgumentParser:
+    called = Path(sys.argv[0]).stem  # uvx starts a package by its own name
+    parser = CommandParser(
+        prog=called if called == DISTRIBUTION else "openrouter-mcp",
+        description="Offers OpenRouter's models as MCP tools over stdio; desktop clients start it.",
+        hint=_NO_HTTP,
+    )
+    add_shared_arguments(parser)
+    commands = parser.add_subparsers(dest="command", metavar="print-config")
+    printing = commands.add_parser("print-config", help="print what to paste into a desktop client's configuration")
+    printing.add_argument("--client", required=True, choices=CLIENTS)
+    printing.add_argument(
+        "--http", metavar="URL", help="for a server that runs already, such as http://HOST:8000/mcp"
+    )
+    printing.add_argument("--with-token", action="store_true", help="with --http: the server wants a token")
+    return parser
+
+
+# -- serving ------------------------------------------------------------------------------------------------------
+
+
+def _serve(flags: Flags) -> int:
+    configure_logging(level=logging.WARNING)
+    if sys.stdin.isatty():
+        print(
+            f"{_NO_HTTP}. It waits for a client on standard input (Ctrl-D ends it); "
+            "openrouter-mcp print-config --client NAME prints what to paste into one.",
+            file=sys.stderr,
+        )
+    try:
+        config = load_config(flags, os.environ, Path.cwd())
+    except ConfigError as exc:
+        print_problems(exc.problems)
+        asyncio.run(_run(partial(_refuse, exc.problems)))
+    else:
+        if config.sandbox:
+            print("Answers come from the sandbox: no key, no network, no cost.", file=sys.stderr)
+        asyncio.run(_run(partial(_open_state, config)))
+    return 0
+
+
+async def _run(open_state: OpenState) -> None:
+    gc.disable()  # while the SDK is loaded there is nothing to collect, and a client waits
+    from mcp_app.server import build_mcp
+    from mcp_app.stdio.serve import serve_stdio
+
+    mcp = build_mcp(open_state, version=program_version())
+    gc.enable()
+    gc.freeze()
+    await serve_stdio(mcp)
+
+
+@asynccontextmanager
+async def _open_state(config: Config) -> AsyncIterator[McpState]:
+    """The command's own session, streams and catalogue; what still runs at the end is stopped.
+
+    It is opened by the first call (see `mcp_app.late_state`) and imports what is slow to load then, on a thread,
+    so that the call's first report is sent meanwhile.
+    """
+    await asyncio.to_thread(importlib.import_module, "mcp_app.tools.chat")
+    from client.models.catalogue import Catalogue
+    from client.streams.streams import Streams
+    from client.upstream.openrouter import OpenRouterClient, create_session
+    from mcp_app.results.spending import Spending
+    from mcp_app.state import McpState
+    from server.process.sandboxed import sandboxed
+
+    async with sandboxed(config) as effective, create_session(effective.upstream) as session:
+        openrouter = OpenRouterClient(session, effective.upstream)
+        spending = Spending()
+        streams = Streams(openrouter, effective.streams, spending.note_end)
+        catalogue = Catalogue(openrouter, ttl_s=effective.models.ttl_s)
+        try:
+            yield McpState(streams, catalogue, openrouter, spending)
+        finally:
+            await streams.aclose()
+            await catalogue.aclose()
+
+
+@asynccontextmanager
+async def _refuse(problems: Sequence[ConfigProblem]) -> AsyncIterator[McpState]:
+    """In place of a state: every call is told what is wrong with the settings."""
+    said = "\n".join(map(str, problems))
+    raise ToolFailure(
+        f"The settings of this MCP server cannot be used. Tell the user to correct this and to restart it:\n{said}"
+    )
+    yield
+
+
+# -- print-config -------------------------------------------------------------------------------------------------
+
+
+def _print_config(parsed: argparse.Namespace) -> int:
+    try:
+        text = _http_text(parsed) if parsed.http else _stdio_text(parsed)
+    except NotPossible as exc:
+        print(exc, file=sys.stderr)
+        return 64
+    print(text)
+    print(f"Put this into {WHERE[parsed.client]}.", file=sys.stderr)
+    return 0
+
+
+def _stdio_text(parsed: argparse.Namespace) -> str:
+    arguments = ["--config", str(Path(parsed.config).absolute())] if parsed.config else []
+    arguments += ["--sandbox"] if parsed.sandbox else []
+    (command, *leading), environment = own_command("openrouter-mcp", "server.commands.mcp_command")
+    return stdio_config(
+        parsed.client, command, [*leading, *arguments], environment=environment, needs_key=not parsed.sandbox
+    )
+
+
+def _http_text(parsed: argparse.Namespace) -> str:
+    url = urlsplit(parsed.http)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise NotPossible("--http must be the URL of a running server, such as http://127.0.0.1:8000/mcp")
+    needs_token = parsed.with_token or url.hostname not in ("127.0.0.1", "localhost", "::1")
+    return http_config(parsed.client, parsed.http, needs_token=needs_token)

@@ -1,0 +1,1 @@
+"""The process: listens, accepts, reads settings again, and ends politely; systemd is told of it all."""

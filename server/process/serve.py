@@ -1,0 +1,216 @@
+"""The process: listens, says so, and ends politely.
+
+On SIGTERM or SIGINT nothing new is started, running answers may finish for `server.shutdown_timeout_s`, and what is
+left then is told to its readers. A second signal skips the wait.
+
+Under systemd it reports what it does and serves on the sockets that it is passed; who connects to those while it ends
+is left to the next process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from server.app import create_app
+from server.commands.command_lines import EX_CONFIG, program_version, shown_proxy
+from server.config import Config, LiveConfig
+from server.keys import READINESS, SETTINGS, STREAMS
+from server.process.file_limit import watching_files
+from server.process.hangup import Hangup
+from server.process.http_server import HttpRunner
+from server.process.listening import CannotListen, bind_sockets, explain, url_of
+from server.process.notify import Notifier
+from server.process.passed_sockets import UnusableSocket, take_passed_sockets
+from server.process.reload import reloading
+from server.process.reporting import reporting, status_line
+from server.process.sandboxed import sandboxed
+from server.telemetry.logs import say
+
+EX_UNAVAILABLE = 69
+"""Exit code when the port cannot be listened on (sysexits.h)."""
+
+_BACKLOG = 4096
+_GC_THRESHOLDS = (20_000, 5, 2)
+"""A request makes some hundred objects that the collector tracks and hardly a cycle: it need not look so often.
+But what was kept for `streams.retain_s` is old when it goes, and only the rarest look finds its cycles: with a look
+every 8 million objects memory grew by 4 KB a stream for thousands of streams."""
+_FLUSH_S = 2.0
+"""How long readers may take for the last events once everything has ended."""
+_SPARE_S = 30.0
+"""What closing takes at the very most, on top of `server.shutdown_timeout_s`."""
+
+
+def run_server(config: Config, load: Callable[[], Config], hangup: Hangup) -> int:
+    """Serves until a signal; returns the exit code.
+
+    Args:
+        config: the settings to begin with.
+        load: reads them again.
+        hangup: asks for that.
+    """
+    faulthandler.enable()  # the watchdog's SIGABRT leaves a trace of where the loop hung
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(config, load, hangup))
+
+
+def _raise_file_limit() -> None:
+    """A running answer takes two sockets, and shells allow 1,024 files by default, for the sake of `select`."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # an unlimited one may be more than the system takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's loop where it is installed: it takes about a quarter off every event."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> int:
+    signals = _Signals()
+    notifier = Notifier(os.environ)
+    try:
+        passed = take_passed_sockets(os.environ)
+        sockets = passed or await bind_sockets(config)  # before anything is opened: a second server ends here
+    except UnusableSocket as exc:
+        say(str(exc), logging.ERROR)
+        return EX_CONFIG
+    except CannotListen as exc:
+        say(str(exc), logging.ERROR)
+        return EX_UNAVAILABLE
+    async with sandboxed(config) as effective:
+        app = create_app(LiveConfig(effective, load))
+        runner = HttpRunner(app, shutdown_timeout=_FLUSH_S / 2)  # aiohttp waits so long twice
+        await runner.setup()
+        try:
+            if not await _listen(runner, effective, sockets):
+                return EX_UNAVAILABLE
+            say(_start_line(effective, runner, is_passed=bool(passed)))
+            gc.collect()
+            gc.freeze()  # what exists now lives as long as the process
+            gc.set_threshold(*_GC_THRESHOLDS)
+            async with (
+                reporting(app, notifier),
+                reloading(app, hangup, notifier, end=signals.take),
+                watching_files(),
+            ):
+                await signals.first.wait()
+                if passed:
+                    await _stop_accepting(runner, passed)
+                await _drain(app, signals, notifier)
+        finally:
+            await _close(runner)
+    return 0
+
+
+async def _listen(runner: web.AppRunner, config: Config, sockets: list[socket.socket]) -> bool:
+    """Listens; False, with a message, when that is not possible."""
+    try:
+        for sock in sockets:
+            await web.SockSite(runner, sock, backlog=1).start()  # asyncio's loop accepts so many at once, and logs
+            sock.listen(_BACKLOG)  # as many errors when there are no files left, each with a new attempt
+    except OSError as exc:  # somebody else was faster
+        say(explain(exc, config), logging.ERROR)
+        return False
+    return True
+
+
+async def _close(runner: web.AppRunner) -> None:
+    """Ends everything, and leaves no connection with bytes that nobody reads to the end of the interpreter.
+
+    Python 3.13 closes such a one then, and prints a `TypeError` of its own `Server` while it does.
+    """
+    connections = [] if runner.server is None else [handler.transport for handler in runner.server.connections]
+    await runner.cleanup()
+    for transport in connections:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)  # asyncio closes their sockets in the loop's next turn
+
+
+async def _stop_accepting(runner: web.AppRunner, passed: list[socket.socket]) -> None:
+    """Leaves new connections to the next process, which gets the same socket, and lets idle ones go.
+
+    asyncio begins a connection a turn of its loop after it has accepted it. When the site is stopped in between, the
+    connection stays open, and nobody serves it; uvloop does both at once.
+    """
+    for sock in passed:
+        asyncio.get_running_loop().remove_reader(sock)
+    await asyncio.sleep(0)
+    for site in tuple(runner.sites):
+        await site.stop()
+    if runner.server is not None:
+        runner.server.pre_shutdown()
+
+
+async def _drain(app: web.Application, signals: _Signals, notifier: Notifier) -> None:
+    streams = app[STREAMS]
+    streams.is_draining = True
+    app[READINESS].reason = "the server is shutting down"
+    timeout_s = app[SETTINGS].current.server.shutdown_timeout_s
+    notifier.send(
+        STOPPING=1,
+        STATUS=status_line(app),
+        EXTEND_TIMEOUT_USEC=int((timeout_s + _SPARE_S) * 1e6),  # the unit does not know our settings
+    )
+    if streams.active:
+        say(f"Waiting up to {timeout_s:g} s for {streams.active} answers; a second signal ends them at once.")
+        await _first_of(streams.wait_idle(), signals.second.wait(), timeout_s=timeout_s)
+
+
+async def _first_of(*waits: Awaitable[object], timeout_s: float) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first asks for an end, the second for one at once."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, self.take)
+
+    def take(self) -> None:
+        """Asks for the end, or for one at once."""
+        (self.second if self.first.is_set() else self.first).set()
+
+
+def _start_line(config: Config, runner: web.AppRunner, *, is_passed: bool) -> str:
+    urls = list(map(url_of, runner.addresses))
+    where = " and ".join(urls) + (" (passed by systemd)" if is_passed else "")
+    docs = "".join(f"; docs: {url.partition(' ')[0]}docs" for url in urls[:1] if url.startswith("http"))
+    upstream = "the sandbox (no key, no cost)" if config.sandbox else config.upstream.base_url
+    proxy = shown_proxy(config, os.environ)
+    upstream += "" if proxy == "none" else f" through the proxy {proxy}"
+    callers = "callers with a token" if config.callers else "callers on this machine only"
+    return (
+        f"Serving {where} for {callers}{docs}; upstream: {upstream}; config file: {config.file or 'none'}; "
+        f"version {program_version()}"
+    )

@@ -1,0 +1,1 @@
+"""A request in, a reply out: one module a subject, and what handlers share."""

@@ -1,0 +1,52 @@
+"""`/health` and `/ready`: for probes. Neither asks upstream, neither needs a token."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from server.commands.command_lines import program_version
+from server.errors import refuse
+from server.keys import CATALOGUE, READINESS, SETTINGS, STARTED_S, STREAMS
+from server.routes.json_reply import json_reply
+
+if TYPE_CHECKING:  # types alone: the API document is made of them
+    from server.openapi.replies import Health, Ready
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/health")
+async def get_health(request: web.Request) -> web.Response:
+    """The process is alive; with a few counts."""
+    streams, catalogue = request.app[STREAMS], request.app[CATALOGUE]
+    health: Health = {
+        "status": "ok",
+        "version": program_version(),
+        "uptime_s": round(time.monotonic() - request.app[STARTED_S], 3),
+        "sandbox": request.app[SETTINGS].current.sandbox,
+        "streams": {
+            "active": streams.active,
+            "readers": streams.readers,
+            "kept": streams.kept,
+            "log_bytes": streams.total_bytes,
+        },
+        "catalogue": {"models": catalogue.size, "age_s": catalogue.age_s},
+    }
+    return json_reply(health)
+
+
+@routes.get("/ready")
+async def get_ready(request: web.Request) -> web.Response:
+    """200 when work is taken; 503 with the reason otherwise."""
+    reason = request.app[READINESS].reason
+    if reason is None and request.app[SETTINGS].current.lacks_key:
+        reason = "there is no OpenRouter API key"
+    if reason is not None:
+        raise refuse(
+            "shutting_down" if request.app[STREAMS].is_draining else "overloaded", 503, f"Not ready: {reason}."
+        )
+    ready: Ready = {"status": "ready"}
+    return json_reply(ready)

@@ -1,0 +1,172 @@
+"""A reader of a stream: an HTTP response that is written as events come.
+
+A response that keeps up is written from the pump's own turn of the loop, without a task switch: its connection
+takes the bytes at once. One that does not keep up is served from the log by its own handler, at its own pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+
+from aiohttp import web
+
+from client.streams.streams import Stream
+from client.streams.wire import PING
+from server.process.connection import Connection, write_now
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
+PIECE_BYTES = 65_536
+"""Most that is written at once, and that may lie unsent before a reader counts as lagging: the size at which the
+connection itself would make its writer wait."""
+
+
+class ResponseReader:
+    """Writes a stream to an event-source response; from the first it keeps the stream running and its log whole.
+
+    Attributes:
+        position: number of the last event written.
+    """
+
+    def __init__(self, stream: Stream, protocol: web.RequestHandler, position: int) -> None:
+        self.position = position
+        self._stream = stream
+        self._protocol = protocol
+        self._response: web.StreamResponse
+        self._loop = asyncio.get_running_loop()
+        self._keeps_up = False
+        self._turn: asyncio.Future[None] | None = None
+        self._written_s = self._seen_s = self._loop.time()
+        self._seen = (-1, 0)  # position and unsent bytes, when they were looked at last
+
+    def push(self, data: bytes, last: int) -> None:
+        """Writes events in the pump's turn when the connection takes them without waiting; the last ones go out
+        with the end of the response, from the handler's turn."""
+        if not self._keeps_up or self._stream.log.closed:
+            return
+        transport = self._protocol.transport
+        if transport is None or transport.get_write_buffer_size() + len(data) > PIECE_BYTES:
+            self.wake()
+            return
+        writing = self._response.write(data)
+        try:
+            writing.send(None)
+            writing.close()  # it would wait now, but only after the connection has taken the data
+        except StopIteration:
+            pass
+        except ConnectionError:
+            self.wake()  # the handler finds out for itself
+            return
+        self.position = last
+
+    def wake(self) -> None:
+        """Gives the turn to the handler."""
+        self._keeps_up = False
+        if self._turn is not None:
+            _resolve(self._turn)
+
+    def stalled_s(self) -> float:
+        """For how long its connection has taken nothing of what waits for it."""
+        now_s = self._loop.time()
+        unsent_bytes = 0 if self._protocol.transport is None else _unsent_bytes(self._protocol.transport)
+        place = self.position, unsent_bytes
+        if place != self._seen or not (unsent_bytes or self.position < self._stream.log.last):
+            self._seen, self._seen_s = place, now_s
+        return now_s - self._seen_s
+
+    def leave(self) -> None:
+        """Cuts the connection: whoever reads again can resume."""
+        if self._protocol.transport is not None:
+            self._protocol.transport.abort()
+
+    async def wait_verdict(self, at_most_s: float) -> None:
+        """Until upstream has accepted or refused the request, but no longer than `at_most_s`."""
+        if not self._stream.has_verdict:
+            await self._wait_turn(self._loop.time() + at_most_s)
+
+    async def run(self, response: web.StreamResponse, ping_interval_s: float) -> None:
+        """Writes until the stream's last event is out, and ends the response, whose head has been sent.
+
+        Raises:
+            ConnectionError: the caller has gone.
+        """
+        self._response = response
+        if isinstance(self._protocol, Connection):
+            self._protocol.probe = self._probe
+        log = self._stream.log
+        while not log.closed:
+            while self.position < log.last:
+                await self._write(*await log.read_after(self.position, PIECE_BYTES))
+                if self.position < log.last:
+                    await asyncio.sleep(0)  # a connection that takes everything never makes its writer wait
+            self._keeps_up = not log.closed
+            await self._wait(ping_interval_s)
+        await self._write_rest()
+
+    def _probe(self) -> None:
+        """Says something, since only so can it be told whether the caller is still there."""
+        if self._keeps_up:
+            with suppress(ConnectionError):
+                write_now(self._response, PING)
+
+    async def _write_rest(self) -> None:
+        """The events of a log that is closed; the last piece goes out in one with the end."""
+        log = self._stream.log
+        data, last = await log.read_after(self.position, PIECE_BYTES)
+        while last < log.last or len(data) > PIECE_BYTES:
+            await self._write(data, last)
+            await asyncio.sleep(0)
+            data, last = await log.read_after(self.position, PIECE_BYTES)
+        await self._response.write_eof(data)
+        self.position = last
+
+    async def _write(self, data: bytes, last: int) -> None:
+        for start in range(0, len(data), PIECE_BYTES):
+            await self._response.write(data[start : start + PIECE_BYTES])
+        self.position = last
+        self._written_s = self._loop.time()
+        self._stream.note_progress()
+
+    @property
+    def _silent_since_s(self) -> float:
+        """While it keeps up, what the stream appended was written at once."""
+        return max(self._written_s, self._stream.appended_s)
+
+    async def _wait(self, ping_interval_s: float) -> None:
+        """Until it is the handler's turn; a comment goes out whenever nothing else did for `ping_interval_s`."""
+        while self._keeps_up:
+            await self._wait_turn(self._silent_since_s + ping_interval_s)
+            if self._keeps_up and self._loop.time() >= self._silent_since_s + ping_interval_s:
+                self._written_s = self._loop.time()
+                await self._response.write(PING)
+
+    async def _wait_turn(self, until_s: float) -> None:
+        self._turn = self._loop.create_future()
+        timer = self._loop.call_at(until_s, _resolve, self._turn)
+        try:
+            await self._turn
+        finally:
+            timer.cancel()
+
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    """What the caller has not taken yet, in the transport and, where that can be asked, in the kernel: that holds
+    megabytes, and lets the transport go on only when much of them has gone."""
+    unsent_bytes = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if termios is not None and sock is not None:
+        with suppress(OSError):
+            queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            unsent_bytes += int.from_bytes(queued, sys.byteorder)
+    return unsent_bytes
+
+
+def _resolve(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)

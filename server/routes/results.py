@@ -1,0 +1,180 @@
+"""Whole answers as one JSON: put together and encoded in steps, a few at a time, and counted while they are held."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from client.border.fit import header_value
+from client.border.large_json import encode_in_steps
+from client.errors import Failure
+from client.streams.answer import Answer
+from client.streams.gathering import WholeReader, read_answer
+from client.streams.log import EventsGone
+from client.streams.streams import Stream, Streams, StreamsFull
+from server.errors import refuse
+
+AT_ONCE = 2
+"""Results that are put together at the same time; others wait."""
+
+_STEP_BYTES = 65_536
+_STALLED_S = 60.0
+"""How long a piece of a reply may wait to be taken: what is held of it takes room from everybody."""
+_RETRY_AFTER_S = 5.0
+
+
+class Results:
+    """Makes replies of whole answers."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+
+    async def gathered(self, request: web.Request, stream: Stream) -> web.StreamResponse:
+        """The reply of `stream=false`: waits for the end; leaves with its caller, without any grace."""
+        with stream.pinned():
+            reader = WholeReader(stream)
+            stream.attach(reader)
+            try:
+                failure = await reader.wait_whole()
+            finally:
+                stream.detach(reader)
+            headers = stream_headers(stream)
+            if failure is not None:
+                return await _refuse_large(request, failure, headers)
+            with self._room_for(stream):
+                async with self._at_once:
+                    status, pieces = await _gathered_reply(stream, headers)
+                return await _send(request, pieces, status, headers)
+
+    async def so_far(self, request: web.Request, stream: Stream) -> web.StreamResponse:
+        """The reply of `/result`: the whole answer, or 202 with what there is while it runs."""
+        with stream.pinned(), self._room_for(stream):
+            async with self._at_once:
+                status, pieces = await _reply_so_far(stream)
+            return await _send(request, pieces, status, {})
+
+    def _room_for(self, stream: Stream) -> AbstractContextManager[None]:
+        """Room for the reply beside the log, until it is sent; a small one is never refused."""
+        size_bytes = stream.log.size_bytes
+        try:
+            return nullcontext() if size_bytes <= _STEP_BYTES else self._streams.holding(size_bytes)
+        except StreamsFull as exc:
+            error = f"The server is at its limit: {exc}. Read this answer as events, at {stream_path(stream)}."
+            raise refuse("overloaded", 503, error, retry_after_s=_RETRY_AFTER_S) from exc
+
+
+def stream_path(stream: Stream) -> str:
+    """Where the stream can be read."""
+    return f"/chat/{stream.id}"
+
+
+def stream_headers(stream: Stream) -> dict[str, str]:
+    """What every reply about a stream says of it."""
+    headers = {"X-Stream-Id": stream.id, hdrs.LOCATION: stream_path(stream)}
+    generation_id = header_value(stream.generation_id)
+    if generation_id is not None:
+        headers["X-Generation-Id"] = generation_id
+    return headers
+
+
+def events_gone(stream: Stream) -> Exception:
+    """The refusal of what was dropped."""
+    return refuse(
+        "not_found",
+        404,
+        f"The events before {stream.log.first} of this stream were dropped, since it outgrew streams.max_log_bytes.",
+    )
+
+
+async def _reply_so_far(stream: Stream) -> tuple[int, list[bytes]]:
+    answer = await _answer_of(stream)
+    result = _result_of(answer, stream)
+    result |= {"stream_id": stream.id, "running": stream.is_running}
+    if answer.error is not None:
+        result["error"] = answer.error
+    return 202 if stream.is_running else 200, await encode_in_steps(result)
+
+
+async def _gathered_reply(stream: Stream, headers: dict[str, str]) -> tuple[int, list[bytes]]:
+    answer = await _answer_of(stream)
+    result = _result_of(answer, stream)
+    if answer.error is None and answer.done is not None and answer.done["completed"]:
+        return 200, await encode_in_steps(result)
+    error = _failure_of(answer, result)
+    _note_retry(headers, error.get("retry_after_s"))
+    return 502 if answer.start is not None else error["status"], await encode_in_steps(error)
+
+
+def _failure_of(answer: Answer, result: dict[str, Any]) -> dict[str, Any]:
+    """The error shape with upstream's status; with the partial answer when it was cut in the middle."""
+    reason = result["finish_reason"]
+    error = answer.error or {
+        "error": f"The answer was stopped ({reason}) before it was whole.",
+        "type": "stream_interrupted",
+        "status": 502,
+        "retryable": True,
+    }
+    return error if answer.start is None else {**error, "partial": result}
+
+
+async def _refuse_large(request: web.Request, failure: Failure, headers: dict[str, str]) -> web.StreamResponse:
+    """An answer that was ended for its size: what came of it is in the log, and not sent along."""
+    error = msgspec.to_builtins(failure)
+    error["error"] += f" What came of it can be read as events, at {headers[hdrs.LOCATION]}."
+    _note_retry(headers, failure.retry_after_s)
+    return await _send(request, await encode_in_steps(error), failure.status, headers)
+
+
+def _note_retry(headers: dict[str, str], retry_after_s: float | None) -> None:
+    if retry_after_s is not None:
+        headers[hdrs.RETRY_AFTER] = str(max(1, round(retry_after_s)))
+
+
+async def _answer_of(stream: Stream) -> Answer:
+    answer = Answer()
+    try:
+        await read_answer(stream.log, answer)
+    except EventsGone:
+        raise events_gone(stream) from None
+    return answer
+
+
+def _result_of(answer: Answer, stream: Stream) -> dict[str, Any]:
+    result = answer.to_result()
+    settlement = stream.settlement
+    if result["usage"] is None and settlement.usage is not None:
+        result["usage"] = settlement.usage
+    if result["usage"] is not None:
+        result["usage"] = {**result["usage"], "settled": settlement.is_settled}
+    elif settlement.is_sought:
+        result["usage"] = {"settled": False}
+    return result
+
+
+async def _send(
+    request: web.Request, pieces: list[bytes], status: int, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Small replies at once; large ones piece by piece, as fast as they are taken."""
+    if len(pieces) == 1 or request.method == hdrs.METH_HEAD:
+        body = b"".join(pieces)
+        return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_type = "application/json"
+    response.content_length = sum(map(len, pieces))
+    await response.prepare(request)
+    try:
+        for piece in pieces:
+            async with asyncio.timeout(_STALLED_S):
+                await response.write(piece)
+            await asyncio.sleep(0)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the reply is not taken") from None
+    await response.write_eof()
+    return response

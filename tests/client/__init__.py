@@ -1,0 +1,1 @@
+"""The pure parts and the client, without any server of ours."""

@@ -1,0 +1,1 @@
+"""Values and JSON of any kind are made fit, and nothing raises."""

@@ -1,0 +1,1 @@
+"""The catalogue, its search, and prices."""

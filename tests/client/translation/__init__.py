@@ -1,0 +1,1 @@
+"""Every quirk of upstream's stream gives the right events."""

@@ -1,0 +1,392 @@
+"""Bodies handed on as they come: over real sockets, plain and TLS, under both loops."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import uvloop
+
+from client.upstream.tap import TURN_BYTES, hand_on
+from tests.support.reverse_proxies import make_certificate
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+
+Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Taker:
+    """Takes what is handed on; after each piece it says whether it wants more."""
+
+    def __init__(self, *, wants_more: bool = True) -> None:
+        self.taken: list[bytes] = []
+        self.arrived = asyncio.Event()
+        self._wants_more = wants_more
+
+    def __call__(self, body: bytes) -> bool:
+        self.taken.append(body)
+        self.arrived.set()
+        return self._wants_more
+
+
+class Place:
+    """A server that answers every request of a connection by `script`, and a session that asks it."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self.url = ""
+        self.connections = 0
+        self.script: Script
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                await self.script(writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def open_place(folder: Path | None = None) -> AsyncIterator[Place]:
+    """Over TLS when it is given a folder for its certificate."""
+    served = trusted = None
+    if folder is not None:
+        certificate = await make_certificate(folder, "127.0.0.1")
+        served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        served.load_cert_chain(certificate)
+        trusted = ssl.create_default_context(cafile=str(certificate))
+    async with (
+        asyncio.timeout(20),
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted or True)) as session,
+    ):
+        place = Place(session)
+        server = await asyncio.start_server(place.serve, "127.0.0.1", 0, ssl=served)
+        port = server.sockets[0].getsockname()[1]
+        place.url = f"{'http' if served is None else 'https'}://127.0.0.1:{port}/"
+        yield place
+        server.close()
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine in a loop of its own."""
+    found: Run = request.param
+    return found
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
+    run: Run, tls: bool, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with open_place(tmp_path if tls else None) as place:
+            take = Taker()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(b"first "))
+                for word in (b"second ", b"third ", b"fourth"):
+                    await take.arrived.wait()  # so each is a read of its own
+                    take.arrived.clear()
+                    writer.write(chunk(word[:2]) + chunk(word[2:]))
+                await take.arrived.wait()
+                writer.write(END)
+
+            place.script = script
+            for _ in range(3):
+                take.taken.clear()
+                take.arrived.clear()
+                async with place.session.get(place.url) as response:
+                    await hand_on(response, take)
+                    assert response.content.at_eof()
+                assert take.taken == [b"first ", b"second ", b"third ", b"fourth"]
+            assert place.connections == 1
+
+    run(main())
+
+
+def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker(wants_more=False)
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD)
+                await writer.drain()
+                writer.write(chunk(b"a"))
+                await take.arrived.wait()
+                for letter in (b"b", b"c"):
+                    writer.write(chunk(letter))
+                writer.write(END)
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                await hand_on(response, take)
+                assert take.taken == [b"a"]
+                while not response.content.at_eof():
+                    await hand_on(response, take)
+            assert b"".join(take.taken) == b"abc"
+
+    run(main())
+
+
+def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            sent = 0
+            size = 0
+
+            def take(body: bytes) -> bool:
+                nonlocal size
+                size += len(body)
+                return False
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                nonlocal sent
+                writer.write(HEAD)
+                for _ in range(400):
+                    writer.write(chunk(b"x" * 65_536))
+                    await writer.drain()
+                    sent += 65_536
+                writer.write(END)
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                await hand_on(response, take)
+                before = -1
+                while before != sent:  # until it cannot send any more
+                    before = sent
+                    await asyncio.sleep(0.2)
+                assert sent < 400 * 65_536
+                while not response.content.at_eof():
+                    await hand_on(response, take)
+            assert size == 400 * 65_536
+
+    run(main())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("wants_more", [True, False])
+def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
+    run: Run, tls: bool, wants_more: bool, tmp_path: Path
+) -> None:
+    """break-it 9"""
+    body = bytes(range(256)) * 8000
+
+    async def main() -> None:
+        async with open_place(tmp_path if tls else None) as place:
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(body) + END)
+
+            place.script = script
+            for _ in range(3):
+                take = Taker(wants_more=wants_more)
+                async with place.session.get(place.url) as response:
+                    while not response.content.at_eof():
+                        await hand_on(response, take)
+                assert b"".join(take.taken) == body
+                assert max(map(len, take.taken)) <= TURN_BYTES
+            assert place.connections == 1
+
+    run(main())
+
+
+def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(run: Run) -> None:
+    """break-it 9"""
+    body = bytes(range(256)) * 4000
+
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(body))
+                await writer.drain()
+                writer.write_eof()
+                raise ConnectionAbortedError
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await hand_on(response, take)
+            assert b"".join(take.taken) == body
+
+    run(main())
+
+
+def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(run: Run) -> None:
+    """break-it 9"""
+    body = bytes(range(256)) * 4000
+
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(body) + END)
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                waiting = asyncio.create_task(hand_on(response, take))
+                await take.arrived.wait()
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                taken = b"".join(take.taken)
+                assert taken + await response.read() == body
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("rest", "error"),
+    [
+        (b"", aiohttp.ClientPayloadError),  # the connection ends in mid-body
+        (b"no length of a chunk\r\n", aiohttp.ClientError),
+    ],
+)
+def test_a_broken_body_is_an_error_after_what_came_before(run: Run, rest: bytes, error: type[Exception]) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD + chunk(b"whole"))
+                await take.arrived.wait()
+                writer.write(rest)
+                writer.write_eof()
+                raise ConnectionAbortedError
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                with pytest.raises(error):
+                    await hand_on(response, take)
+            assert take.taken == [b"whole"]
+
+    run(main())
+
+
+def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection_stays(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            waits = asyncio.Event()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+                await waits.wait()
+                writer.write(chunk(b"no gzip"))
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                waiting = asyncio.create_task(hand_on(response, lambda body: True))
+                await asyncio.sleep(0)  # it waits for the body from here on
+                waits.set()
+                with pytest.raises(aiohttp.ClientError):
+                    await waiting
+
+    run(main())
+
+
+def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\none ")
+                await take.arrived.wait()
+                writer.write(b"two")
+                writer.write_eof()
+                raise ConnectionAbortedError
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                await hand_on(response, take)
+                assert response.content.at_eof()
+            assert take.taken == [b"one ", b"two"]
+
+    run(main())
+
+
+def test_what_the_taker_raises_reaches_whoever_waits(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            asked = asyncio.Event()
+
+            def take(body: bytes) -> bool:
+                raise LookupError(body)
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD)
+                await asked.wait()
+                writer.write(chunk(b"a") + END)
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                waiting = asyncio.create_task(hand_on(response, take))
+                await asyncio.sleep(0)  # it waits for the body from here on
+                asked.set()
+                with pytest.raises(LookupError, match="a"):
+                    await waiting
+
+    run(main())
+
+
+def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_its_protocol(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+            take = Taker()
+            goes_on = asyncio.Event()
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD)
+                await goes_on.wait()
+                writer.write(chunk(b"late") + END)
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                assert response.connection is not None
+                transport = response.connection.transport
+                assert transport is not None
+                protocol = transport.get_protocol()
+                waiting = asyncio.create_task(hand_on(response, take))
+                await asyncio.sleep(0)
+                assert transport.get_protocol() is not protocol
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                assert transport.get_protocol() is protocol
+                goes_on.set()
+                assert await response.read() == b"late"
+            assert take.taken == []
+
+    run(main())
+
+
+def test_a_connection_that_is_gone_already_is_an_error(run: Run) -> None:
+    async def main() -> None:
+        async with open_place() as place:
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD)
+
+            place.script = script
+            async with place.session.get(place.url) as response:
+                response.close()
+                with pytest.raises(aiohttp.ClientError):
+                    await hand_on(response, lambda body: True)
+
+    run(main())

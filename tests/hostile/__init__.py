@@ -1,0 +1,1 @@
+"""Whatever upstream says, in whatever place: one end, honest figures, nothing leaked."""

@@ -1,0 +1,1 @@
+"""MCP tools, over stdio and HTTP, in both eras, with real clients."""

@@ -1,0 +1,1 @@
+"""Installing, the container, the wheel, and that the documents are true."""

@@ -1,0 +1,1 @@
+"""The stand-in OpenRouter speaks the wire format of the real one."""

@@ -1,0 +1,1 @@
+"""Settings come from where they should, and every mistake is named."""

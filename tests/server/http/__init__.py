@@ -1,0 +1,1 @@
+"""Every byte that answers a request, good or bad, is what HTTP asks for."""

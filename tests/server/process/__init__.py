@@ -1,0 +1,1 @@
+"""The process starts, reloads and ends as it says, under systemd and without."""

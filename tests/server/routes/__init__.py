@@ -1,0 +1,1 @@
+"""Routes answer as the API document says."""

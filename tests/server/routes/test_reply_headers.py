@@ -1,0 +1,94 @@
+"""Headers of every reply: nobody guesses its type or keeps it, and pages may read what they need."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from client.sandbox import Hold, Reply, Sandbox
+from server.config import Config
+from tests.support.chunks import END, STOP, text
+from tests.support.raw_http import exchange
+from tests.support.serving import Api, changed, question, serving, with_tokens
+
+KEPT = {"/models", "/models/search", "/models/families", "/docs", "/openapi.json", "/schemas/events/done"}
+PATHS = [
+    *KEPT,
+    "/health",
+    "/ready",
+    "/usage",
+    "/chat",
+    "/metrics",
+    "/nowhere",
+    "/chat/x",
+    "/chat/x/result",
+    "/mcp",
+    "/models/x/y",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_reply_has_them(api: Api, path: str) -> None:
+    response, _ = await api.request("GET", path)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    cache = response.headers["Cache-Control"]
+    assert cache == "no-cache" if path in KEPT else cache.startswith("no-store")
+
+
+async def test_answers_are_kept_by_nobody(upstream: Sandbox, api: Api) -> None:
+    upstream.script_always(Reply.stream(text("x"), STOP, END))
+    streamed, _ = await api.chat()
+    whole, _ = await api.chat_whole()
+    read_again, _ = await api.request("GET", streamed.headers["Location"])
+    result, _ = await api.request("GET", f"{streamed.headers['Location']}/result")
+    stopped, _ = await api.request("DELETE", streamed.headers["Location"])
+    for response, cache in (
+        (streamed, "no-cache"),  # as aiohttp-sse and the standard's examples have it
+        (read_again, "no-cache"),
+        (whole, "no-store"),
+        (result, "no-store"),
+        (stopped, "no-store"),
+    ):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == cache
+
+
+async def test_a_stream_that_is_under_way_has_them(upstream: Sandbox, api: Api) -> None:
+    silence = Hold()
+    upstream.script(Reply.stream(text("x"), silence, STOP, END))
+    async with api.http.post(f"{api.url}/chat", json=question()) as response:
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        silence.until.set()
+        await response.read()
+
+
+async def test_refusals_have_them(upstream: Sandbox, config: Config, api: Api) -> None:
+    upstream.script(Reply.error(402, "No"))
+    refused = [await api.chat(), await api.chat_whole(stream=5), await api.request("PUT", "/chat")]
+    async with serving(with_tokens(config, "0123456789abcdef")) as guarded:
+        refused.append(await guarded.request("GET", "/chat"))
+    for response, _ in refused:
+        assert response.status >= 400
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] in ("no-store", "no-cache")
+    [reply] = await exchange(api.port, b"BAD\r\n\r\n")
+    assert (reply.headers["x-content-type-options"], reply.headers["cache-control"]) == ("nosniff", "no-store")
+
+
+async def test_a_page_may_read_what_it_needs(upstream: Sandbox, config: Config) -> None:
+    upstream.script_always(Reply.stream(text("x"), STOP, END))
+    page = {"Origin": "https://app.example.org"}
+    async with serving(changed(config, "server", cors_origins=(page["Origin"],))) as api, asyncio.timeout(10):
+        async with api.http.post(f"{api.url}/chat", json=question(), headers=page) as response:
+            exposed = _listed(response, "Access-Control-Expose-Headers")
+        asking = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "if-none-match"}
+        async with api.http.options(f"{api.url}/models", headers=page | asking) as response:
+            allowed = _listed(response, "Access-Control-Allow-Headers")
+    assert {"x-stream-id", "x-generation-id", "location", "retry-after", "etag", "allow"} <= exposed
+    assert {"authorization", "content-type", "content-encoding", "if-none-match", "last-event-id"} <= allowed
+
+
+def _listed(response: aiohttp.ClientResponse, name: str) -> set[str]:
+    return {word.strip().lower() for word in response.headers[name].split(",")}

@@ -1,0 +1,24 @@
+"""A few hundred generated requests; `python -m tests.support.schema_fuzz` does ten thousand."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.support.process import running_server
+from tests.support.schema_fuzz import SERVER_SETTINGS, Fuzz
+
+
+async def test_generated_requests_get_no_answer_that_is_not_described() -> None:
+    async with running_server("--sandbox", env=SERVER_SETTINGS) as server:
+        found = await asyncio.to_thread(_fuzz, server.url)
+        assert found.faults == {}
+        assert b"Traceback" not in server.output
+    statuses = {status for _, status in found.counts}
+    assert statuses >= {200, 304, 400, 402, 404, 405, 415, 422}
+    assert max(statuses) < 500
+
+
+def _fuzz(url: str) -> Fuzz:
+    found = Fuzz(url, seed=1)
+    found.run(4, ("coverage", "fuzzing"))
+    return found

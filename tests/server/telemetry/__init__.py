@@ -1,0 +1,1 @@
+"""Logs, figures and traces tell the truth, and never what was asked or answered."""

@@ -1,0 +1,1 @@
+"""Answers survive cuts, crowds, faults and slow readers: nothing lost, nothing twice, one end."""
