@@ -29,7 +29,7 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", sorted(PATHS))
 async def test_every_reply_has_them(api: Api, path: str) -> None:
     response, _ = await api.request("GET", path)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
