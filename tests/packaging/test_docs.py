@@ -99,6 +99,13 @@ def test_what_an_index_shows_leads_nowhere_that_an_index_has_not() -> None:
         assert url.startswith("https://")
 
 
+def test_every_room_stands_in_the_architecture() -> None:
+    told = (ROOT / "docs" / "architecture.md").read_text()
+    for package in ("client", "server", "mcp_app"):
+        for room in (path.parent.name for path in (ROOT / package).glob("*/__init__.py")):
+            assert f"**{room}**" in told or f'["{room}<br/>' in told, room
+
+
 def test_the_changelog_says_nothing_twice_and_each_release_once() -> None:
     """Its lines are merged by union, which now and then leaves some of them twice."""
     lines = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith(("- ", "## "))]
