@@ -50,8 +50,8 @@ def _print(args: ServerArgs) -> int:
 def _serve(args: ServerArgs, hangup: Hangup) -> int:
     import logging
 
-    from server.commands.command_lines import EX_CONFIG, missing_key_message
-    from server.config import ConfigError, load_config
+    from server.commands.command_lines import missing_key_message
+    from server.config import EX_CONFIG, ConfigError, load_config
     from server.process.passed_sockets import turn_callers_away
     from server.telemetry.logs import close_logging, configure_logging, say, set_log_level
 

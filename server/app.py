@@ -12,35 +12,23 @@ from client.models.catalogue import Catalogue
 from client.streams.streams import SHUTTING_DOWN, Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 from mcp_app.results.spending import Spending
-from server.access.attempts import FailedAttempts
-from server.access.middleware import access_middleware, add_cors_headers
-from server.budgets.admission import Admission
+from server.access.attempts import ATTEMPTS, FailedAttempts
+from server.budgets.admission import ADMISSION, Admission
 from server.budgets.ledger import Ledger
 from server.config import Config, LiveConfig
-from server.errors import error_middleware
-from server.keys import (
-    ADMISSION,
-    ALARM,
-    API_DOCUMENTS,
-    ATTEMPTS,
-    CATALOGUE,
-    OPENROUTER,
-    READINESS,
-    RESULTS,
-    SETTINGS,
-    SPENDING,
-    STARTED_S,
-    STREAMS,
-)
+from server.http.access import access_middleware, add_cors_headers
+from server.http.failures import error_middleware
+from server.http.reply_headers import complete_headers
+from server.keys import CATALOGUE, OPENROUTER, SETTINGS, SPENDING, STARTED_S, STREAMS
 from server.mcp_http.endpoint import add_mcp, mcp_refusals_middleware
-from server.process.readiness import Readiness
 from server.routes import api_docs, chat, health, models, usage
-from server.routes.reply_headers import complete_headers
-from server.routes.results import Results
+from server.routes.api_docs import API_DOCUMENTS
+from server.routes.readiness import READINESS, Readiness
+from server.routes.results import RESULTS, Results
 from server.telemetry.access_log import access_log_middleware, log_stream
 from server.telemetry.metrics import add_metrics
 from server.telemetry.traces import open_traces
-from server.telemetry.upstream_alarm import UpstreamAlarm
+from server.telemetry.upstream_alarm import ALARM, UpstreamAlarm
 
 
 def create_app(settings: Config | LiveConfig) -> web.Application:

@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
+from aiohttp import web
+
 logger = logging.getLogger(__name__)
 
 LIMIT = 10
@@ -53,6 +55,9 @@ class FailedAttempts:
         self._counts.pop(key, None)  # its new minute is the youngest
         if len(self._counts) >= _MOST_ADDRESSES:
             self._counts.popitem(last=False)
+
+
+ATTEMPTS = web.AppKey("ATTEMPTS", FailedAttempts)
 
 
 def _key(address: str) -> str:

@@ -1,1 +1,1 @@
-"""What callers may spend and have spent: admission, leases, the ledger and its file."""
+"""What callers may spend and have spent: admission, leases, the ledger and its file. Uses `access` and `errors`."""

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from aiohttp import web
+
 from client.errors import Refusal
 from client.models.costs import Known, budget_nano_usd, estimate_nano_usd, usd
 from client.streams.settlement import Settled
@@ -169,6 +171,9 @@ class Admission:
             f"{resets_at}",
             BUSY_RETRY_S,
         )
+
+
+ADMISSION = web.AppKey("ADMISSION", Admission)
 
 
 def _check_concurrency(caller: Caller, account: Account) -> None:

@@ -9,23 +9,29 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from client.upstream.proxies import UnusableProxy, proxy_for
 from server.access.callers import Caller
 from server.access.tokens import caller_toml, hash_token, is_name_of_token, new_token
 from server.commands.command_parser import CommandParser
-from server.config import Config, ConfigError, ConfigProblem, Flags, check_name, load_config, setting_fields
+from server.config import (
+    EX_CONFIG,
+    Config,
+    ConfigError,
+    ConfigProblem,
+    Flags,
+    check_name,
+    load_config,
+    setting_fields,
+)
+from server.config.proxy import shown_proxy
 from server.telemetry.logs import say
+from server.version import program_version
 
-DISTRIBUTION = "openrouter-sse-backend"
 EX_USAGE = 64
 """Exit code for a command line that makes no sense (sysexits.h)."""
-EX_CONFIG = 78
-"""Exit code for unusable settings (sysexits.h); `os.EX_CONFIG` is missing on Windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +69,6 @@ class ServerArgs:
     def serves(self) -> bool:
         """Whether nothing else is to be done."""
         return not self.check_config and self.new_token is None and self.install is None and self.backup is None
-
-
-def program_version() -> str:
-    """The installed version; "unknown" when run from a folder that was never installed."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
@@ -191,15 +189,6 @@ def print_new_token(name: str) -> int:
     print("For config.toml, which keeps its SHA-256 only (SIGHUP makes a running server read it):\n")
     print(caller_toml(name, hash_token(token)))
     return 0
-
-
-def shown_proxy(config: Config, environ: Mapping[str, str]) -> str:
-    """The proxy that requests to upstream go through, and what named it; never its password."""
-    try:
-        proxy = None if config.sandbox else proxy_for(config.upstream.base_url, environ)
-    except UnusableProxy as exc:
-        return f"unusable ({exc.variable})"
-    return "none" if proxy is None else f"{proxy.url} ({proxy.variable})"
 
 
 def print_config(config: Config, invalid: Collection[str] = (), *, proxy: str = "none") -> None:

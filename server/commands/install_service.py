@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from server.commands.command_lines import EX_CONFIG, InstallArgs
+from server.commands.command_lines import InstallArgs
 from server.commands.own_command import own_command
 from server.commands.systemd_units import SERVICE, SOCKET, unit_files
-from server.config import ConfigError, Flags, load_config
+from server.config import EX_CONFIG, ConfigError, Flags, load_config
 
 FOLDER = "openrouter-sse-backend"
 """Of settings and state, as the units name it."""

@@ -23,18 +23,13 @@ from urllib.parse import urlsplit
 
 from mcp_app.results.failures import ToolFailure
 from mcp_app.stdio.print_config import CLIENTS, WHERE, NotPossible, http_config, stdio_config
-from server.commands.command_lines import (
-    DISTRIBUTION,
-    add_shared_arguments,
-    print_problems,
-    program_version,
-    shared_flags,
-)
+from server.commands.command_lines import add_shared_arguments, print_problems, shared_flags
 from server.commands.command_parser import CommandParser
 from server.commands.own_command import own_command
 from server.config import Config, ConfigError, ConfigProblem, Flags, load_config
 from server.process.standard_streams import exit_code_of, print_tolerantly
 from server.telemetry.logs import close_logging, configure_logging
+from server.version import DISTRIBUTION, program_version
 
 if TYPE_CHECKING:
     from mcp_app.late_state import OpenState

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from server.commands.command_lines import program_version
+from server.version import program_version
 
 
 def own_command(name: str, module: str) -> tuple[list[str], dict[str, str]]:

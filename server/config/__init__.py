@@ -6,7 +6,7 @@ judges what is on top. A value that something above it overrides is not judged. 
 the first one never hides the next.
 
 Secrets come from the environment, from files named there, or from systemd credentials, never from
-`config.toml`.
+`config.toml`. Uses `access`, for callers; the rest of `server` uses it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from server.config.caller_tables import check_name
 from server.config.layers import Flags
 from server.config.live import LiveConfig
 from server.config.loading import load_config
-from server.config.problems import ConfigError, ConfigProblem, expected
+from server.config.problems import EX_CONFIG, ConfigError, ConfigProblem, expected
 from server.config.sections import Config, ServerConfig, Settings, environment_name, is_secret, setting_fields
 
 __all__ = [
+    "EX_CONFIG",
     "Config",
     "ConfigError",
     "ConfigProblem",

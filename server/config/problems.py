@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 
 from server.config.sections import Config, types_of
 
+EX_CONFIG = 78
+"""Exit code for unusable settings (sysexits.h); `os.EX_CONFIG` is missing on Windows."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:

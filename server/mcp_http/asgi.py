@@ -19,10 +19,10 @@ from client.streams.streams import StreamsFull
 from client.streams.wire import PING
 from mcp_app.state import GONE, PREFIX
 from server.errors import overloaded, refuse
+from server.http.body import BodyReader
+from server.http.connection import Connection, write_now
+from server.http.prefix import prefix_of
 from server.keys import STREAMS
-from server.process.connection import Connection, write_now
-from server.routes.body import BodyReader
-from server.routes.prefix import prefix_of
 
 logger = logging.getLogger(__name__)
 

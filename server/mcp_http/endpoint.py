@@ -16,12 +16,12 @@ from aiohttp import hdrs, web
 from client.errors import Refusal
 from mcp_app.config import McpConfig
 from mcp_app.state import McpState
-from server.commands.command_lines import program_version
 from server.config import Config
 from server.errors import FAILURE, ApiError, Handler, failure_response, refuse
-from server.keys import CALLER, CATALOGUE, MCP, OPENROUTER, SETTINGS, SPENDING, STREAMS
+from server.http.json_reply import json_reply
+from server.keys import CALLER, CATALOGUE, OPENROUTER, SETTINGS, SPENDING, STREAMS
 from server.mcp_http.asgi import AsgiBridge
-from server.routes.json_reply import json_reply
+from server.version import program_version
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -85,6 +85,9 @@ class McpEndpoint:
         sessions: McpSessions = module.McpSessions(manager, max_body_bytes=self._max_body_bytes)
         await sessions.wait_ready()
         return sessions
+
+
+MCP = web.AppKey("MCP", McpEndpoint)
 
 
 def add_mcp(app: web.Application, config: McpConfig) -> None:
@@ -171,7 +174,7 @@ def _is_admin(config: Config, name: str) -> bool:
 
 
 async def _add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Lets a browser's script read what the protocol needs, beside what `server.access.middleware` allows."""
+    """Lets a browser's script read what the protocol needs, beside what `server.http.access` allows."""
     if hdrs.ACCESS_CONTROL_EXPOSE_HEADERS in response.headers and _is_mcp(request):
         allowed = response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS]
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = f"{allowed}, {_EXPOSED}"

@@ -1,1 +1,4 @@
-"""The process: listens, accepts, reads settings again, and ends politely; systemd is told of it all."""
+"""The process: listens, accepts, reads settings again, and ends politely; systemd is told of it all.
+
+Serves the application (`server.app`), and is used by `commands` alone.
+"""

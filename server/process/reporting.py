@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from server.keys import READINESS, SETTINGS, SPENDING, STREAMS
+from server.keys import SETTINGS, SPENDING, STREAMS
 from server.process.notify import Notifier
+from server.routes.readiness import READINESS
 
 _INTERVAL_S = 10.0
 

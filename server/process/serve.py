@@ -22,19 +22,21 @@ from contextlib import suppress
 from aiohttp import web
 
 from server.app import create_app
-from server.commands.command_lines import EX_CONFIG, program_version, shown_proxy
-from server.config import Config, LiveConfig
-from server.keys import READINESS, SETTINGS, STREAMS
+from server.config import EX_CONFIG, Config, LiveConfig
+from server.config.proxy import shown_proxy
+from server.http.server import HttpRunner
+from server.keys import SETTINGS, STREAMS
 from server.process.file_limit import watching_files
 from server.process.hangup import Hangup
-from server.process.http_server import HttpRunner
 from server.process.listening import CannotListen, bind_sockets, explain, url_of
 from server.process.notify import Notifier
 from server.process.passed_sockets import UnusableSocket, take_passed_sockets
 from server.process.reload import reloading
 from server.process.reporting import reporting, status_line
 from server.process.sandboxed import sandboxed
+from server.routes.readiness import READINESS
 from server.telemetry.logs import say
+from server.version import program_version
 
 EX_UNAVAILABLE = 69
 """Exit code when the port cannot be listened on (sysexits.h)."""

@@ -18,11 +18,11 @@ from aiohttp import ETag, web
 from client.border.json_codec import encode_json
 from client.models.catalogue import etag_of
 from client.streams.wire import EVENT_NAMES
-from server.commands.command_lines import program_version
 from server.errors import refuse
-from server.keys import API_DOCUMENTS, SETTINGS
-from server.routes.conditional import tagged, unchanged
-from server.routes.prefix import prefix_of
+from server.http.conditional import tagged, unchanged
+from server.http.prefix import prefix_of
+from server.keys import SETTINGS
+from server.version import program_version
 
 routes = web.RouteTableDef()
 
@@ -55,6 +55,9 @@ class ApiDocuments:
     async def _build(self, build: Callable[[], bytes]) -> Document:
         body = await asyncio.to_thread(build)
         return Document(body, ETag(etag_of(body)))
+
+
+API_DOCUMENTS = web.AppKey("API_DOCUMENTS", ApiDocuments)
 
 
 @routes.get("/openapi.json")

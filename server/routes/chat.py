@@ -16,11 +16,11 @@ from client.upstream.request import ChatCall, InvalidRequest, build_chat_call
 from client.upstream.tracing import TraceContext, read_trace_context
 from server.config import Config
 from server.errors import invalid_request, overloaded, refuse
-from server.keys import BODY_BYTES, CALLER, RESULTS, SETTINGS, STREAMS
-from server.routes.json_body import read_json_object
-from server.routes.json_reply import json_reply
+from server.http.json_body import read_json_object
+from server.http.json_reply import json_reply
+from server.keys import BODY_BYTES, CALLER, SETTINGS, STREAMS
 from server.routes.readers import PIECE_BYTES, ResponseReader
-from server.routes.results import events_gone, stream_headers
+from server.routes.results import RESULTS, events_gone, stream_headers
 from server.telemetry.access_log import note_stream
 
 if TYPE_CHECKING:  # a type alone: the API document is made of it

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from server.commands.command_lines import program_version
 from server.errors import refuse
-from server.keys import CATALOGUE, READINESS, SETTINGS, STARTED_S, STREAMS
-from server.routes.json_reply import json_reply
+from server.http.json_reply import json_reply
+from server.keys import CATALOGUE, SETTINGS, STARTED_S, STREAMS
+from server.routes.readiness import READINESS
+from server.version import program_version
 
 if TYPE_CHECKING:  # types alone: the API document is made of them
     from server.openapi.replies import Health, Ready

@@ -14,8 +14,8 @@ from client.models.catalogue import etag_of
 from client.models.query import QueryError, parse_model_query, unknown_parameters
 from server.access.callers import check_models
 from server.errors import invalid_request
+from server.http.conditional import tagged, unchanged
 from server.keys import CALLER, CATALOGUE
-from server.routes.conditional import tagged, unchanged
 
 
 async def list_models(request: web.Request) -> web.Response:

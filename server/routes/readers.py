@@ -14,7 +14,7 @@ from aiohttp import web
 
 from client.streams.streams import Stream
 from client.streams.wire import PING
-from server.process.connection import Connection, write_now
+from server.http.connection import Connection, write_now
 
 try:
     import fcntl

@@ -68,6 +68,9 @@ class Results:
             raise refuse("overloaded", 503, error, retry_after_s=_RETRY_AFTER_S) from exc
 
 
+RESULTS = web.AppKey("RESULTS", Results)
+
+
 def stream_path(stream: Stream) -> str:
     """Where the stream can be read."""
     return f"/chat/{stream.id}"

@@ -12,8 +12,10 @@ from client.border.fit import count_of
 from client.errors import Failure
 from client.streams.streams import Stream
 from server.errors import FAILURE, Handler
-from server.keys import ALARM, CALLER, REQUEST_FIGURES, STARTED_STREAM
+from server.keys import CALLER, STARTED_STREAM
 from server.telemetry.logs import log_fields
+from server.telemetry.request_figures import REQUEST_FIGURES
+from server.telemetry.upstream_alarm import ALARM
 
 logger = logging.getLogger("access")
 

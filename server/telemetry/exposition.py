@@ -29,11 +29,11 @@ from prometheus_client.registry import Collector
 from client.models.catalogue import Catalogue
 from client.streams.figures import Histogram
 from client.streams.streams import Streams
-from server.commands.command_lines import program_version
-from server.keys import CATALOGUE, LOOP_LAG, REQUEST_FIGURES, STREAMS
+from server.keys import CATALOGUE, STREAMS
 from server.telemetry.logs import dropped_lines
-from server.telemetry.loop_lag import LoopLag
-from server.telemetry.request_figures import RequestFigures
+from server.telemetry.loop_lag import LOOP_LAG, LoopLag
+from server.telemetry.request_figures import REQUEST_FIGURES, RequestFigures
+from server.version import program_version
 
 PREFIX = "openrouter_sse"
 

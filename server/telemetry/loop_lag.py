@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from aiohttp import web
+
 from client.streams.figures import Histogram
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -35,3 +37,6 @@ class LoopLag:
     def _look(self) -> None:
         self.lag_s.observe(max(0.0, self._loop.time() - self._due_s))
         self._set_timer()
+
+
+LOOP_LAG = web.AppKey("LOOP_LAG", LoopLag)

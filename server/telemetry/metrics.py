@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from server.keys import EXPOSITION, LOOP_LAG, REQUEST_FIGURES
-from server.telemetry.loop_lag import LoopLag
-from server.telemetry.request_figures import RequestFigures
+from server.telemetry.loop_lag import LOOP_LAG, LoopLag
+from server.telemetry.request_figures import REQUEST_FIGURES, RequestFigures
 
 if TYPE_CHECKING:
     from server.telemetry.exposition import Exposition
@@ -44,6 +43,9 @@ class LazyExposition:
             if self._exposition is None:  # another caller may have been faster
                 self._exposition = module.create_exposition(app)
         return self._exposition
+
+
+EXPOSITION = web.AppKey("EXPOSITION", LazyExposition)
 
 
 def add_metrics(app: web.Application) -> None:

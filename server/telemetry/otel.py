@@ -27,7 +27,7 @@ from client.border.fit import count_of, fit_name
 from client.config import UpstreamConfig
 from client.streams.streams import Stream
 from client.upstream.tracing import TraceContext
-from server.commands.command_lines import DISTRIBUTION, program_version
+from server.version import DISTRIBUTION, program_version
 
 _FLUSH_S = 3.0
 """How long what is left may take at the end; a collector that is gone must not hold up the exit."""

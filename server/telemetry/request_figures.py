@@ -38,3 +38,6 @@ class RequestFigures:
         if histogram is None:
             histogram = self.durations_s[method, route] = Histogram(BOUNDS_S)
         histogram.observe(duration_s)
+
+
+REQUEST_FIGURES = web.AppKey("REQUEST_FIGURES", RequestFigures)

@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from aiohttp import web
+
 from client.errors import Failure
 from client.streams.streams import Stream
 
@@ -46,3 +48,6 @@ class UpstreamAlarm:
         more = self._untold.pop(failure.type, 0)
         since = f" ({more} more since the last such line)" if more else ""
         logger.warning("%s: %s%s", failure.type, failure.error, since)
+
+
+ALARM = web.AppKey("ALARM", UpstreamAlarm)

@@ -45,11 +45,11 @@ from mcp.types import (
 )
 from pydantic import BaseModel, Field
 
-from server.access.middleware import access_middleware
 from server.config import Config, LiveConfig
-from server.errors import error_middleware
-from server.keys import MCP, SETTINGS
-from server.mcp_http.endpoint import McpEndpoint, mcp_refusals_middleware
+from server.http.access import access_middleware
+from server.http.failures import error_middleware
+from server.keys import SETTINGS
+from server.mcp_http.endpoint import MCP, McpEndpoint, mcp_refusals_middleware
 
 warnings.simplefilter("ignore")  # the suite asks for what the newest revision has deprecated
 

@@ -16,8 +16,8 @@ from server.access.callers import Caller
 from server.access.tokens import hash_token, names_of_tokens
 from server.app import create_app
 from server.config import Config, LiveConfig
+from server.http.server import HttpRunner
 from server.keys import STREAMS
-from server.process.http_server import HttpRunner
 from tests.support.sse_reader import Event, parse_events
 
 KEY = "sk-or-v1-a-key-that-nobody-may-see"

@@ -17,8 +17,8 @@ from client.errors import OpenRouterError
 from client.sandbox import Reply, Sandbox
 from client.upstream.openrouter import OpenRouterClient, create_session
 from client.upstream.proxies import UnusableProxy, proxy_for
-from server.commands.command_lines import EX_CONFIG, check_config
-from server.config import Flags
+from server.commands.command_lines import check_config
+from server.config import EX_CONFIG, Flags
 from tests.support.chunks import END, STOP, text
 from tests.support.forward_proxy import forward_proxy
 from tests.support.process import running_server, start_server

@@ -9,17 +9,16 @@ import pytest
 
 from client.config import UpstreamConfig
 from server.commands.command_lines import (
-    EX_CONFIG,
     ServerArgs,
     add_shared_arguments,
     check_config,
     missing_key_message,
     parse_server_args,
     print_config,
-    program_version,
     shared_flags,
 )
-from server.config import Config, Flags, Settings, load_config, setting_fields
+from server.config import EX_CONFIG, Config, Flags, Settings, load_config, setting_fields
+from server.version import program_version
 
 
 def test_without_arguments_no_flag_is_set() -> None:

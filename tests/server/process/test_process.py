@@ -11,7 +11,7 @@ import tempfile
 import aiohttp
 import pytest
 
-from server.commands.command_lines import program_version
+from server.version import program_version
 from tests.support.process import running_server, start_server
 
 

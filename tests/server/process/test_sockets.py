@@ -18,7 +18,7 @@ from aiohttp import web
 from client.sandbox import Hold, Reply, Sandbox
 from server.app import create_app
 from server.config import Config, LiveConfig
-from server.process.http_server import HttpRunner
+from server.http.server import HttpRunner
 from server.process.passed_sockets import UnusableSocket, take_passed_sockets
 from server.process.serve import _stop_accepting
 from tests.support.chunks import END, STOP, text

@@ -17,7 +17,8 @@ from client.models.catalogue import MAX_PAGES, Catalogue
 from client.models.single_flight import RETRY_AFTER_S
 from client.upstream.openrouter import OpenRouterClient, create_session
 from server.access.callers import LOCAL, Caller
-from server.errors import Handler, error_middleware
+from server.errors import Handler
+from server.http.failures import error_middleware
 from server.keys import CALLER, CATALOGUE
 from server.routes import models
 

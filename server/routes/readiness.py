@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aiohttp import web
+
 
 class Readiness:
     """Set once by the process while it starts and once when it stops.
@@ -12,3 +14,6 @@ class Readiness:
 
     def __init__(self) -> None:
         self.reason: str | None = "starting"
+
+
+READINESS = web.AppKey("READINESS", Readiness)

@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from server.errors import refuse
+from server.http.body import read_body
 from server.keys import BODY_BYTES
-from server.routes.body import read_body
 
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from server.errors import NOSNIFF
-from server.routes.prefix import prefix_of
+from server.http.prefix import prefix_of
 
 
 async def complete_headers(request: web.Request, response: web.StreamResponse) -> None:

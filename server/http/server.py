@@ -1,8 +1,8 @@
 """The HTTP server: aiohttp's, set up as this product needs it.
 
-1. Bodies stay packed as they come; `server.routes.body` unpacks what is wanted.
+1. Bodies stay packed as they come; `server.http.body` unpacks what is wanted.
 2. `100 Continue` is sent by whoever reads the body, not before the request was looked at.
-3. Connections are those of `server.process.connection`.
+3. Connections are those of `server.http.connection`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from server.config import LiveConfig
+from server.http.connection import Connection
+from server.http.malformed import MAX_FIELD_BYTES, MAX_LINE_BYTES
 from server.keys import EXPECTATION, SETTINGS, WRONG_VERSION
-from server.process.bad_http import MAX_FIELD_BYTES, MAX_LINE_BYTES
-from server.process.connection import Connection
 
 _UNREADABLE: Final = ERROR._replace(version=HttpVersion11)
 """Stands for a request that could not be parsed; aiohttp would answer it as HTTP/1.0."""

@@ -25,8 +25,8 @@ from aiohttp.web_request import BaseRequest
 
 from server.config import LiveConfig
 from server.errors import INTERNAL, failure_response
+from server.http.malformed import bad_http, failure_of_parser
 from server.keys import EXPECTATION
-from server.process.bad_http import bad_http, failure_of_parser
 
 _UNASKED_LINGERING_S: Final = 1.0
 """How long a connection stays open for a body that nobody asked for."""

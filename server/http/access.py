@@ -14,12 +14,13 @@ from functools import lru_cache
 
 from aiohttp import HttpVersion11, hdrs, web
 
+from server.access.attempts import ATTEMPTS
 from server.access.callers import ANYONE, LOCAL, Caller
 from server.access.forwarded import is_loopback, source_of
 from server.access.tokens import hash_token
 from server.errors import ApiError, Handler, refuse
-from server.keys import ATTEMPTS, CALLER, SETTINGS
-from server.process.bad_http import check_head, check_host, host_name
+from server.http.malformed import check_head, check_host, host_name
+from server.keys import CALLER, SETTINGS
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs"})
 """`/docs` is the bare page: it asks for a token itself before it can show the document."""

@@ -21,8 +21,8 @@ from aiohttp import hdrs, web
 
 from client.streams.streams import StreamsFull
 from server.errors import ApiError, overloaded, refuse
+from server.http.malformed import bad_http
 from server.keys import EXPECTATION, SETTINGS, STREAMS
-from server.process.bad_http import bad_http
 
 CODINGS: Final = "gzip, deflate"
 """The codings of `Content-Encoding` that are unpacked."""
