@@ -61,7 +61,7 @@ _HEAVY = frozenset({"5000-digits", "deep-list", "deep-object", "megabyte", "mega
 """Values that take as long as ten others."""
 _UPPER_LEVELS = 2
 """Here what is read is decided, and every place is a rule of its own; below much the same is done with all."""
-_ONE_IN = {"upper": 1, "heavy upper": 8, "lower": 8, "heavy lower": 60}
+_ONE_IN = {"upper": 2, "heavy upper": 8, "lower": 8, "heavy lower": 60}
 """How many of the cases are tried by default: chosen by their names, so that it is the same ones every time."""
 
 ODD_KEYS: dict[str, bytes] = {
