@@ -8,7 +8,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from client.models.catalogue import Catalogue
-from client.streams.streams import Stream, Streams
+from client.streams.stream import Stream
+from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient
 from mcp_app.results.spending import Spending
 from server.access.callers import Caller

@@ -1,1 +1,12 @@
-"""Answers that outlive a connection: one writer, a log, readers, and what they have cost. Knows nothing of HTTP."""
+"""Answers that outlive a connection: one writer, a log, readers, and what they have cost. Knows nothing of HTTP.
+
+streams, stream       all of them; one, with the protocols of those around it
+pump                  reads one answer from upstream to its end
+log, wire, last_words its events as bytes, and the end where something failed
+answer, gathering     a whole answer made of a log
+settlement, settler   what it cost, and the look-up of that
+figures, histogram    sums over all answers
+steps                 what is done at an end, whatever fails
+
+Uses `upstream`, `translation` and all below them; none of those knows a stream.
+"""

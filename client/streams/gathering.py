@@ -12,7 +12,7 @@ from contextlib import suppress
 from client.errors import Failure
 from client.streams.answer import Answer
 from client.streams.log import StreamLog
-from client.streams.streams import Stream
+from client.streams.stream import Stream
 
 PIECE_BYTES = 65_536
 """How much of a log is made an answer of in one turn of the loop: a large one would hold up all streams."""

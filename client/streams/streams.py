@@ -1,50 +1,35 @@
-"""Streams: answers that outlive a connection. One writer, the pump; any number of readers, each at its own pace.
+"""All streams of the process: what is started, found again, counted, kept for a while and forgotten.
 
-A reader that keeps up is pushed the bytes of every read in the same turn of the loop; one that lags reads from the
-log. An answer nobody reads any more goes on for a grace time and is then stopped; a finished one can be read for a
-while. This module knows nothing of HTTP.
+A finished answer can be read for a while. All of them together are held to limits of memory and number. Knows nothing
+of HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
-from client.border.fit import fit_name
 from client.config import StreamsConfig
 from client.errors import Failure
 from client.streams.figures import StreamFigures
-from client.streams.log import StreamLog
-from client.streams.pump import Pump
-from client.streams.settlement import Settled, Settlement, Settler
+from client.streams.settlement import Settled
+from client.streams.settler import Settler
 from client.streams.steps import take_each
-from client.streams.wire import EventEncoder
-from client.translation.events import ChatEvent, Done, StreamFailed
-from client.translation.translate import DONE
+from client.streams.stream import KEPT_BYTES, Lease, Span, Stream, StreamsFull
 from client.upstream.openrouter import OpenRouterClient
-from client.upstream.tracing import Span, StartSpan, TraceContext
+from client.upstream.tracing import TraceContext
 
 logger = logging.getLogger(__name__)
 
 _MOST_SWEPT = 1000
 """Answers that are forgotten in one turn of the loop."""
-STALLED_S = 10.0
-"""How long a reader may take nothing while there is no room for others."""
 _LOOK_S = 1.0
-"""How often is looked for such readers."""
-KEPT_BYTES = 1024
-"""What a stream is counted with beside its log, for as long as it is known: its object, names, places in tables."""
-_ENDED = asyncio.Event()
-_ENDED.set()
-_NO_ENCODER = EventEncoder("")
-"""That of answers that have ended."""
+"""How often is looked for readers that take nothing, while somebody waits for room."""
 
 SHUTTING_DOWN = Failure(
     error="The server is restarting and had to end this answer; send the request again.",
@@ -53,51 +38,6 @@ SHUTTING_DOWN = Failure(
     retryable=True,
     retry_after_s=5.0,
 )
-_INTERNAL = Failure(
-    error="The server failed in the middle of this answer; its log has the details.",
-    type="internal",
-    status=500,
-    retryable=False,
-)
-
-
-class StreamsFull(Exception):
-    """No new stream can be started now; the text says which limit was reached."""
-
-
-class Reader(Protocol):
-    """One reader's place in a stream.
-
-    Attributes:
-        position: number of the last event that it was given.
-    """
-
-    position: int
-
-    def push(self, data: bytes, last: int) -> None:
-        """Takes events that directly follow `position`, or leaves them to be read from the log. Never waits."""
-
-    def wake(self) -> None:
-        """Upstream has given its verdict, or the stream has ended."""
-
-    def stalled_s(self) -> float:
-        """For how long it has taken nothing of what waits for it, as far as was seen when this was asked before."""
-
-    def leave(self) -> None:
-        """Goes, since its room is needed; it may come back."""
-
-
-class Lease(Protocol):
-    """What a caller was granted for one answer; it is told what becomes of it."""
-
-    def opened(self, stream: Stream) -> None:
-        """Upstream accepted the request."""
-
-    def end(self, stream: Stream) -> None:
-        """The answer has ended; its cost is known, or being looked up (`settlement.is_sought`), or neither."""
-
-    def settled(self, stream: Stream) -> None:
-        """The look-up has ended, with a cost or without."""
 
 
 class Admit(Protocol):
@@ -110,444 +50,10 @@ class Admit(Protocol):
     def __call__(self, body: Mapping[str, Any], owner: str) -> Lease | None: ...
 
 
-class Stream:
-    """One answer: its log, its readers, and the pump while it runs.
+class StartSpan(Protocol):
+    """Begins an answer's span, below the caller's where there is one."""
 
-    Attributes:
-        id: unguessable; part of every event id.
-        owner: name of the caller that started it.
-        log: its events.
-        max_log_bytes: size from which it takes no more until readers have read.
-        appended_s: the loop's time at the read whose events came last.
-        created_s: epoch seconds.
-        grace_s: seconds it goes on with no reader.
-        is_running: until the last event is in the log.
-        stop_reason: our word when it was stopped, else None.
-        has_verdict: whether upstream has accepted or refused the request, or the stream has ended.
-        refusal: why it was refused; None when it was not, or not yet.
-        settlement: what is known of its cost.
-        finish_reason: that of the `done` event; None until then.
-    """
-
-    __slots__ = (
-        "_counted_bytes",
-        "_encoder",
-        "_ended",
-        "_gaps_s",
-        "_grace_timer",
-        "_has_begun",
-        "_is_dropped",
-        "_model",
-        "_pins",
-        "_pump",
-        "_readers",
-        "_request_bytes",
-        "_room",
-        "_stop_failure",
-        "_streams",
-        "_task",
-        "appended_s",
-        "created_s",
-        "finish_reason",
-        "generation_id",
-        "grace_s",
-        "has_verdict",
-        "id",
-        "is_running",
-        "lease",
-        "log",
-        "max_log_bytes",
-        "owner",
-        "refusal",
-        "requested_model",
-        "settlement",
-        "span",
-        "stop_reason",
-    )
-
-    def __init__(
-        self,
-        streams: Streams,
-        openrouter: OpenRouterClient,
-        body: Mapping[str, Any],
-        *,
-        owner: str,
-        grace_s: float,
-        lease: Lease | None = None,
-        span: Span | None = None,
-        headers: Mapping[str, str] | None = None,
-        request_bytes: int = 0,
-    ) -> None:
-        self.id = secrets.token_urlsafe(16)
-        self.owner = owner
-        self.requested_model = fit_name(body.get("model")) or ""
-        self.log = StreamLog()
-        self.created_s = time.time()
-        self.grace_s = grace_s
-        self.is_running = True
-        self.stop_reason: str | None = None
-        self.has_verdict = False
-        self.refusal: Failure | None = None
-        self.generation_id: str | None = None
-        self._ended: asyncio.Event | None = None
-        self.settlement = Settlement()
-        self.lease = lease
-        self.span = span
-        self._streams = streams
-        self.max_log_bytes = streams.config.max_log_bytes  # new settings leave a running answer alone
-        self._encoder = EventEncoder(self.id)
-        self.appended_s = 0.0
-        self._readers: tuple[Reader, ...] = ()  # replaced, never changed: it may be while events are passed on
-        self._pins = 0
-        self._grace_timer: asyncio.TimerHandle | None = None
-        self._room: asyncio.Event | None = None
-        self._stop_failure: Failure | None = None
-        self._has_begun = False
-        self._is_dropped = False
-        self._gaps_s = streams.figures.gaps_s
-        self.finish_reason: str | None = None
-        self._model: str | None = None
-        self._counted_bytes = KEPT_BYTES
-        self._request_bytes = request_bytes
-        self._pump: Pump | None = Pump(openrouter, body, self, headers)
-        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=self._name)
-
-    @property
-    def pump(self) -> Pump:
-        """What runs it; for whoever hears of its end, and gone after that."""
-        if self._pump is None:
-            raise LookupError(f"{self._name} has ended")
-        return self._pump
-
-    @property
-    def model(self) -> str:
-        """The model that answers, or the one asked for until it does."""
-        model = self._model if self._pump is None else self._pump.translator.model
-        return model or self.requested_model
-
-    @property
-    def ended(self) -> asyncio.Event:
-        """Set once the last event is in the log; made when somebody asks, since most streams have nobody who does."""
-        if not self.is_running:
-            return _ENDED
-        if self._ended is None:
-            self._ended = asyncio.Event()
-        return self._ended
-
-    @property
-    def _name(self) -> str:
-        """For the log."""
-        return f"stream {self.id}"
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since it was started."""
-        return time.time() - self.created_s
-
-    # -- readers ------------------------------------------------------------------------------------------------
-
-    @property
-    def readers(self) -> int:
-        """How many readers are attached."""
-        return len(self._readers)
-
-    def attach(self, reader: Reader) -> None:
-        """Adds a reader; it gets every event from its position on."""
-        self._readers += (reader,)
-        self._streams.readers += 1
-        if self._grace_timer is not None:
-            self._grace_timer.cancel()
-            self._grace_timer = None
-
-    def detach(self, reader: Reader) -> None:
-        """Removes a reader; when it was the last one, the grace time begins."""
-        before = len(self._readers)
-        self._readers = tuple(other for other in self._readers if other is not reader)
-        self._streams.readers -= before - len(self._readers)
-        self.note_progress()
-        if self._readers:
-            return
-        if not self.is_running:
-            self._let_go()
-            return
-        if self.grace_s <= 0:
-            self.stop("abandoned")
-        elif self._grace_timer is None:
-            loop = asyncio.get_running_loop()
-            self._grace_timer = loop.call_later(self.grace_s, self.stop, "abandoned")
-
-    def note_progress(self) -> None:
-        """A reader has read on: there may be room in the log again."""
-        if self._room is not None:
-            self._make_room()
-            if not self.is_full:
-                self._room.set()
-
-    def drop(self) -> None:
-        """Nobody can come back to it: forgets the log, once its last reader has gone."""
-        self._is_dropped = True
-        self._let_go()
-
-    @property
-    def is_in_use(self) -> bool:
-        """Whether somebody reads it, or makes a result of it."""
-        return bool(self._readers or self._pins)
-
-    @contextmanager
-    def pinned(self) -> Iterator[None]:
-        """Its log stays inside the context, however old it is. Keeps no answer running, as a reader does."""
-        self._pins += 1
-        try:
-            yield
-        finally:
-            self._pins -= 1
-            self._let_go()
-
-    def _let_go(self) -> None:
-        """Forgets the log when that was asked for and nobody uses it; those that wait for room look again."""
-        freed_bytes = 0
-        if not (self.is_in_use or self.is_running):
-            self.refusal = None  # told to whoever asked
-            if self._is_dropped:
-                freed_bytes = self.log.expire() + self._counted_bytes
-                self._counted_bytes = 0
-        self._streams.release(freed_bytes)
-
-    # -- the pump's sink ----------------------------------------------------------------------------------------
-
-    def opened(self, generation_id: str | None) -> None:
-        """Upstream accepted the request."""
-        self.generation_id = generation_id
-        self._note_verdict(None)
-        if self.lease is not None:
-            take_each(self._name, partial(self.lease.opened, self))
-
-    def refused(self, failure: Failure) -> None:
-        """Upstream refused the request."""
-        self._note_verdict(failure)
-
-    def let_request_go(self) -> None:
-        """The request is not needed any more: upstream has begun to answer it, or will not."""
-        held_bytes, self._request_bytes = self._request_bytes, 0
-        if held_bytes:
-            self._streams.release(held_bytes)
-
-    def _note_verdict(self, refusal: Failure | None) -> None:
-        """The first one stands."""
-        if not self.has_verdict:
-            self.has_verdict, self.refusal = True, refusal
-            self._wake_readers()
-
-    def append(self, events: list[ChatEvent]) -> bool:
-        """Numbers, keeps and passes on the events of one read; false when no more may be kept now.
-
-        It raises for nothing that the events hold, and for no reader.
-        """
-        log, translator, streams = self.log, self._pump.translator, self._streams  # type: ignore[union-attr]
-        try:
-            data = self._encoder.encode(events)
-            count = len(events)
-        except Exception:
-            data = self._encode_each(events)
-            count = self._encoder.count - log.last
-        log.append(data, count)
-        streams.total_bytes += len(data)
-        has_ended = translator.state is DONE
-        if has_ended:
-            self._finish()
-        last = log.last
-        for reader in self._readers:
-            try:
-                reader.push(data, last)
-            except Exception:
-                self._leave_behind(reader)
-        gap_s, appended_s = translator.last_event_s - self.appended_s, self.appended_s
-        self.appended_s = translator.last_read_s
-        if has_ended:
-            self._settle_up()
-        if appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
-            self._gaps_s.observe(gap_s)
-        return not self.is_full
-
-    def _leave_behind(self, reader: Reader) -> None:
-        """A reader that could not take what it was pushed finds out for itself; the others read on."""
-        logger.exception("%s: a reader failed", self._name)
-        take_each(self._name, reader.wake)
-
-    def _encode_each(self, events: Sequence[ChatEvent]) -> bytes:
-        """For events of which one cannot be encoded: that is left out, and the answer is said to have failed."""
-        translator = self.pump.translator
-        *others, last = events
-        if not isinstance(last, Done):
-            others.append(last)
-        pieces = [self._encode_one(event) for event in others]
-        is_whole = None not in pieces
-        if not is_whole and not isinstance(last, Done):
-            return _joined(pieces) + self._encode_each(self._last_words(_INTERNAL))
-        if isinstance(last, Done):
-            if not is_whole:
-                last = Done(False, last.finish_reason, last.native_finish_reason)
-                if translator.failure is None:
-                    translator.failure = _INTERNAL
-                    pieces.append(self._encode_one(StreamFailed(_INTERNAL)))
-            pieces.append(self._encode_one(last) or self._encoder.bare_done())
-        return _joined(pieces)
-
-    def _encode_one(self, event: ChatEvent) -> bytes | None:
-        try:
-            return self._encoder.encode([event])
-        except Exception:
-            logger.exception("%s: an event could not be encoded", self._name)
-            return None
-
-    def _last_words(self, failure: Failure | None, reason: str | None = None) -> list[ChatEvent]:
-        """The end of the answer, also where the translator has no words for it any more."""
-        translator = self.pump.translator
-        has_failed = translator.failure is not None
-        try:
-            events = translator.close(failure, reason)
-        except Exception:
-            logger.exception("%s: its end could not be told", self._name)
-            events = []
-        if events and isinstance(events[-1], Done):
-            return events
-        translator.state = DONE
-        translator.failure = translator.failure or failure
-        translator.finish_reason = reason or "interrupted"
-        told: list[ChatEvent] = [] if failure is None or has_failed else [StreamFailed(failure)]
-        return [*told, Done(False, translator.finish_reason, None)]
-
-    def keep_whole(self) -> None:
-        """Somebody wants all of it at once: the log may be larger than that of an answer that is read as it comes."""
-        self.max_log_bytes = max(self.max_log_bytes, self._streams.config.max_result_bytes)
-
-    def part_with_stalled(self) -> None:
-        """Readers that have taken nothing for long give way."""
-        for reader in self._readers:
-            if reader.stalled_s() >= STALLED_S:
-                logger.info("%s: a reader took nothing for %g s, and its room is needed", self._name, STALLED_S)
-                take_each(self._name, reader.leave)
-
-    def hold(self, size_bytes: int) -> None:
-        """Somebody keeps so much more of it beside the log; less, when that is below zero."""
-        self._streams.release(-size_bytes)
-
-    @property
-    def has_full_log(self) -> bool:
-        """Whether the log has reached its own limit."""
-        return self.log.size_bytes >= self.max_log_bytes
-
-    @property
-    def is_full(self) -> bool:
-        """True when no more may be kept now."""
-        streams = self._streams
-        if self.log.size_bytes >= self.max_log_bytes:
-            return True
-        return streams.total_bytes >= streams.config.max_total_bytes and streams.is_over
-
-    async def wait_room(self) -> None:
-        """Waits until readers have read what can then be dropped."""
-        self._make_room()
-        while self.is_full:
-            self._room = asyncio.Event()
-            try:
-                await self._streams.wait(self._room)
-            finally:
-                self._room = None
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Drops what every reader has; without a reader nothing, since one may come back."""
-        if self._readers and self.is_full:
-            self._streams.release(self.log.drop_through(min(reader.position for reader in self._readers)))
-
-    # -- its end ------------------------------------------------------------------------------------------------
-
-    def stop(self, reason: str, failure: Failure | None = None) -> None:
-        """Ends the stream as `reason` and closes upstream at once; nothing happens when it has ended."""
-        if self.is_running and self.stop_reason is None:
-            self.stop_reason = reason
-            self._stop_failure = failure
-            if self._has_begun and self._task is not None:  # cancelled before its first step it would never run
-                self._task.cancel()
-
-    async def wait_closed(self) -> None:
-        """Returns when the task is gone, or in its last step."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
-
-    async def _run(self) -> None:
-        failure: Failure | None = self._stop_failure
-        self._has_begun = True
-        try:
-            if self.stop_reason is None:
-                await self.pump.run()
-        except asyncio.CancelledError:
-            failure = self._stop_failure
-        except Exception:
-            logger.exception("%s failed", self._name)
-            failure = _INTERNAL
-        finally:
-            take_each(
-                self._name, partial(self._close, failure), self.pump.release, self.let_request_go, self._release
-            )
-
-    def _close(self, failure: Failure | None) -> None:
-        """The end, where the pump did not come to one."""
-        if not self.is_running:
-            return
-        if failure is not None:
-            self.refused(failure)
-        reason = self.stop_reason or (None if failure is not None else "shutting_down")
-        self.append(self._last_words(failure, reason))
-
-    def _release(self) -> None:
-        """Lets go of all that only a running answer needs: finished ones are kept, and there may be many.
-
-        What is looked up still needs the lease; usage that upstream told is in the log.
-        """
-        self._model = self.pump.translator.model
-        self._pump = self._task = self._grace_timer = self._ended = self._stop_failure = self.span = None
-        self._encoder = _NO_ENCODER
-        if not self.settlement.is_sought:
-            self.settlement.usage = self.lease = None
-        self._let_go()
-
-    def _finish(self) -> None:
-        """The last event is in the log: nothing that comes after this may keep anybody waiting."""
-        self.is_running = False
-        self.has_verdict = True
-        self.finish_reason = self.pump.translator.finish_reason
-        take_each(self._name, self.log.close)
-
-    def _settle_up(self) -> None:
-        """Tells everybody of the end; each hears of it whatever the others do."""
-        steps: list[Callable[[], object]] = [self._note_usage, self._wake_readers]
-        if self._grace_timer is not None:
-            steps.append(self._grace_timer.cancel)
-        if self._ended is not None:
-            steps.append(self._ended.set)
-        take_each(self._name, *steps, partial(self._streams.note_end, self))
-
-    def _note_usage(self) -> None:
-        translator = self.pump.translator
-        self.generation_id = translator.generation_id or self.generation_id
-        self.settlement.earlier = self.pump.earlier
-        if translator.reckoned is not None:
-            self.settlement.take(*translator.reckoned)
-
-    def _wake_readers(self) -> None:
-        for reader in self._readers:
-            take_each(self._name, reader.wake)
-
-    def note_settled(self) -> None:
-        """The look-up of its cost has ended."""
-        if self.lease is not None:
-            take_each(self._name, partial(self.lease.settled, self))
-        self.lease = None
-        if self._counted_bytes and self.settlement.usage is not None:
-            self._counted_bytes += KEPT_BYTES
-            self.hold(KEPT_BYTES)
+    def __call__(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span: ...
 
 
 class Streams:
@@ -559,6 +65,7 @@ class Streams:
         readers: of all streams.
         is_draining: true when nothing new is started any more.
         figures: what the answers did so far.
+        gaps_s: of these, what is noted while they run.
     """
 
     def __init__(
@@ -578,6 +85,7 @@ class Streams:
         self._admit = admit
         self._start_span = start_span
         self.figures = StreamFigures()
+        self.gaps_s = self.figures.gaps_s
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
         self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
@@ -832,10 +340,6 @@ class Streams:
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             stream.drop()
-
-
-def _joined(pieces: Sequence[bytes | None]) -> bytes:
-    return b"".join(piece for piece in pieces if piece is not None)
 
 
 def _headers_of(span: Span | None, trace: TraceContext | None) -> Mapping[str, str] | None:

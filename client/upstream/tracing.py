@@ -1,4 +1,4 @@
-"""Trace context as W3C writes it in headers, and what `client` needs to know of whoever keeps traces.
+"""Trace context as W3C writes it in headers.
 
 A caller's `traceparent` goes on to upstream, whether traces are kept here or not
 (https://www.w3.org/TR/trace-context/).
@@ -7,12 +7,8 @@ A caller's `traceparent` goes on to upstream, whether traces are kept here or no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from client.streams.streams import Stream
 
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _TRACESTATE = re.compile(r"[\x20-\x7e\t]+")
@@ -51,22 +47,3 @@ def read_trace_context(traceparents: Sequence[str], tracestates: Sequence[str] =
     if len(tracestate) > _MOST_CHARACTERS or not _TRACESTATE.fullmatch(tracestate):
         tracestate = ""
     return TraceContext(traceparent, tracestate)
-
-
-class Span(Protocol):
-    """One answer in a trace.
-
-    Attributes:
-        headers: sent upstream with the request.
-    """
-
-    headers: Mapping[str, str]
-
-    def end(self, stream: Stream) -> None:
-        """The answer has ended."""
-
-
-class StartSpan(Protocol):
-    """Begins an answer's span, below the caller's where there is one."""
-
-    def __call__(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span: ...

@@ -6,7 +6,7 @@ import asyncio
 
 from client.streams.answer import Answer
 from client.streams.gathering import WholeReader, read_answer
-from client.streams.streams import Stream
+from client.streams.stream import Stream
 
 
 class AnswerReader(WholeReader):

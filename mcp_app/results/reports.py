@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mcp_app.results.clean import clean_text
 
 if TYPE_CHECKING:
-    from client.streams.streams import Stream
+    from client.streams.stream import Stream
     from mcp_app.results.progress import AnswerReader
 
 _INTERVAL_S: Final = 0.25

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from client.streams.settlement import Settlement
-    from client.streams.streams import Stream
+    from client.streams.stream import Stream
 
 _MOST_OPEN = 1000
 

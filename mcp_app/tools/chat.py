@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from client.errors import OpenRouterError, Refusal
 from client.streams.log import EventsGone
-from client.streams.streams import SHUTTING_DOWN, Stream, StreamsFull
+from client.streams.stream import Stream, StreamsFull
+from client.streams.streams import SHUTTING_DOWN
 from mcp_app.results.clean import clean_text
 from mcp_app.results.failures import NO_KEY, ToolFailure, failure_of
 from mcp_app.results.output import ToolOutput

@@ -14,7 +14,7 @@ from typing import Any
 from client.border.fit import cost_of, count_of, header_value
 from client.models.costs import Known, nano_usd, reckon, tokens_nano_usd
 from client.streams.settlement import Settlement
-from client.streams.streams import Stream
+from client.streams.stream import Stream
 from client.translation.usage import total_cost_of
 from server.budgets.ledger import Ledger, usage_key
 from server.budgets.ledger_file import OpenAnswer
@@ -81,7 +81,7 @@ class Account:
 
 
 class AnswerLease:
-    """What was granted for one answer (`client.streams.streams.Lease`)."""
+    """What was granted for one answer (`client.streams.stream.Lease`)."""
 
     __slots__ = (
         "_account",

@@ -10,7 +10,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
 from client.errors import Failure
-from client.streams.streams import Stream, Streams, StreamsFull
+from client.streams.stream import Stream, StreamsFull
+from client.streams.streams import Streams
 from client.streams.wire import PING
 from client.upstream.request import ChatCall, InvalidRequest, build_chat_call
 from client.upstream.tracing import TraceContext, read_trace_context

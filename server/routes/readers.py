@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from client.streams.streams import Stream
+from client.streams.stream import Stream
 from client.streams.wire import PING
 from server.http.connection import Connection, write_now
 

@@ -15,7 +15,8 @@ from client.errors import Failure
 from client.streams.answer import Answer
 from client.streams.gathering import WholeReader, read_answer
 from client.streams.log import EventsGone
-from client.streams.streams import Stream, Streams, StreamsFull
+from client.streams.stream import Stream, StreamsFull
+from client.streams.streams import Streams
 from server.errors import refuse
 
 AT_ONCE = 2

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from client.border.fit import count_of
 from client.errors import Failure
-from client.streams.streams import Stream
+from client.streams.stream import Stream
 from server.errors import FAILURE, Handler
 from server.keys import CALLER, STARTED_STREAM
 from server.telemetry.logs import log_fields

@@ -27,7 +27,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from client.models.catalogue import Catalogue
-from client.streams.figures import Histogram
+from client.streams.histogram import Histogram
 from client.streams.streams import Streams
 from server.keys import CATALOGUE, STREAMS
 from server.telemetry.logs import dropped_lines

@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from client.streams.figures import Histogram
+from client.streams.histogram import Histogram
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _INTERVAL_S = 1.0

@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from client.border.fit import count_of, fit_name
 from client.config import UpstreamConfig
-from client.streams.streams import Stream
+from client.streams.stream import Stream
 from client.upstream.tracing import TraceContext
 from server.version import DISTRIBUTION, program_version
 

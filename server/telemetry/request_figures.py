@@ -6,7 +6,8 @@ from collections import Counter
 
 from aiohttp import web
 
-from client.streams.figures import OTHER, Histogram
+from client.streams.figures import OTHER
+from client.streams.histogram import Histogram
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from client.config import UpstreamConfig
-from client.upstream.tracing import StartSpan
+from client.streams.streams import StartSpan
 
 logger = logging.getLogger(__name__)
 

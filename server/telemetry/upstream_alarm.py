@@ -12,7 +12,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from client.errors import Failure
-from client.streams.streams import Stream
+from client.streams.stream import Stream
 
 logger = logging.getLogger("upstream")
 

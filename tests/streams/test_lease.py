@@ -12,7 +12,8 @@ import pytest
 from client.config import StreamsConfig, UpstreamConfig
 from client.errors import Failure, Refusal
 from client.sandbox import Reply, Sandbox
-from client.streams.streams import Lease, Stream, Streams, StreamsFull
+from client.streams.stream import Lease, Stream, StreamsFull
+from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "stream": True}

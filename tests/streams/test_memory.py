@@ -14,7 +14,8 @@ import pytest
 
 from client.config import StreamsConfig, UpstreamConfig
 from client.sandbox import Hold, Reply, Sandbox, open_sandbox
-from client.streams.streams import KEPT_BYTES, Stream, Streams
+from client.streams.stream import KEPT_BYTES, Stream
+from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 from server.config import Config
 from tests.support.chunks import END, STOP, text

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from client.config import StreamsConfig, UpstreamConfig
 from client.sandbox import Reply, Sandbox, open_sandbox
 from client.streams.log import EventsGone, StreamLog
-from client.streams.streams import Stream, Streams
+from client.streams.stream import Stream
+from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 from tests.support.chunks import END, STOP, text
 from tests.support.sse_reader import parse_events

@@ -20,7 +20,8 @@ from client.errors import Refusal
 from client.models.costs import NANOS, estimate_nano_usd
 from client.sandbox import DONE, HangUp, Hold, Reply, Sandbox, chunk
 from client.streams.settlement import Settled, Settlement
-from client.streams.streams import Stream, Streams
+from client.streams.stream import Stream
+from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 from server.access.callers import Caller
 from server.budgets.admission import Admission
