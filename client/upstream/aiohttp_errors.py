@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.border.shown import clean_text
@@ -46,6 +47,8 @@ def connection_error(exc: Exception, hide: Redaction, proxy: Proxy | None = None
     if isinstance(exc, aiohttp.ClientResponseError):
         what = clean_text(str(getattr(exc, "message", "")), 200, hide) or type(exc).__name__
         return protocol_error(f"Upstream, or something before it, answered with broken HTTP: {what}")
+    if isinstance(exc, aiohttp.ClientPayloadError) and isinstance(exc.__cause__, ContentEncodingError):
+        return protocol_error("Upstream's answer is not coded as its Content-Encoding says")
     if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return protocol_error("upstream.base_url is not a URL that can be requested")
     certificate = isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)

@@ -219,7 +219,9 @@ async def test_a_body_that_is_not_coded_as_it_says_is_one_error(upstream: Sandbo
     if coding == "nonsense":  # unknown codings are taken as none
         assert text_of(events) == "x"
     else:
-        failure_of(events)
+        failure = failure_of(events)
+        assert (failure["type"], failure["retryable"]) == ("upstream_protocol", False)
+        assert "content-encoding" in failure["error"].lower()
 
 
 async def test_a_cut_inside_a_character_is_one_clean_error(upstream: Sandbox, api: Api) -> None:
