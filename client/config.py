@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from client.upstream.base_url import check_base_url, is_openrouter
+from client.border.base_url import check_base_url, is_openrouter
 
 LONGEST_S: Final = 366 * 86_400
 """A year: what is longer is no limit that somebody can mean, and more than some timers can count."""

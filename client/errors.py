@@ -7,7 +7,7 @@
     ├── UpstreamStreamError         an `error` inside a stream that began with 200
     └── UpstreamProtocolError       not SSE, not JSON, an empty or an oversized reply
 
-Pure module: no I/O, no clock. What upstream says is read by `client.translation.upstream_errors`.
+Pure module: no I/O, no clock. What upstream says is read by `client.translation.errors.failures`.
 """
 
 from __future__ import annotations

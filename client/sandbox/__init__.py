@@ -33,9 +33,9 @@ Record
     `cancelled`, `hung_up`; `closed_at_s`, `bytes_sent`.
 
 Models
-    What no script answers, the models do: see `client.sandbox.catalogue`, or `GET /models`, for what each is for,
-    and `client.sandbox.order.Knobs` for the body field `sandbox` that sets pace and lengths. `settle_s` of
-    `open_sandbox` says how long `/generation` answers 404 after an answer's end (1 s, 0 in tests).
+    What no script answers, the models do: see `client.sandbox.models.catalogue`, or `GET /models`, for what each is
+    for, and `client.sandbox.models.order.Knobs` for the body field `sandbox` that sets pace and lengths. `settle_s`
+    of `open_sandbox` says how long `/generation` answers 404 after an answer's end (1 s, 0 in tests).
 
 Nothing here needs a key, and any `Authorization` is accepted.
 """

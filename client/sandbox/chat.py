@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from aiohttp import hdrs, web
 
 from client.border.json_codec import encode_json
-from client.sandbox.answers import Answer, Piece, compose
 from client.sandbox.calls import Call
-from client.sandbox.catalogue import PROVIDER, find_model
 from client.sandbox.frames import COMMENT, DONE, PADDING, chunk, error_body, sse_event
 from client.sandbox.generations import Generation
-from client.sandbox.message import WholeMessage
-from client.sandbox.order import BadRequest, Knobs, Order, read_order
+from client.sandbox.models.answers import Answer, Piece, compose
+from client.sandbox.models.catalogue import PROVIDER, find_model
+from client.sandbox.models.message import WholeMessage
+from client.sandbox.models.order import BadRequest, Knobs, Order, read_order
 from client.sandbox.player import hang_up, send
 from client.sandbox.state import CALL, SANDBOX, Sandbox
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from client.sandbox.answers import Piece
-from client.sandbox.catalogue import PROVIDER, Model
+from client.sandbox.models.answers import Piece
+from client.sandbox.models.catalogue import PROVIDER, Model
 
 KEPT = 1000
 _ALPHABET = string.ascii_letters + string.digits

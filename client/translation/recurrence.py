@@ -1,7 +1,7 @@
 """Chunks that say again what one before them said, with other text: the short way of a translator.
 
 A recurrence is a shape of chunk, and what becomes of the text in it. It is made of a chunk that was read by the rule
-for all (`client.translation.chunks`), and does what that rule would do. Pure module.
+for all (`client.translation.chunks.chunk`), and does what that rule would do. Pure module.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from client.translation.chunk_shape import ChunkShape, Path, shape_of
-from client.translation.chunks import Chunk, Piece
+from client.translation.chunks.chunk import Chunk, Piece
+from client.translation.chunks.shape import ChunkShape, Path, shape_of
 from client.translation.events import (
     ChatEvent,
     ContentDelta,

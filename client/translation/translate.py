@@ -8,7 +8,7 @@ Rules of this module:
 2. Every stream of events ends with exactly one `Done`; `_NEXT` is the whole of what may follow what.
 3. A deduced fact is never better than a stated one: usage is reported once, the last that upstream gave, and never
    made up.
-4. One rule reads all: a chunk, a whole completion inside a stream and one instead of a stream (`chunks`). The
+4. One rule reads all: a chunk, a whole completion inside a stream and one instead of a stream (`chunks.chunk`). The
    short way (`recurrence`) takes only what that rule has read before but for its text.
 
 The order upstream keeps to is comments, reasoning, content and tool calls in any mixture, a finish, usage, `[DONE]`;
@@ -28,8 +28,10 @@ from client.border.fit import fit_name
 from client.border.json_codec import decode_either_way, decode_json
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.errors import Failure
-from client.translation.chunks import Chunk, chunk_of, fit_chunk
-from client.translation.error_shapes import bare_message_in, error_in
+from client.translation.chunks.chunk import Chunk, chunk_of, fit_chunk
+from client.translation.chunks.plain import plain_content
+from client.translation.errors.failures import failure_of_error
+from client.translation.errors.shapes import bare_message_in, error_in
 from client.translation.events import (
     ChatEvent,
     ContentDelta,
@@ -43,13 +45,11 @@ from client.translation.events import (
     ToolCallDelta,
     UsageReport,
 )
-from client.translation.plain_chunk import plain_content
 from client.translation.reasoning import ReasoningMerger
 from client.translation.recurrence import Recurrences, Taker
 from client.translation.sse import ErrorData, EventTooLarge, SSEDecoder
 from client.translation.told import Told
 from client.translation.tool_calls import ToolCallAssembler
-from client.translation.upstream_errors import failure_of_error
 from client.translation.usage import has_figures, tokens_per_second, usage_of_attempts
 
 

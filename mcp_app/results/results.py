@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from client.border.fit import cost_of, count_of
 from client.streams.answer import Answer
 from client.streams.settlement import Settlement
-from client.translation.parts import text_of
+from client.translation.chunks.parts import text_of
 from mcp_app.results.clean import clean_json, without_open_half
 from mcp_app.results.output import Picture, ToolOutput
 from mcp_app.results.pictures import Encoded, Link, read_picture

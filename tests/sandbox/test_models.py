@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from client.sandbox import COMMENT, DONE, PADDING, Sandbox, open_sandbox
-from client.sandbox.answers import sign_thinking
-from client.sandbox.catalogue import MODELS
+from client.sandbox.models.answers import sign_thinking
+from client.sandbox.models.catalogue import MODELS
 
 UNLIKE = {"echo", "rate-limited", "no-credits", "breaks", "hangs-up", "stalls"}
 """Models that do not give the same answer streamed and whole."""

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from client.sandbox import Sandbox, open_sandbox
-from client.sandbox.catalogue import MODELS
+from client.sandbox.models.catalogue import MODELS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from client.sandbox.schema import sample_arguments
+from client.sandbox.models.schema import sample_arguments
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from schemathesis.engine.events import NonFatalError, ScenarioFinished
 from schemathesis.generation.case import Case
 from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 
-from client.sandbox.catalogue import MODELS
+from client.sandbox.models.catalogue import MODELS
 from tests.support.api_document import ApiDocument
 from tests.support.process import running_server
 

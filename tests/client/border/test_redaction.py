@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from client.border.redaction import REMOVED, Redaction
-from client.translation.upstream_errors import failure_of_body, failure_of_error
+from client.translation.errors.failures import failure_of_body, failure_of_error
 
 KEYS = [
     "sk-or-v1-" + "a1" * 20, "gsk_AbCdEf0123456789AbCd", "1234567890123456", "pässword with spaces & \"quotes\" \\ 9",

@@ -10,14 +10,14 @@ import pytest
 from client.errors import Failure, Refusal
 from client.streams.answer import Answer
 from client.streams.wire import EventEncoder
-from client.translation.chunks import chunk_of
+from client.translation.chunks.chunk import chunk_of
+from client.translation.errors.failures import failure_of_error
+from client.translation.errors.waits import parse_retry_after
 from client.translation.events import Annotation, Audio, ChatEvent, ContentDelta, Done, RefusalDelta, StreamFailed
 from client.translation.reasoning import ReasoningMerger
 from client.translation.tool_calls import ToolCallAssembler
 from client.translation.translate import EMPTY_REPLY, ChatTranslator, State
-from client.translation.upstream_errors import failure_of_error
 from client.translation.usage import tokens_per_second, total_cost_of
-from client.translation.waits import parse_retry_after
 from tests.support.chunks import DONE, STOP, USAGE, call, chunk, text
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from client.border.shown import bounded
-from client.translation.error_shapes import bare_message_in, error_in
-from client.translation.upstream_errors import failure_of_body, failure_of_error
-from client.translation.waits import parse_retry_after, seconds_until_reset, stated_wait_s
+from client.translation.errors.failures import failure_of_body, failure_of_error
+from client.translation.errors.shapes import bare_message_in, error_in
+from client.translation.errors.waits import parse_retry_after, seconds_until_reset, stated_wait_s
 
 NOW_S = 1_793_000_000.0
 HUGE = int("9" * 400)

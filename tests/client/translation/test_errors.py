@@ -10,8 +10,8 @@ import pytest
 
 from client.border.json_codec import encode_json
 from client.errors import OpenRouterError, UpstreamStatusError, UpstreamTimeout
-from client.translation.upstream_errors import failure_of_body, failure_of_error
-from client.translation.waits import parse_retry_after
+from client.translation.errors.failures import failure_of_body, failure_of_error
+from client.translation.errors.waits import parse_retry_after
 from client.upstream.aiohttp_errors import mapped_errors
 from client.upstream.retry import retry_delay_s
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from client.streams.answer import Answer
 from client.streams.wire import EventEncoder
-from client.translation.chunks import chunk_of
+from client.translation.chunks.chunk import chunk_of
 from client.translation.events import ChatEvent, ContentDelta, Done, StreamStarted, ToolCallDelta
 from client.translation.reasoning import ReasoningMerger
 from client.translation.recurrence import Recurrences

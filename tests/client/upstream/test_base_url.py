@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.upstream.base_url import check_base_url, is_openrouter
+from client.border.base_url import check_base_url, is_openrouter
 
 OURS = "https://openrouter.ai/api/v1"
 

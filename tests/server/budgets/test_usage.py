@@ -18,7 +18,7 @@ import pytest
 
 from client.models.costs import NANOS, estimate_nano_usd
 from client.sandbox import COMMENT, DONE, Hold, Reply, Sandbox, chunk, open_sandbox
-from client.sandbox.catalogue import find_model
+from client.sandbox.models.catalogue import find_model
 from client.upstream.request import build_chat_call
 from server.access.callers import Caller
 from server.access.tokens import hash_token

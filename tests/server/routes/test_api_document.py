@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from client.errors import FAILURE_TYPES
 from client.sandbox import HangUp, Hold, Reply, Sandbox
-from client.sandbox.catalogue import MODELS
+from client.sandbox.models.catalogue import MODELS
 from client.streams.wire import EVENT_NAMES
 from client.translation.events import ChatEvent
 from server.access.attempts import LIMIT

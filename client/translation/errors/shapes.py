@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from client.border.fit import number_of
-from client.translation.error_words import is_error_word
+from client.translation.errors.words import is_error_word
 
 MESSAGES: Final = (
     *("message", "msg", "detail", "error_msg", "error_message", "errorMessage", "Message", "status_msg"),

@@ -1,6 +1,6 @@
 """Reading what OpenRouter says when it refuses or fails, and turning it into a `Failure`.
 
-Error objects come in many forms (`error_shapes`) and words (`error_words`). What a caller gets is one
+Error objects come in many forms (`shapes`) and words (`words`). What a caller gets is one
 of the contract's types with its status, a sentence with the way out, and what upstream said, cut to a bounded size
 and without HTML or keys. Pure module.
 """
@@ -16,9 +16,9 @@ from client.border.json_codec import decode_json
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.border.shown import MAX_TEXT, bounded, clean_text, is_page
 from client.errors import Failure
-from client.translation.error_shapes import CODES, as_object, bare_message_in, error_in
-from client.translation.error_words import meaning_of_text, meaning_of_words, status_of_words
-from client.translation.waits import stated_wait_s
+from client.translation.errors.shapes import CODES, as_object, bare_message_in, error_in
+from client.translation.errors.waits import stated_wait_s
+from client.translation.errors.words import meaning_of_text, meaning_of_words, status_of_words
 
 _LONGEST_CODE = 100
 _BUDGET_TEXT = re.compile(r"budget|limit exceeded|key limit|credit", re.IGNORECASE)

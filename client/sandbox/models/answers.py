@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
-from client.sandbox.order import BadRequest, Order, text_of
-from client.sandbox.picture import data_url
-from client.sandbox.schema import sample_arguments
+from client.sandbox.models.order import BadRequest, Order, text_of
+from client.sandbox.models.picture import data_url
+from client.sandbox.models.schema import sample_arguments
 
 IMAGE_TOKENS = 64
 _PIECES = re.compile(r"\s*\S{1,12}|\s+")

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from client.sandbox.catalogue import DEFAULT_MODEL
+from client.sandbox.models.catalogue import DEFAULT_MODEL
 
 
 class BadRequest(Exception):

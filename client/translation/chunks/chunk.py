@@ -2,7 +2,7 @@
 
 The same rule reads a chunk of a stream and a whole completion, with `delta` or `message`: it takes what it can use,
 in whatever spelling it comes, names what it does not know (`extra`), and never fails. Most chunks of an answer are
-never read here: `chunk_shape` knows those that differ from one before in their text alone. Pure module.
+never read here: `shape` knows those that differ from one before in their text alone. Pure module.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from client.border.fit import fit_json
-from client.translation import parts
-from client.translation.error_shapes import is_error
+from client.translation.chunks import parts
+from client.translation.chunks.parts import parts_of, text_of
+from client.translation.errors.shapes import is_error
 from client.translation.events import (
     Annotation,
     Audio,
@@ -24,7 +25,6 @@ from client.translation.events import (
     RefusalDelta,
     ToolCall,
 )
-from client.translation.parts import parts_of, text_of
 from client.translation.reasoning import text_of as text_of_details
 
 Piece = tuple[type, Any]
