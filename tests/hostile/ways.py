@@ -18,7 +18,7 @@ from mcp_app.results.clean import clean_text
 from mcp_app.results.failures import failure_of
 from mcp_app.results.results import cut_text
 from tests.mcp.test_stdio import COMMAND, INITIALIZE, Host, environment
-from tests.support.mcp_support import modern
+from tests.support.mcp.clients import modern
 from tests.support.serving import KEY, Api
 from tests.support.sse_reader import Event, parse_events
 

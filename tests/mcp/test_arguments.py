@@ -11,7 +11,7 @@ from mcp.types import INVALID_PARAMS
 
 from client.sandbox import Sandbox
 from tests.mcp.test_http import call_message
-from tests.support.mcp_support import ERAS, Era, answer, call, data_of, in_memory, modern, text_of
+from tests.support.mcp.clients import ERAS, Era, answer, call, data_of, in_memory, modern, text_of
 from tests.support.serving import Api
 
 

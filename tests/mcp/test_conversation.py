@@ -10,7 +10,7 @@ import pytest
 
 from client.sandbox import Hold, Reply, Sandbox, chunk
 from tests.mcp.test_stdio import INITIALIZE, Host, environment, hosting
-from tests.support.mcp_support import answer, modern
+from tests.support.mcp.clients import answer, modern
 
 Json = dict[str, Any]
 

@@ -15,7 +15,7 @@ from client.errors import Failure, Refusal
 from client.sandbox import COMMENT, DONE, HangUp, Hold, Reply, Sandbox, chunk
 from mcp_app.server import build_mcp
 from mcp_app.state import McpState
-from tests.support.mcp_support import answer, call, data_of, in_memory, open_state, text_of
+from tests.support.mcp.clients import answer, call, data_of, in_memory, open_state, text_of
 
 
 @pytest.mark.parametrize(

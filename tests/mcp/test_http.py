@@ -24,7 +24,7 @@ from server.access.callers import Caller
 from server.access.tokens import hash_token
 from server.app import create_app
 from server.config import Config
-from tests.support.mcp_support import ACCEPT, ERAS, Era, Progress, answer, data_of, modern, text_of
+from tests.support.mcp.clients import ACCEPT, ERAS, Era, Progress, answer, data_of, modern, text_of
 from tests.support.process import ROOT, running_server
 from tests.support.serving import Api, changed, serving, with_tokens
 

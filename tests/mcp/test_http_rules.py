@@ -15,7 +15,7 @@ from server.access.tokens import hash_token
 from server.config import Config
 from server.mcp_http.accept import accepted
 from tests.mcp.test_http import INITIALIZE, LIST_TOOLS, call_message, open_session
-from tests.support.mcp_support import ACCEPT, answer, modern
+from tests.support.mcp.clients import ACCEPT, answer, modern
 from tests.support.serving import Api, changed, serving
 
 Json = dict[str, Any]

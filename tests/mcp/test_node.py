@@ -68,7 +68,7 @@ async def run(*command: str | Path, timeout_s: float = 60) -> tuple[int, str]:
 @pytest.mark.parametrize("transport", ["http", "stdio"])
 async def test_the_npm_sdk_lists_calls_with_progress_and_aborts(transport: str) -> None:
     needed("@modelcontextprotocol/sdk")
-    script = ROOT / "tests" / "mcp_sdk_client.mjs"
+    script = ROOT / "tests" / "support" / "mcp" / "sdk_client.mjs"
     if transport == "stdio":
         code, printed = await run(NODE, script, transport, *STDIO)
     else:
@@ -147,7 +147,7 @@ async def test_the_conformance_suite_passes_in_full_through_the_bridge(
 ) -> None:
     needed("@modelcontextprotocol/conformance")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.mcp_conformance_server"),
+        *(sys.executable, "-m", "tests.support.mcp.conformance_server"),
         env=environment(),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,

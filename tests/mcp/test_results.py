@@ -12,7 +12,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from client.sandbox import DONE, Hold, Reply, Sandbox, chunk
 from mcp_app.results.clean import clean_json, clean_text, without_open_half
 from mcp_app.results.results import MAX_TEXT_BYTES
-from tests.support.mcp_support import answer, call, data_of, in_memory, text_of
+from tests.support.mcp.clients import answer, call, data_of, in_memory, text_of
 
 ASK = {"prompt": "hi", "model": "acme/m"}
 PNG = base64.b64decode(

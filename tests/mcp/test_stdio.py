@@ -23,9 +23,9 @@ from mcp.client.stdio import stdio_client
 
 from client.config import UpstreamConfig
 from client.sandbox import Hold, Reply, Sandbox, chunk
-from tests.support.forward_proxy import forward_proxy
-from tests.support.mcp_support import ERAS, Era, Progress, answer, data_of, modern, text_of
+from tests.support.mcp.clients import ERAS, Era, Progress, answer, data_of, modern, text_of
 from tests.support.process import ROOT
+from tests.support.proxies.forward import forward_proxy
 
 CLOSED_WITHIN_S = 1.0
 PATIENCE_S = 60

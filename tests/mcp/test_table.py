@@ -16,7 +16,7 @@ from server.config import Config
 from tests.mcp.test_conversation import INITIALIZED, initialize, read, write
 from tests.mcp.test_http import open_session
 from tests.mcp.test_stdio import environment, hosting
-from tests.support.mcp_support import ERAS, Era, modern
+from tests.support.mcp.clients import ERAS, Era, modern
 from tests.support.serving import serving
 
 Ask = Callable[[Any], Awaitable[Any]]

@@ -17,7 +17,7 @@ from client.sandbox import COMMENT, Hold, Pause, Reply, Sandbox, Step, chunk
 from mcp_app.results.failures import ToolFailure
 from mcp_app.results.progress import AnswerReader
 from mcp_app.results.reports import reporting
-from tests.support.mcp_support import ERAS, Era, Progress, answer, call, data_of, in_memory, open_state, text_of
+from tests.support.mcp.clients import ERAS, Era, Progress, answer, call, data_of, in_memory, open_state, text_of
 
 FACTS = ("model", "provider", "finish_reason", "usage", "cost_usd", "stream_id")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -13,8 +13,8 @@ from client.sandbox import Pause, Reply, Sandbox
 from client.sandbox.script import Step
 from tests.support.browser import open_browser
 from tests.support.chunks import END, STOP, text
-from tests.support.mortal_proxy import mortal_proxy
 from tests.support.process import running_server
+from tests.support.proxies.mortal import mortal_proxy
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "streams.md").read_text()
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">

@@ -20,8 +20,8 @@ from mcp_app.tools.find_models import search_models as search_tool
 from server.access.callers import Caller
 from server.access.tokens import hash_token
 from server.config import Config
-from tests.support import mcp_support
 from tests.support.chunks import END, STOP, text
+from tests.support.mcp import clients as mcp_clients
 from tests.support.serving import Api, question, serving
 
 GOOD: dict[str, Any] = {
@@ -181,7 +181,7 @@ async def test_one_model_answers_and_so_does_an_unknown_one(upstream: Sandbox, a
 async def test_the_tools_answer_whatever_stands_in_the_list(upstream: Sandbox) -> None:
     """habit 1: the catalogue, over MCP"""
     upstream.script_always(Reply.json({"data": odd_entries()}), path="/models")
-    async with mcp_support.open_state(upstream) as state:
+    async with mcp_clients.open_state(upstream) as state:
         for sort in (None, *SORTS):
             for offset in range(0, 300, 50):
                 found = await search_tool(state, {"sort": sort, "limit": 50, "offset": offset})

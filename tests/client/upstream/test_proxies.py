@@ -20,8 +20,8 @@ from client.upstream.proxies import UnusableProxy, proxy_for
 from server.commands.command_lines import check_config
 from server.config import EX_CONFIG, Flags
 from tests.support.chunks import END, STOP, text
-from tests.support.forward_proxy import forward_proxy
 from tests.support.process import running_server, start_server
+from tests.support.proxies.forward import forward_proxy
 from tests.support.raw_upstream import http_reply
 
 UPSTREAM = "https://openrouter.ai/api/v1"

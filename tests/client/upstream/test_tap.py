@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from client.upstream.tap import TURN_BYTES, hand_on
-from tests.support.reverse_proxies import make_certificate
+from tests.support.proxies.reverse import make_certificate
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"

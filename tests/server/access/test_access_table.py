@@ -15,7 +15,7 @@ from server.access.callers import Caller
 from server.access.tokens import hash_token
 from server.config import Config
 from tests.mcp.test_http import INITIALIZE
-from tests.support.mcp_support import ACCEPT
+from tests.support.mcp.clients import ACCEPT
 from tests.support.serving import Api, changed, question, serving
 
 OPEN = {"/health", "/ready", "/docs"}

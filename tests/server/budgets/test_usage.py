@@ -25,7 +25,7 @@ from server.access.tokens import hash_token
 from server.config import Config
 from server.keys import CATALOGUE, SETTINGS
 from tests.mcp.test_http import connected
-from tests.support.mcp_support import text_of
+from tests.support.mcp.clients import text_of
 from tests.support.process import ServerProcess, running_server
 from tests.support.serving import Api, changed, question, serving
 

@@ -16,7 +16,7 @@ from mcp import Client
 from client.sandbox import HangUp, Reply, Sandbox
 from tests.mcp.test_http import INITIALIZE
 from tests.support.chunks import END, STOP, chunk, event, text
-from tests.support.mcp_support import ERAS, text_of
+from tests.support.mcp.clients import ERAS, text_of
 from tests.support.process import ROOT, running_server
 
 KEY = "sk-or-v1-recognisable-0123456789"

@@ -12,7 +12,7 @@ import pytest
 from client.sandbox import COMMENT, Hold, Reply, Sandbox
 from server.config import Config
 from tests.support.chunks import END, STOP, text
-from tests.support.mcp_support import ACCEPT
+from tests.support.mcp.clients import ACCEPT
 from tests.support.process import running_server
 from tests.support.raw_http import exchange, read_reply
 from tests.support.serving import Api, changed, serving

@@ -12,7 +12,7 @@ import pytest
 from client.sandbox import Hold, Reply, Sandbox
 from server.config import Config
 from tests.support.chunks import END, STOP, text
-from tests.support.mcp_support import modern
+from tests.support.mcp.clients import modern
 from tests.support.raw_http import ask, read_reply
 from tests.support.serving import Api, changed, serving
 

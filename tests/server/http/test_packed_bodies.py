@@ -15,7 +15,7 @@ import pytest
 from client.sandbox import Reply, Sandbox
 from server.config import Config
 from tests.support.chunks import END, STOP, text
-from tests.support.mcp_support import ACCEPT
+from tests.support.mcp.clients import ACCEPT
 from tests.support.raw_http import ask
 from tests.support.serving import Api, changed, serving, with_tokens
 

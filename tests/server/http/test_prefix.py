@@ -14,8 +14,8 @@ import pytest
 from client.sandbox import Reply, Sandbox, chunk
 from server.config import Config
 from tests.support.chunks import END, STOP, text
-from tests.support.mcp_support import modern
-from tests.support.reverse_proxies import proxied, trusting
+from tests.support.mcp.clients import modern
+from tests.support.proxies.reverse import proxied, trusting
 from tests.support.serving import Api, changed, question, serving
 
 

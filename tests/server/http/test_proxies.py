@@ -18,7 +18,7 @@ from server.access.tokens import hash_token
 from server.config import Config
 from tests.support.chunks import END, STOP, text
 from tests.support.process import ROOT
-from tests.support.reverse_proxies import EXAMPLES, PROXIES, program, proxied, trusting
+from tests.support.proxies.reverse import EXAMPLES, PROXIES, program, proxied, trusting
 from tests.support.serving import changed, question, serving
 
 TOKEN = "the-token"

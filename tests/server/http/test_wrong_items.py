@@ -12,7 +12,7 @@ import pytest
 from client.sandbox import Sandbox
 from client.upstream.request import InvalidRequest, build_chat_call
 from server.config import Config
-from tests.support.mcp_support import call, modern, text_of
+from tests.support.mcp.clients import call, modern, text_of
 from tests.support.serving import Api, changed, serving
 
 MANY = 30_000

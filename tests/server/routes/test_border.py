@@ -14,7 +14,7 @@ from client.config import UpstreamConfig
 from client.sandbox import Hold, Pause, Reply, Sandbox, open_sandbox
 from server.config import Config
 from tests.support.chunks import COMMENT, DONE, END, STOP, USAGE, chunk, event, text
-from tests.support.mcp_support import call as call_tool
+from tests.support.mcp.clients import call as call_tool
 from tests.support.raw_upstream import http_reply, raw_upstream
 from tests.support.serving import Api, changed, question, serving
 from tests.support.sse_reader import names_of, parse_events, text_of

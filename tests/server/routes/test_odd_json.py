@@ -9,7 +9,7 @@ import pytest
 
 from client.sandbox import Reply, Sandbox
 from tests.support.chunks import DONE, END, HEAD, STOP, chunk, event
-from tests.support.mcp_support import call, text_of
+from tests.support.mcp.clients import call, text_of
 from tests.support.serving import Api
 
 HALF = "a \ud83d b"

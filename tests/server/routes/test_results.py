@@ -13,8 +13,8 @@ from client.border.json_pieces import json_pieces
 from client.sandbox import Hold, Reply, Sandbox
 from client.streams import gathering
 from server.config import Config
-from tests.support import mcp_support
 from tests.support.chunks import END, STOP, chunk, text
+from tests.support.mcp import clients as mcp_clients
 from tests.support.serving import Api, changed, question, serving
 from tests.support.sse_reader import parse_events, read_until, text_of
 
@@ -114,7 +114,7 @@ async def test_what_mcp_gathers_has_the_same_limit(upstream: Sandbox) -> None:
     """break-it 10"""
     upstream.script_always(Reply.stream(*flood(2_000_000), STOP, END))
     limits = changed_streams(max_result_bytes=LIMIT, max_log_bytes=LIMIT)
-    found = await mcp_support.call(upstream, "llm_chat", {"prompt": "x"}, limits=limits)
+    found = await mcp_clients.call(upstream, "llm_chat", {"prompt": "x"}, limits=limits)
     assert found.is_error
     assert "streams.max_result_bytes" in found.content[0].text  # type: ignore[union-attr]
 

@@ -11,8 +11,8 @@ import pytest
 
 from client.sandbox import Reply, Sandbox
 from tests.support.chunks import END, STOP, text
-from tests.support.metrics_support import Scrape, scrape
 from tests.support.serving import Api
+from tests.support.telemetry.metrics import Scrape, scrape
 
 FILE = Path(__file__).parents[3] / "server" / "commands" / "systemd" / "grafana-dashboard.json"
 DASHBOARD: dict[str, Any] = json.loads(FILE.read_text())

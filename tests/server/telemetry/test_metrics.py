@@ -22,10 +22,10 @@ from client.streams.stream import KEPT_BYTES
 from server.config import Config
 from server.telemetry.loop_lag import LoopLag
 from tests.support.chunks import END, STOP, chunk, text
-from tests.support.metrics_support import Scrape, scrape
 from tests.support.process import ServerProcess, running_server
 from tests.support.serving import Api, question, serving, with_tokens
 from tests.support.sse_reader import Event, parse_events, read_until
+from tests.support.telemetry.metrics import Scrape, scrape
 
 ROOT = Path(__file__).parents[3]
 ANSWER = Reply.stream(text("one "), text("two"), STOP, END)

@@ -19,10 +19,10 @@ from client.sandbox import Reply, Sandbox
 from client.upstream.tracing import read_trace_context
 from server.config import Config
 from tests.support.chunks import COMMENT, STOP, USAGE, chunk, text
-from tests.support.otlp_receiver import Receiver, open_receiver
 from tests.support.process import ROOT, ServerProcess, running_server
 from tests.support.serving import Api, changed, question, serving
 from tests.support.sse_reader import parse_events
+from tests.support.telemetry.otlp_receiver import Receiver, open_receiver
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"

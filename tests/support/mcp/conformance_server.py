@@ -1,6 +1,6 @@
 """What the official conformance suite calls, served through the product's own bridge, access rules included.
 
-    python -m tests.support.mcp_conformance_server        prints its URL
+    python -m tests.support.mcp.conformance_server        prints its URL
 
 Names, texts and schemas are the suite's. It proves the bridge, not the tools.
 """

@@ -1,5 +1,5 @@
 // The npm SDK as a client of the product: lists, calls with progress, aborts. Prints one JSON line.
-//   node mcp_sdk_client.mjs http URL | stdio COMMAND ARGS…
+//   node sdk_client.mjs http URL | stdio COMMAND ARGS…
 import {createRequire} from "node:module";
 import {pathToFileURL} from "node:url";
 

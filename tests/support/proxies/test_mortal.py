@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.support.mortal_proxy import mortal_proxy
+from tests.support.proxies.mortal import mortal_proxy
 
 
 @pytest.mark.parametrize("turns", range(6))

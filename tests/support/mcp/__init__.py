@@ -1,0 +1,1 @@
+"""Clients of MCP, and what the official conformance suite calls."""
