@@ -6,6 +6,7 @@ __main__               starts
 commands               command lines, service files
 process                listening, signals, reload
 app                    the application, put together
+protocols              answers in the words of other clients
 mcp_http, routes       MCP over HTTP; a request in, a reply out
 http, openapi          what every route shares; the API as a document
 budgets, telemetry     admission, leases, the ledger; logs, figures, traces

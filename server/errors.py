@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -64,11 +65,16 @@ def invalid_request(details: Iterable[Detail]) -> ApiError:
     return ApiError(failure)
 
 
-def failure_response(failure: Failure, headers: dict[str, str] | None = None) -> web.Response:
+def failure_response(failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
     """The JSON answer for a failure, with `Retry-After` where there is something to wait for."""
+    return told_as(failure, failure.status, failure, headers)
+
+
+def told_as(body: Any, status: int, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The same with another body and status: that of another protocol."""
     response = web.Response(
-        body=encode_json(failure),
-        status=failure.status,
+        body=encode_json(body),
+        status=status,
         content_type="application/json",
         headers=headers,
     )

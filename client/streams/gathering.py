@@ -12,6 +12,7 @@ from contextlib import suppress
 from client.errors import Failure
 from client.streams.answer import Answer
 from client.streams.log import StreamLog
+from client.streams.raw_log import TypedView
 from client.streams.stream import Stream
 
 PIECE_BYTES = 65_536
@@ -108,14 +109,16 @@ def too_large(max_bytes: int) -> Failure:
     )
 
 
-async def read_answer(log: StreamLog, answer: Answer, after: int = 0) -> int:
+async def read_answer(log: StreamLog, answer: Answer, after: int = 0, view: TypedView | None = None) -> int:
     """Adds what the log holds after an event, a piece a turn of the loop; returns the number of the last one.
+
+    `view` makes events of a log that holds chunks; the same one for every part of a log.
 
     Raises:
         EventsGone: some of it was dropped.
     """
     while after < log.last:
         events, after = await log.read_after(after, PIECE_BYTES)
-        answer.feed(events)
+        answer.feed(events if view is None else view.view(events))
         await asyncio.sleep(0)
     return after

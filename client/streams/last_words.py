@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from client.errors import Failure
+from client.streams.raw_log import RawEncoder
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent, Done, StreamFailed
 from client.translation.translate import DONE, ChatTranslator
@@ -47,7 +48,7 @@ def last_words(
 
 
 def encode_each(
-    events: Sequence[ChatEvent], encoder: EventEncoder, translator: ChatTranslator, *, whose: str
+    events: Sequence[ChatEvent], encoder: EventEncoder | RawEncoder, translator: ChatTranslator, *, whose: str
 ) -> bytes:
     """For events of which one cannot be encoded: that is left out, and the answer is said to have failed."""
     *others, last = events
@@ -68,7 +69,7 @@ def encode_each(
     return _joined(pieces)
 
 
-def _encode_one(event: ChatEvent, encoder: EventEncoder, whose: str) -> bytes | None:
+def _encode_one(event: ChatEvent, encoder: EventEncoder | RawEncoder, whose: str) -> bytes | None:
     try:
         return encoder.encode([event])
     except Exception:

@@ -67,6 +67,7 @@ class Pump:
 
     Args:
         headers: sent with every attempt.
+        keeps_chunks: the sink takes upstream's chunks from the translator, also those that give no event.
     """
 
     def __init__(
@@ -75,7 +76,10 @@ class Pump:
         body: Mapping[str, Any],
         sink: Sink,
         headers: Mapping[str, str] | None = None,
+        *,
+        keeps_chunks: bool = False,
     ) -> None:
+        self._keeps_chunks = keeps_chunks
         self.retries = 0
         self.retried: list[str] = []
         self.earlier: list[dict[str, Any]] = []
@@ -134,6 +138,7 @@ class Pump:
             read_error=self._openrouter.failure_of,
             hide=self._openrouter.hide,
             earlier=self.earlier,
+            keeps_payloads=self._keeps_chunks,
         )
 
     def _delay_s(self, error: OpenRouterError) -> float | None:
@@ -208,7 +213,7 @@ class Pump:
     def _take(self, data: bytes) -> bool:
         """Takes one read, in the turn of the loop in which it came; whether more can be taken now."""
         events = self.translator.receive_data(data)
-        if events:
+        if events or (self._has_handed_on and self.translator.has_payloads):
             if not self._has_handed_on:
                 self._begin(events)
             has_room = self._sink.append(events)

@@ -23,6 +23,7 @@ from client.streams.histogram import Histogram
 from client.streams.last_words import INTERNAL, encode_each, last_words
 from client.streams.log import StreamLog
 from client.streams.pump import Pump
+from client.streams.raw_log import RawEncoder, TypedView
 from client.streams.settlement import Settlement
 from client.streams.steps import take_each
 from client.streams.wire import EventEncoder
@@ -32,6 +33,8 @@ from client.upstream.openrouter import OpenRouterClient
 
 logger = logging.getLogger(__name__)
 
+CHAT = "chat"
+"""Our own protocol, of typed events."""
 STALLED_S = 10.0
 """How long a reader may take nothing while there is no room for others."""
 KEPT_BYTES = 1024
@@ -139,6 +142,8 @@ class Stream:
         refusal: why it was refused; None when it was not, or not yet.
         settlement: what is known of its cost.
         finish_reason: that of the `done` event; None until then.
+        protocol: in whose words it was asked for.
+        holds_chunks: whether the log holds upstream's chunks (`client.streams.raw_log`), else typed events.
     """
 
     __slots__ = (
@@ -164,12 +169,14 @@ class Stream:
         "generation_id",
         "grace_s",
         "has_verdict",
+        "holds_chunks",
         "id",
         "is_running",
         "lease",
         "log",
         "max_log_bytes",
         "owner",
+        "protocol",
         "refusal",
         "requested_model",
         "settlement",
@@ -189,8 +196,11 @@ class Stream:
         span: Span | None = None,
         headers: Mapping[str, str] | None = None,
         request_bytes: int = 0,
+        protocol: str = CHAT,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
+        self.protocol = protocol
+        self.holds_chunks = protocol != CHAT
         self.owner = owner
         self.requested_model = fit_name(body.get("model")) or ""
         self.log = StreamLog()
@@ -207,7 +217,7 @@ class Stream:
         self.span = span
         self._streams = streams
         self.max_log_bytes = streams.config.max_log_bytes  # new settings leave a running answer alone
-        self._encoder = EventEncoder(self.id)
+        self._encoder: EventEncoder | RawEncoder = EventEncoder(self.id)
         self.appended_s = 0.0
         self._readers: tuple[Reader, ...] = ()  # replaced, never changed: it may be while events are passed on
         self._pins = 0
@@ -221,7 +231,9 @@ class Stream:
         self._model: str | None = None
         self._counted_bytes = KEPT_BYTES
         self._request_bytes = request_bytes
-        self._pump: Pump | None = Pump(openrouter, body, self, headers)
+        self._pump: Pump | None = Pump(openrouter, body, self, headers, keeps_chunks=self.holds_chunks)
+        if self.holds_chunks:
+            self._encoder = RawEncoder(self._chunks_read, openrouter.hide)
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=self._name)
 
     @property
@@ -358,10 +370,9 @@ class Stream:
         log, translator, streams = self.log, self._pump.translator, self._streams  # type: ignore[union-attr]
         try:
             data = self._encoder.encode(events)
-            count = len(events)
         except Exception:
             data = encode_each(events, self._encoder, translator, whose=self._name)
-            count = self._encoder.count - log.last
+        count = self._encoder.count - log.last
         log.append(data, count)
         streams.total_bytes += len(data)
         has_ended = translator.state is DONE
@@ -380,6 +391,15 @@ class Stream:
         if appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
             self._gaps_s.observe(gap_s)
         return not self.is_full
+
+    def _chunks_read(self) -> tuple[list[bytes], list[bytes], bool]:
+        """Upstream's chunks since the last time, those behind a failure, and whether upstream told of that."""
+        translator = self.pump.translator
+        return *translator.take_payloads(), translator.has_told_failure
+
+    def typed_view(self, after: int = 0) -> TypedView | None:
+        """What makes typed events of a log that holds chunks; None where it holds events."""
+        return TypedView(self.id, after) if self.holds_chunks else None
 
     def _leave_behind(self, reader: Reader) -> None:
         """A reader that could not take what it was pushed finds out for itself; the others read on."""

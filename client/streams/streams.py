@@ -20,7 +20,7 @@ from client.streams.figures import StreamFigures
 from client.streams.settlement import Settled
 from client.streams.settler import Settler
 from client.streams.steps import take_each
-from client.streams.stream import KEPT_BYTES, Lease, Span, Stream, StreamsFull
+from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamsFull
 from client.upstream.openrouter import OpenRouterClient
 from client.upstream.tracing import TraceContext
 
@@ -148,11 +148,13 @@ class Streams:
         grace_s: float | None = None,
         trace: TraceContext | None = None,
         request_bytes: int = 0,
+        protocol: str = CHAT,
     ) -> Stream:
         """Sends a request upstream and returns its stream at once.
 
         `trace` says where the caller's request stands in a trace; it goes on to upstream. `request_bytes` is what the
-        request takes until upstream begins to answer.
+        request takes until upstream begins to answer. `protocol` says in whose words it was asked for: the log holds
+        upstream's chunks unless these are our own.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -175,6 +177,7 @@ class Streams:
             span=span,
             headers=_headers_of(span, trace),
             request_bytes=request_bytes,
+            protocol=protocol,
         )
         self.total_bytes += KEPT_BYTES + request_bytes
         self._streams[stream.id] = stream

@@ -24,8 +24,8 @@ from typing import Any
 
 import msgspec
 
-from client.border.fit import fit_name
-from client.border.json_codec import decode_either_way, decode_json
+from client.border.fit import fit_json, fit_name
+from client.border.json_codec import decode_either_way, decode_json, encode_json
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.errors import Failure
 from client.translation.chunks.chunk import Chunk, chunk_of, fit_chunk
@@ -45,6 +45,7 @@ from client.translation.events import (
     ToolCallDelta,
     UsageReport,
 )
+from client.translation.payloads import Payloads
 from client.translation.reasoning import ReasoningMerger
 from client.translation.recurrence import Recurrences, Taker
 from client.translation.sse import ErrorData, EventTooLarge, SSEDecoder
@@ -149,6 +150,7 @@ class ChatTranslator:
         last_event_s: the same for the last event of the model; comments and junk are none.
         finish_reason: that of `Done`; None until then.
         failure: that of `StreamFailed`; None without one.
+        has_told_failure: whether upstream told of the failure where everybody looks for it, in `error`.
         skipped: events that were none of the model: no JSON object, not `[DONE]`, or one about something else; and
             those that could not be read.
 
@@ -156,6 +158,7 @@ class ChatTranslator:
         read_error: makes a failure of an `error` value and the provider's name.
         hide: what must not be in any name or usage.
         earlier: usage of attempts that failed before this one.
+        keeps_payloads: keeps the data of upstream's events until `take_payloads`.
     """
 
     def __init__(
@@ -167,6 +170,7 @@ class ChatTranslator:
         read_error: Callable[[Any, str | None], Failure] = _failure_of,
         hide: Redaction = NOTHING_TO_HIDE,
         earlier: Sequence[dict[str, Any]] = (),
+        keeps_payloads: bool = False,
     ) -> None:
         self.state = WAITING
         self.has_begun = False
@@ -184,6 +188,8 @@ class ChatTranslator:
         self._read_error = read_error
         self._hide = hide
         self._earlier = earlier
+        self.has_told_failure = False
+        self._payloads = Payloads() if keeps_payloads else None
         self._decoder = SSEDecoder(max_event_bytes)
         self._calls = _NO_CALLS
         self._reasoning = ReasoningMerger()
@@ -217,6 +223,8 @@ class ChatTranslator:
             payloads = self._decoder.receive_data(data)
         except EventTooLarge as exc:
             payloads, too_large = exc.events, exc
+        if self._payloads is not None:
+            self._payloads.add(payloads)
         recurrences = self._recurrences
         content_in, expects_content, others = self._expected()
         for payload in payloads:
@@ -236,10 +244,15 @@ class ChatTranslator:
                         break
                 else:
                     self._take(payload, events)
+                    if self.failure is not None and self._payloads is not None:
+                        self._payloads.cut_behind(payload)
                     self._recurs = self._may_recur()
                     content_in, expects_content, others = self._expected()
             except Exception:  # the border: whatever it is, the events of this read go out, and an honest end
                 self._break_off(events)
+                if self._payloads is not None:
+                    self._payloads.drop(payload)
+                    self._payloads.cut_behind(payload)
                 content_in, expects_content, others = self._expected()
         if len(payloads) > self._junk:  # some were the model's
             self.last_event_s = self.last_read_s
@@ -270,6 +283,8 @@ class ChatTranslator:
             return events
         try:
             for payload in self._decoder.receive_eof():
+                if self._payloads is not None:
+                    self._payloads.add([payload])
                 self._take(payload, events, is_last=True)
         except Exception:
             self._break_off(events)
@@ -280,6 +295,8 @@ class ChatTranslator:
         """The events of a whole `chat.completion`, which some upstreams send although a stream was asked for: those
         of a stream with this one event."""
         events: list[ChatEvent] = []
+        if self._payloads is not None:
+            self._payloads.add([body])
         try:
             self._take(body, events, is_last=True)
         except Exception:
@@ -315,6 +332,28 @@ class ChatTranslator:
         self._end_safely(events, stopped=stopped)
         return events
 
+    @property
+    def has_payloads(self) -> bool:
+        """Whether `take_payloads` would give any."""
+        return bool(self._payloads)
+
+    def take_payloads(self) -> tuple[list[bytes], list[bytes]]:
+        """The chunks of upstream's events since the last time, each JSON, without `[DONE]` and what follows it; apart
+        from them those behind the one of which the answer failed."""
+        return ([], []) if self._payloads is None else self._payloads.take()
+
+    def _keep_not(self, payload: bytes) -> None:
+        if self._payloads is not None:
+            self._payloads.drop(payload)
+
+    def flush(self) -> list[ChatEvent]:
+        """What is held back for the end of the answer, when somebody else says that it has come."""
+        events: list[ChatEvent] = []
+        if self.state is not DONE:
+            self._close_deltas(events)
+            self._close_reasoning(events)
+        return events
+
     def release(self) -> None:
         """Gives back what is kept of a stream that has ended; its facts remain."""
         self._decoder = SSEDecoder(0)
@@ -327,27 +366,40 @@ class ChatTranslator:
 
     def _take(self, payload: bytes, events: list[ChatEvent], *, is_last: bool = False) -> None:
         if self.state is DONE:
+            self._keep_not(payload)
             return
         if payload[:1] != b"{" and payload.strip(b' \t\r\n"') == b"[DONE]":
+            self._keep_not(payload)
             self._take_done_marker(events)
             return
         found, is_plain = decode_either_way(payload)
         if isinstance(found, dict):
+            if not is_plain and self._payloads is not None:
+                self._payloads.make_readable(payload, found)
             chunk = self._take_found(found, is_plain, events)
             if self.state is STREAMING and is_plain:
                 self._recurrences.note(payload, found, chunk)
         elif isinstance(found, list) and any(isinstance(item, dict) for item in found):
+            kept: list[bytes] = []
             for item in found:
                 if isinstance(item, dict) and self.state is not DONE:
+                    if self._payloads is not None:
+                        kept.append(encode_json(fit_json(item)))
                     self._take_found(item, is_plain, events)
+            if self._payloads is not None:
+                self._payloads.put(payload, *kept)
         elif isinstance(payload, ErrorData) and payload.strip():
+            self._keep_not(payload)
             self._take_chunk(Chunk(error=payload.decode("utf-8", "replace")), events)
         elif found is None and len(parts := _parts_of(payload)) > 0:
+            if self._payloads is not None:
+                self._payloads.put(payload, *parts)
             for part in parts:
                 self._take(part, events, is_last=is_last)
         else:
             self.skipped += 1
             self._junk += 1
+            self._keep_not(payload)
             if found is None and not is_last and payload.lstrip()[:1] in (b"{", b"["):
                 self._lose(events)
 
@@ -359,7 +411,10 @@ class ChatTranslator:
             self._read_other(chunk, found)
         if not is_plain:
             fit_chunk(chunk)
+        has_failed = self.failure is not None
         self._take_chunk(chunk, events)
+        if self.failure is not None and not has_failed:
+            self.has_told_failure = bool(found.get("error"))
         return chunk
 
     def _read_other(self, chunk: Chunk, found: dict[str, Any]) -> None:

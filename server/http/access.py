@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import math
+import re
 from functools import lru_cache
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -29,11 +30,13 @@ _WAY_OUT = (
     "set SERVER_TOKENS on the server, or [[callers]] in its config.toml, "
     "and send a token as Authorization: Bearer <token>."
 )
+_API_KEY = "x-api-key"
 _UNSPECIFIED = ("0.0.0.0", "::")
 _OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
 _ALLOWED = "authorization, content-encoding, content-type, if-none-match, last-event-id, traceparent, tracestate"
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,2000}")
 _PREFLIGHT_MAX_AGE_S = "600"
-_EXPOSED = "Allow, ETag, Location, Retry-After, X-Generation-Id, X-Stream-Id"
+_EXPOSED = "Allow, ETag, Location, Request-Id, Retry-After, X-Generation-Id, X-Request-Id, X-Stream-Id"
 
 
 @web.middleware
@@ -88,10 +91,16 @@ def _is_own_origin(request: web.Request, origin: str, trusted_proxies: tuple[str
 def _preflight(request: web.Request) -> web.Response:
     headers = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE",
-        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _allowed_headers(request),
         hdrs.ACCESS_CONTROL_MAX_AGE: _PREFLIGHT_MAX_AGE_S,
     }
     return web.Response(status=204, headers=headers)
+
+
+def _allowed_headers(request: web.Request) -> str:
+    """What is asked for: the SDKs of other protocols send headers of their own, and none of them opens anything."""
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    return asked if _HEADER_NAMES.fullmatch(asked) else _ALLOWED
 
 
 def _caller(request: web.Request) -> Caller:
@@ -99,13 +108,27 @@ def _caller(request: web.Request) -> Caller:
     if not callers:
         _check_is_local(request)
         return LOCAL
-    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    caller = _owner_of(token.strip(), callers)
-    if token and caller is not None and scheme.lower() == "bearer":
+    token = _token_of(request)
+    caller = _owner_of(token, callers)
+    if token and caller is not None:
         return caller
-    if token:
+    if token or request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")[2]:
         _count_wrong_token(request)
-    raise _unauthorized("Send a token of this server as Authorization: Bearer <token>.")
+    raise _unauthorized("Send a token of this server as Authorization: Bearer <token>, or as x-api-key.")
+
+
+def _token_of(request: web.Request) -> str:
+    """The token that is sent, as Anthropic's clients send it too; nothing where there is none.
+
+    Raises:
+        ApiError: two that differ.
+    """
+    scheme, _, sent = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    bearer = sent.strip() if scheme.lower() == "bearer" else ""
+    key = request.headers.get(_API_KEY, "").strip()
+    if bearer and key and bearer != key:
+        raise _unauthorized("Authorization and x-api-key hold different tokens; send one of them.")
+    return bearer or key
 
 
 def _count_wrong_token(request: web.Request) -> None:

@@ -8,14 +8,39 @@ anything else     `internal` 500; the trace goes to the log, never to the caller
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from client.errors import OpenRouterError, Refusal
+from client.errors import Failure, OpenRouterError, Refusal
 from server.errors import INTERNAL, ApiError, Handler, failure_response, refuse
 from server.http.prefix import prefix_of, prefixed
 
 logger = logging.getLogger(__name__)
+
+Respond = Callable[[Failure, Mapping[str, str] | None], web.Response]
+"""Makes the reply of a failure, with further headers."""
+
+
+class Shapes:
+    """In which shape a refusal goes out: ours, or that of the protocol whose path was asked for."""
+
+    def __init__(self) -> None:
+        self._by_prefix: list[tuple[str, Respond]] = []
+
+    def add(self, prefix: str, respond: Respond) -> None:
+        """Everything at `prefix` and below it is refused so."""
+        self._by_prefix.append((prefix, respond))
+
+    def of(self, path: str) -> Respond:
+        """How a request for a path is refused."""
+        for prefix, respond in self._by_prefix:
+            if path == prefix or path.startswith(prefix + "/"):
+                return respond
+        return failure_response
+
+
+SHAPES = web.AppKey("SHAPES", Shapes)
 
 _HTTP_TYPES = {
     403: "forbidden",
@@ -40,6 +65,11 @@ def _http_failure(exc: web.HTTPException, request: web.Request, prefix: str) -> 
     return refuse(type_, exc.status, exc.text or exc.reason)
 
 
+def _shape_of(request: web.Request) -> Respond:
+    shapes = request.app.get(SHAPES)
+    return failure_response if shapes is None else shapes.of(request.path)
+
+
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost edge: one error shape for everything that a handler raises."""
@@ -52,11 +82,11 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
             if exc.status < 400:
                 raise
             refusal = _http_failure(exc, request, prefix_of(request))
-            return failure_response(refusal.failure, refusal.headers)
+            return _shape_of(request)(refusal.failure, refusal.headers)
         failure = prefixed(exc.failure, prefix_of(request))
         if not isinstance(exc, ApiError):
-            return failure_response(failure)
-        response = failure_response(failure, exc.headers)
+            return _shape_of(request)(failure, None)
+        response = _shape_of(request)(failure, exc.headers)
         if exc.closes:
             response.force_close()
         return response
@@ -66,4 +96,4 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
         if request.writer.output_size > 0:
             raise
         logger.exception("%s %s failed", request.method, request.path)
-        return failure_response(INTERNAL)
+        return _shape_of(request)(INTERNAL, None)

@@ -8,6 +8,7 @@ from client.upstream.request import QUERY_FIELDS, ChatRequest
 from server.openapi import examples
 from server.openapi.events import STREAM_EVENT
 from server.openapi.parts import (
+    GRACE,
     Operation,
     Parameter,
     Response,
@@ -127,7 +128,7 @@ OPERATIONS = (
             "With `Last-Event-ID` nothing is started: the stream it names goes on after that event, and the body is "
             "not read."
         ),
-        parameters=(_LAST_EVENT_ID, *_query_parameters()),
+        parameters=(_LAST_EVENT_ID, GRACE, *_query_parameters()),
         body={
             "required": True,
             "content": {"application/json": {"schema": ref("ChatRequest"), "examples": examples.CHAT_REQUESTS}},

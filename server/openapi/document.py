@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from server.openapi import chat_routes, other_routes
+from server.openapi import chat_routes, other_routes, protocol_routes
 from server.openapi.events import event_components
 from server.openapi.parts import HEADERS, Operation
 from server.openapi.schemas import compact, reply_schemas, request_schemas
 
-OPERATIONS: tuple[Operation, ...] = (*chat_routes.OPERATIONS, *other_routes.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *chat_routes.OPERATIONS,
+    *other_routes.OPERATIONS,
+    *protocol_routes.OPERATIONS,
+)
 
 _DESCRIPTION = """\
 Streams OpenRouter's answers as typed server-sent events, finds models, and stops paying for answers that nobody \
 reads.
 
 **Errors** have one shape everywhere, as JSON bodies and as the `error` event: `Failure`. `type` is a stable word to \
-branch on; `error` says what happened and what to do. A path that does not exist is a 404, a method that a path does \
+branch on; `error` says what happened and what to do. Below `/v1` and `/api/v1` they have OpenAI's shape and \
+OpenRouter's. A path that does not exist is a 404, a method that a path does \
 not have a 405 with `Allow`, both in that shape. Only what is no proper HTTP is refused in plain text.
 
 **Streams** outlive connections: every event has an `id`, and `GET /chat/{stream_id}` goes on after any of them.
@@ -52,7 +57,9 @@ def build_document(*, version: str, routes: Collection[tuple[str, str]], mcp_pat
         "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in described)],
         "paths": paths,
         "components": {
-            "schemas": compact({**request_schemas(), **event_components(), **reply_schemas()}),
+            "schemas": compact(
+                {**request_schemas(), **event_components(), **reply_schemas(), **protocol_routes.SCHEMAS}
+            ),
             "headers": HEADERS,
             "securitySchemes": {
                 "bearer": {

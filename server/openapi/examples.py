@@ -189,6 +189,7 @@ STREAM_SUMMARY: dict[str, Any] = {
     "finish_reason": "stop",
     "created_at": "2026-11-24T16:52:52.114+00:00",
     "age_s": 12.402,
+    "protocol": "chat",
     "readers": 0,
     "events": 19,
 }

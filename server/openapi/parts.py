@@ -26,6 +26,7 @@ class Operation:
         responses: by status, without those that every operation has.
         body: `requestBody`.
         is_open: needs no token.
+        shape: the component that describes its refusals.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: dict[str, Any] | None = None
     is_open: bool = False
+    shape: str = "Failure"
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
@@ -50,10 +52,18 @@ class Operation:
         if self.body is not None:
             found["requestBody"] = self.body
         shared = SHARED if self.is_open else {**SHARED, **GUARDED}
-        responses = {**shared, **self.responses}
+        responses = {**_in_shape(shared, self.shape), **self.responses}
         found["responses"] = {status: responses[status] for status in sorted(responses)}
         found["security"] = [] if self.is_open else [{}, {"bearer": []}]
         return {**found, **self.extra}
+
+
+def _in_shape(responses: Responses, shape: str) -> Responses:
+    """Refusals of our own shape in another."""
+    if shape == "Failure":
+        return responses
+    content = {"application/json": media(ref(shape))}
+    return {status: {**response, "content": content} for status, response in responses.items()}
 
 
 def json_response(
@@ -144,4 +154,11 @@ IF_NONE_MATCH: Parameter = {
     "description": "The `ETag` of what the caller has.",
     "schema": {"type": "string"},
     "example": _ETAG,
+}
+
+GRACE: Parameter = {
+    "name": "X-Stream-Grace",
+    "in": "header",
+    "description": "As `grace_s`, for clients that cannot put it into the body.",
+    "schema": {"type": "number", "minimum": 0},
 }

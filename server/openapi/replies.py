@@ -101,8 +101,9 @@ class StreamSummary(TypedDict):
     finish_reason: str | None
     created_at: Annotated[str, Meta(description="ISO 8601, UTC.", extra_json_schema={"format": "date-time"})]
     age_s: float
+    protocol: Annotated[str, Meta(description="In whose words it was asked for: `chat` is this one.")]
     readers: Count
-    events: Count
+    events: Annotated[int, Meta(ge=0, description="Records of its log; typed events where the protocol is `chat`.")]
 
 
 class StreamList(TypedDict):

@@ -91,9 +91,10 @@ async def get_docs(request: web.Request) -> web.Response:
 
 
 def described_routes(app: web.Application) -> set[tuple[str, str]]:
-    """Method and path of every route that is part of the API; `HEAD` comes with `GET`, MCP takes any method."""
+    """Method and path of every route that is part of the API; `HEAD` comes with `GET`, MCP takes any method, and a
+    double slash is the same route with a slip of the pen."""
     found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
-    return {(method.lower(), path) for method, path in found if method not in ("HEAD", "*")}
+    return {(method.lower(), path) for method, path in found if method not in ("HEAD", "*") and "//" not in path}
 
 
 def _build_openapi(app: web.Application) -> bytes:

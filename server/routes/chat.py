@@ -6,23 +6,22 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aiohttp import HttpVersion11, web
-from aiohttp_sse import EventSourceResponse
+from aiohttp import web
 
 from client.errors import Failure
-from client.streams.stream import Stream, StreamsFull
-from client.streams.streams import Streams
-from client.streams.wire import PING
+from client.streams.answer import Answer
+from client.streams.gathering import read_answer
+from client.streams.stream import Stream
 from client.upstream.request import ChatCall, InvalidRequest, build_chat_call
-from client.upstream.tracing import TraceContext, read_trace_context
 from server.config import Config
-from server.errors import invalid_request, overloaded, refuse
+from server.errors import invalid_request, refuse
 from server.http.json_body import read_json_object
 from server.http.json_reply import json_reply
-from server.keys import BODY_BYTES, CALLER, SETTINGS, STREAMS
-from server.routes.readers import PIECE_BYTES, ResponseReader
-from server.routes.results import RESULTS, events_gone, stream_headers
-from server.telemetry.access_log import note_stream
+from server.keys import CALLER, SETTINGS, STREAMS
+from server.routes.readers import ResponseReader
+from server.routes.results import RESULTS, events_gone
+from server.routes.sending import send_stream, whole_body
+from server.routes.starting import start_stream, stream_grace_s
 
 if TYPE_CHECKING:  # a type alone: the API document is made of it
     from server.openapi.replies import StreamSummary
@@ -31,12 +30,9 @@ routes = web.RouteTableDef()
 
 _EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})")
 _NUMBER = re.compile("[0-9]{1,9}")
-_RETRY_AFTER_S = 5.0
 LISTED = 100
 MOST_LISTED = 1000
 """Streams in one list, when no number is asked for and at most: a caller may have very many."""
-_HELD_TIMES = 2
-"""How often a request is held until upstream answers: decoded, and encoded anew."""
 _REFUSED_BYTES = 1_048_576
 
 
@@ -55,7 +51,7 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         await reader.wait_verdict(request.app[SETTINGS].current.server.ping_interval_s)
         if stream.refusal is not None:
             return await _refuse_as_upstream(stream, stream.refusal)
-        return await _send_events(request, stream, reader)
+        return await send_stream(request, stream, reader)
     finally:
         stream.detach(reader)
 
@@ -73,7 +69,7 @@ async def get_chat(request: web.Request) -> web.StreamResponse:
     """Reads a stream from its beginning, or after the event that `Last-Event-ID` names."""
     stream = _find(request, request.match_info["stream_id"])
     last_event_id = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
-    position = _position(stream, last_event_id) if last_event_id else 0
+    position = await _position(stream, last_event_id) if last_event_id else 0
     return await _read(request, stream, position)
 
 
@@ -99,7 +95,8 @@ async def get_result(request: web.Request) -> web.StreamResponse:
 async def _start_asked(request: web.Request) -> tuple[Stream, bool]:
     """What the request asks for, started; whether it shall be streamed. What was asked is not held for longer."""
     call = await _read_call(request, request.app[SETTINGS].current)
-    stream = _start(request, request.app[STREAMS], call, grace_s=call.grace_s if call.stream else 0.0)
+    grace_s = stream_grace_s(request, call.grace_s)
+    stream = start_stream(request, call, grace_s=grace_s if call.stream else 0.0)
     return stream, call.stream
 
 
@@ -116,37 +113,11 @@ async def _read_call(request: web.Request, config: Config) -> ChatCall:
         raise invalid_request(exc.details) from exc
 
 
-def _start(request: web.Request, streams: Streams, call: ChatCall, *, grace_s: float | None) -> Stream:
-    if streams.is_draining:
-        raise refuse("shutting_down", 503, "The server is restarting; try again.", retry_after_s=_RETRY_AFTER_S)
-    if request.app[SETTINGS].current.lacks_key:
-        raise refuse(
-            "upstream_auth", 502, "This server has no OpenRouter API key; set OPENROUTER_API_KEY or use --sandbox."
-        )
-    try:
-        stream = streams.start(
-            call.body,
-            owner=request[CALLER].name,
-            grace_s=grace_s,
-            trace=_trace_of(request),
-            request_bytes=_HELD_TIMES * request.get(BODY_BYTES, 0),
-        )
-    except StreamsFull as exc:
-        raise overloaded(exc) from exc
-    note_stream(request, stream)
-    return stream
-
-
-def _trace_of(request: web.Request) -> TraceContext | None:
-    traceparents = request.headers.getall("traceparent", ())
-    return read_trace_context(traceparents, request.headers.getall("tracestate", ())) if traceparents else None
-
-
 async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:
     """Upstream's status, and the events of the stream as body."""
     await stream.ended.wait()
     body, _ = await stream.log.read_after(0, _REFUSED_BYTES)
-    response = _whole_events(stream, body, failure.status)
+    response = whole_body(stream, body, failure.status)
     if failure.retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, round(failure.retry_after_s)))
     return response
@@ -162,49 +133,30 @@ async def _resume(request: web.Request, last_event_id: str) -> web.StreamRespons
             "invalid_request", 422, "Last-Event-ID is not an event id of this server; leave it out to start anew."
         )
     stream = _find(request, match[1])
-    return await _read(request, stream, _position(stream, last_event_id))
+    return await _read(request, stream, await _position(stream, last_event_id))
 
 
 async def _read(request: web.Request, stream: Stream, position: int) -> web.StreamResponse:
-    if stream.log.closed and position == stream.log.last:
+    if stream.log.closed and position == await _last_number(stream):
         return web.Response(status=204)
-    if position + 1 < stream.log.first:
+    view = stream.typed_view(position)
+    start = position if view is None else 0  # events are numbered as they are made, from the first chunk on
+    if start + 1 < stream.log.first:
         raise events_gone(stream)
     if position:
         request.app[STREAMS].figures.resumes += 1
-    reader = ResponseReader(stream, request.protocol, position)
+    reader = ResponseReader(stream, request.protocol, start, view)
     stream.attach(reader)
     try:
-        return await _send_events(request, stream, reader)
+        return await send_stream(request, stream, reader, view=view)
     finally:
         stream.detach(reader)
 
 
-async def _send_events(request: web.Request, stream: Stream, reader: ResponseReader) -> web.StreamResponse:
-    """Everything after the reader's position, as it comes."""
-    if stream.log.closed:
-        events, last = await stream.log.read_after(reader.position, PIECE_BYTES)
-        if last == stream.log.last and len(events) <= PIECE_BYTES:
-            whole = _whole_events(stream, events)
-            if request.version >= HttpVersion11:
-                whole.enable_chunked_encoding()  # as all streams are sent: clients may count on it
-            return whole
-    interval_s = request.app[SETTINGS].current.server.ping_interval_s
-    response = EventSourceResponse(headers=stream_headers(stream), allow_all_methods=True, ping_interval=interval_s)
-    await response.prepare(request)
-    response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
-    if not stream.has_verdict:
-        await response.write(PING)  # the silence has lasted an interval already
-    await reader.run(response, interval_s)
-    return response
-
-
-def _whole_events(stream: Stream, events: bytes, status: int = 200) -> web.Response:
-    """The rest of an answer that has ended, in one piece."""
-    headers = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
-    return web.Response(
-        body=events, status=status, headers=headers | stream_headers(stream), content_type="text/event-stream"
-    )
+async def _last_number(stream: Stream) -> int:
+    """Number of the last typed event of what the log holds."""
+    view = stream.typed_view()
+    return stream.log.last if view is None else await read_answer(stream.log, Answer(), view=view) and view.last
 
 
 def _limit(request: web.Request) -> int:
@@ -222,18 +174,16 @@ def _find(request: web.Request, stream_id: str) -> Stream:
     return stream
 
 
-def _position(stream: Stream, last_event_id: str) -> int:
+async def _position(stream: Stream, last_event_id: str) -> int:
     """The number in an event id, checked against the stream."""
     match = _EVENT_ID.fullmatch(last_event_id)
     if match is None:
         raise refuse("invalid_request", 422, f"Last-Event-ID must look like {stream.id}:12.")
     if match[1] != stream.id:
         raise refuse("invalid_request", 422, "Last-Event-ID belongs to another stream than the one in the path.")
-    number = int(match[2])
-    if number > stream.log.last:
-        raise refuse(
-            "invalid_request", 422, f"Last-Event-ID is ahead of the stream, which has {stream.log.last} events."
-        )
+    number, last = int(match[2]), await _last_number(stream)
+    if number > last:
+        raise refuse("invalid_request", 422, f"Last-Event-ID is ahead of the stream, which has {last} events.")
     return number
 
 
@@ -247,6 +197,7 @@ def _summary(stream: Stream) -> StreamSummary:
         "finish_reason": done_reason,
         "created_at": datetime.fromtimestamp(stream.created_s, UTC).isoformat(timespec="milliseconds"),
         "age_s": round(stream.age_s, 3),
+        "protocol": stream.protocol,
         "readers": stream.readers,
         "events": stream.log.last,
     }

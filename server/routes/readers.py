@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from typing import Protocol
 
 from aiohttp import web
 
@@ -27,15 +28,35 @@ PIECE_BYTES = 65_536
 connection itself would make its writer wait."""
 
 
+class View(Protocol):
+    """What a reader gets to see of a log: the same in other words. Takes whole records, each once and in order."""
+
+    def view(self, records: bytes) -> bytes:
+        """The bytes that go out for these records; maybe none."""
+
+
 class ResponseReader:
-    """Writes a stream to an event-source response; from the first it keeps the stream running and its log whole.
+    """Writes a stream to a response; from the first it keeps the stream running and its log whole.
 
     Attributes:
         position: number of the last event written.
+
+    Args:
+        view: None: the log as it is.
+        ping: what goes out in a silence; maybe nothing.
     """
 
-    def __init__(self, stream: Stream, protocol: web.RequestHandler, position: int) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        protocol: web.RequestHandler,
+        position: int,
+        view: View | None = None,
+        ping: bytes = PING,
+    ) -> None:
         self.position = position
+        self._view = view
+        self._ping = ping
         self._stream = stream
         self._protocol = protocol
         self._response: web.StreamResponse
@@ -54,6 +75,11 @@ class ResponseReader:
         if transport is None or transport.get_write_buffer_size() + len(data) > PIECE_BYTES:
             self.wake()
             return
+        if self._view is not None:
+            data = self._view.view(data)
+            if not data:
+                self.position = last
+                return
         writing = self._response.write(data)
         try:
             writing.send(None)
@@ -113,7 +139,7 @@ class ResponseReader:
         """Says something, since only so can it be told whether the caller is still there."""
         if self._keeps_up:
             with suppress(ConnectionError):
-                write_now(self._response, PING)
+                write_now(self._response, self._ping or b"")
 
     async def _write_rest(self) -> None:
         """The events of a log that is closed; the last piece goes out in one with the end."""
@@ -123,10 +149,12 @@ class ResponseReader:
             await self._write(data, last)
             await asyncio.sleep(0)
             data, last = await log.read_after(self.position, PIECE_BYTES)
-        await self._response.write_eof(data)
+        await self._response.write_eof(data if self._view is None else self._view.view(data))
         self.position = last
 
     async def _write(self, data: bytes, last: int) -> None:
+        if self._view is not None:
+            data = self._view.view(data)
         for start in range(0, len(data), PIECE_BYTES):
             await self._response.write(data[start : start + PIECE_BYTES])
         self.position = last
@@ -144,7 +172,8 @@ class ResponseReader:
             await self._wait_turn(self._silent_since_s + ping_interval_s)
             if self._keeps_up and self._loop.time() >= self._silent_since_s + ping_interval_s:
                 self._written_s = self._loop.time()
-                await self._response.write(PING)
+                if self._ping:
+                    await self._response.write(self._ping)
 
     async def _wait_turn(self, until_s: float) -> None:
         self._turn = self._loop.create_future()

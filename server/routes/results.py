@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import hdrs, web
@@ -28,6 +28,16 @@ _STALLED_S = 60.0
 _RETRY_AFTER_S = 5.0
 
 
+class Words(Protocol):
+    """How a protocol of other clients says what has become of an answer."""
+
+    def whole(self, result: dict[str, Any], stream: Stream) -> Any:
+        """The JSON of a whole answer, of which `result` is ours."""
+
+    def failed(self, failure: Failure) -> tuple[int, Any]:
+        """Status and JSON of a failure."""
+
+
 class Results:
     """Makes replies of whole answers."""
 
@@ -35,8 +45,11 @@ class Results:
         self._streams = streams
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
-    async def gathered(self, request: web.Request, stream: Stream) -> web.StreamResponse:
-        """The reply of `stream=false`: waits for the end; leaves with its caller, without any grace."""
+    async def gathered(self, request: web.Request, stream: Stream, words: Words | None = None) -> web.StreamResponse:
+        """The reply of `stream=false`: waits for the end; leaves with its caller, without any grace.
+
+        `words` are those of another protocol.
+        """
         with stream.pinned():
             reader = WholeReader(stream)
             stream.attach(reader)
@@ -46,10 +59,10 @@ class Results:
                 stream.detach(reader)
             headers = stream_headers(stream)
             if failure is not None:
-                return await _refuse_large(request, failure, headers)
+                return await _refuse_large(request, failure, headers, words)
             with self._room_for(stream):
                 async with self._at_once:
-                    status, pieces = await _gathered_reply(stream, headers)
+                    status, pieces = await _gathered_reply(stream, headers, words)
                 return await _send(request, pieces, status, headers)
 
     async def so_far(self, request: web.Request, stream: Stream) -> web.StreamResponse:
@@ -104,14 +117,18 @@ async def _reply_so_far(stream: Stream) -> tuple[int, list[bytes]]:
     return 202 if stream.is_running else 200, await encode_in_steps(result)
 
 
-async def _gathered_reply(stream: Stream, headers: dict[str, str]) -> tuple[int, list[bytes]]:
+async def _gathered_reply(stream: Stream, headers: dict[str, str], words: Words | None) -> tuple[int, list[bytes]]:
     answer = await _answer_of(stream)
     result = _result_of(answer, stream)
     if answer.error is None and answer.done is not None and answer.done["completed"]:
-        return 200, await encode_in_steps(result)
+        return 200, await encode_in_steps(result if words is None else words.whole(result, stream))
     error = _failure_of(answer, result)
     _note_retry(headers, error.get("retry_after_s"))
-    return 502 if answer.start is not None else error["status"], await encode_in_steps(error)
+    status = 502 if answer.start is not None else error["status"]
+    if words is not None:
+        error.pop("partial", None)
+        status, error = words.failed(msgspec.convert({**error, "status": status}, Failure))
+    return status, await encode_in_steps(error)
 
 
 def _failure_of(answer: Answer, result: dict[str, Any]) -> dict[str, Any]:
@@ -126,12 +143,15 @@ def _failure_of(answer: Answer, result: dict[str, Any]) -> dict[str, Any]:
     return error if answer.start is None else {**error, "partial": result}
 
 
-async def _refuse_large(request: web.Request, failure: Failure, headers: dict[str, str]) -> web.StreamResponse:
+async def _refuse_large(
+    request: web.Request, failure: Failure, headers: dict[str, str], words: Words | None
+) -> web.StreamResponse:
     """An answer that was ended for its size: what came of it is in the log, and not sent along."""
-    error = msgspec.to_builtins(failure)
-    error["error"] += f" What came of it can be read as events, at {headers[hdrs.LOCATION]}."
+    told = f"{failure.error} What came of it can be read as events, at {headers[hdrs.LOCATION]}."
+    failure = msgspec.structs.replace(failure, error=told)
     _note_retry(headers, failure.retry_after_s)
-    return await _send(request, await encode_in_steps(error), failure.status, headers)
+    status, error = (failure.status, msgspec.to_builtins(failure)) if words is None else words.failed(failure)
+    return await _send(request, await encode_in_steps(error), status, headers)
 
 
 def _note_retry(headers: dict[str, str], retry_after_s: float | None) -> None:
@@ -142,7 +162,7 @@ def _note_retry(headers: dict[str, str], retry_after_s: float | None) -> None:
 async def _answer_of(stream: Stream) -> Answer:
     answer = Answer()
     try:
-        await read_answer(stream.log, answer)
+        await read_answer(stream.log, answer, view=stream.typed_view())
     except EventsGone:
         raise events_gone(stream) from None
     return answer

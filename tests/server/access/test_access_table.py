@@ -40,13 +40,41 @@ FOUND = {
     ("GET", "/health"): 200,
     ("GET", "/ready"): 200,
     ("GET", "/docs"): 200,
+    **{
+        (method, mount + path): status
+        for mount in ("/v1", "/api/v1")
+        for (method, path), status in {
+            ("POST", "/chat/completions"): 200,
+            ("POST", "//chat/completions"): 200,
+            ("GET", "/models"): 200,
+            ("GET", "/models/sandbox/echo"): 200,
+            ("GET", "/models/count"): 200,
+            ("GET", "/models/user"): 502,  # the sandbox has no such route, as it lacks some more below
+            ("GET", "/models/sandbox/echo/endpoints"): 200,
+            ("GET", "/model/sandbox/echo"): 200,
+            ("GET", "/providers"): 200,
+            ("GET", "/endpoints/zdr"): 502,
+            ("GET", "/embeddings/models"): 502,
+            ("GET", "/credits"): 200,
+            ("GET", "/activity"): 502,
+            ("GET", "/generation"): 400,
+            ("GET", "/key"): 200,
+            ("GET", "/auth/key"): 200,
+        }.items()
+    },
     ("GET", "/nowhere"): 404,
     ("PUT", "/chat"): 405,
 }
 """What a caller gets that may call."""
+ADMINS = ("/credits", "/activity")
+"""Of the protocols' routes, those about the account of the server."""
 TOKENS = ("none", "wrong", "right", "other", "admin")
 SOURCES = ("local", "remote", "forwarded")
 PLACES = {"/chat/{stream_id}": "/chat/{id}", "/chat/{stream_id}/result": "/chat/{id}/result"}
+for _mount in ("/v1", "/api/v1"):
+    PLACES |= {f"{_mount}/models/{{model_id}}": f"{_mount}/models/sandbox/echo"}
+    PLACES |= {f"{_mount}/models/{{author}}/{{slug}}/endpoints": f"{_mount}/models/sandbox/echo/endpoints"}
+    PLACES |= {f"{_mount}/model/{{author}}/{{slug}}": f"{_mount}/model/sandbox/echo"}
 PLACES |= {"/models/{model_id}": "/models/sandbox/echo", "/schemas/events/{name}": "/schemas/events/done"}
 
 
@@ -68,6 +96,8 @@ class Cell:
             return 401
         if self.path in OWN and self.token != "right":
             return 404
+        if self.path.endswith(ADMINS) and self.token != "admin":
+            return 403
         return FOUND[self.method, self.path]
 
     @property
@@ -118,6 +148,11 @@ class Everywhere:
 
 
 _BODIES = {"/mcp": INITIALIZE, "/mcp/": INITIALIZE, "/chat": question(model="sandbox/echo", stream=False)}
+_BODIES |= {
+    f"{mount}{slash}/chat/completions": {"model": "sandbox/echo", "messages": [{"role": "user", "content": "Hi"}]}
+    for mount in ("/v1", "/api/v1")
+    for slash in ("", "/")
+}
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""OpenAI's Chat Completions below `/v1`, and OpenRouter's own, transparent, below `/api/v1`."""

@@ -1,0 +1,43 @@
+"""A Chat Completions request to the body that upstream gets: unchanged, but for a few fields. Pure module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from client.errors import Detail
+from client.upstream.request import ChatCall, InvalidRequest
+
+
+def chat_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: float) -> ChatCall:
+    """What is asked for. Upstream is always asked to stream: only so can a caller who leaves stop the bill.
+
+    Raises:
+        InvalidRequest: what cannot be passed on, each field with what is wrong with it.
+    """
+    problems: list[Detail] = []
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        problems.append(Detail("messages", "is missing; give a list of at least one message"))
+    model = body.get("model")
+    if model is not None and not (isinstance(model, str) and model):
+        problems.append(Detail("model", "must be a model id, as text"))
+    if not isinstance(body.get("stream") or False, bool):
+        problems.append(Detail("stream", "must be true or false"))
+    if body.get("n") not in (None, 1) or isinstance(body.get("n"), bool):
+        problems.append(Detail("n", "one answer a request can be streamed; send the request again for another"))
+    grace_s = _grace_s(body.get("grace_s"), max_grace_s, problems)
+    if problems:
+        raise InvalidRequest(problems)
+    passed = {name: value for name, value in body.items() if name != "grace_s"}
+    return ChatCall({**passed, "model": model or default_model, "stream": True}, bool(body.get("stream")), grace_s)
+
+
+def _grace_s(asked: Any, max_grace_s: float, problems: list[Detail]) -> float | None:
+    """None when the body does not say."""
+    if asked is None:
+        return None
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 <= asked <= max_grace_s:
+        problems.append(Detail("grace_s", f"must be a number from 0 to {max_grace_s:g}"))
+        return None
+    return float(asked)

@@ -1,0 +1,77 @@
+"""`POST /v1/chat/completions` and `POST /api/v1/chat/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from client.errors import Failure
+from client.streams.stream import Stream
+from client.upstream.request import InvalidRequest
+from server.errors import invalid_request, told_as
+from server.http.json_body import read_json_object
+from server.keys import SETTINGS
+from server.protocols.answering import answer
+from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
+from server.protocols.chat_completions.request import chat_call_of
+from server.protocols.chat_completions.view import OpenAiView, TransparentView
+from server.protocols.chat_completions.whole import completion_of
+from server.routes.readers import View
+from server.routes.sending import EVENTS, Form
+from server.routes.starting import stream_grace_s
+
+_HOPELESS_WITHIN_S = 30.0
+"""A client that tries again by itself gives up sooner than this."""
+
+
+class ChatCompletions:
+    """Both dialects (`server.protocols.answering.Dialect`), which differ in few things.
+
+    Args:
+        name: of the protocol.
+        is_transparent: OpenRouter's own words, else OpenAI's.
+    """
+
+    form: Form = EVENTS
+
+    def __init__(self, name: str, *, is_transparent: bool) -> None:
+        self.name = name
+        self._is_transparent = is_transparent
+
+    def view(self, stream: Stream) -> View:
+        """A new reader's view of the stream's log."""
+        return TransparentView() if self._is_transparent else OpenAiView()
+
+    def whole(self, result: dict[str, Any], stream: Stream) -> dict[str, Any]:
+        """The reply to a request that is not streamed."""
+        return completion_of(result, created_s=int(stream.created_s), with_reasoning_content=not self._is_transparent)
+
+    def failed(self, failure: Failure) -> tuple[int, Any]:
+        """Status and JSON of a failure."""
+        error = openrouter_error(failure) if self._is_transparent else openai_error(failure)
+        return status_of(failure), error
+
+    def respond(self, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
+        """The reply that refuses a request."""
+        status, error = self.failed(failure)
+        response = told_as(error, status, failure, headers)
+        if failure.retry_after_s is not None and failure.retry_after_s > _HOPELESS_WITHIN_S:
+            response.headers["x-should-retry"] = "false"
+        return response
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Starts an answer."""
+        config = request.app[SETTINGS].current
+        body = await read_json_object(request)
+        try:
+            call = chat_call_of(body, default_model=config.upstream.model, max_grace_s=config.streams.max_grace_s)
+        except InvalidRequest as exc:
+            raise invalid_request(exc.details) from exc
+        call = call._replace(grace_s=stream_grace_s(request, call.grace_s) or 0.0)
+        return await answer(request, self, call)
+
+
+OPENAI = ChatCompletions("chat.completions", is_transparent=False)
+OPENROUTER = ChatCompletions("openrouter", is_transparent=True)

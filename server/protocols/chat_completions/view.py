@@ -1,0 +1,156 @@
+"""A raw log as the event stream of Chat Completions.
+
+Rules of this module: no `id:` lines and no `event:` names (openai's Python decoder takes a comment after an id for an
+event), nothing invented at the beginning, nothing merged or put in another order. `[DONE]` comes once, last; a cut
+answer has an error frame in front of it. Pure module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from client.border.json_codec import decode_json, encode_json
+from client.errors import Failure
+from client.streams.raw_log import has_own_records, records_of
+from client.translation.events import Done
+from server.protocols.chat_completions.failures import openai_error, openrouter_error
+
+_DONE = b"data: [DONE]\n\n"
+_NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
+
+
+def stopped(done: Done) -> Failure:
+    """What a reader is told of an answer that somebody has stopped."""
+    reason = done.finish_reason or "interrupted"
+    return Failure(
+        error=f"The answer was stopped ({reason}) before it was whole.",
+        type="stream_interrupted",
+        status=499,
+        retryable=reason != "cancelled",
+    )
+
+
+class _View:
+    """Ours are taken out, and said in the protocol's words."""
+
+    def __init__(self) -> None:
+        self._has_told_failure = False
+
+    def view(self, records: bytes) -> bytes:
+        """The bytes for whole records."""
+        if not has_own_records(records):
+            return self._chunks(records)
+        pieces: list[bytes] = []
+        for name, data in records_of(records):
+            if name is None:
+                pieces.append(self._chunks(b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"))
+            elif name == "error":
+                said = decode_json(data)
+                self._has_told_failure = True
+                failure = msgspec.convert(said["failure"], Failure)
+                pieces.append(self._failure(failure, is_told=said["is_upstreams"]))
+            elif name == "done":
+                pieces.append(self._end(msgspec.convert(decode_json(data), Done)))
+        return b"".join(pieces)
+
+    def _end(self, done: Done) -> bytes:
+        if done.completed or self._has_told_failure:
+            return _DONE
+        return self._failure(stopped(done), is_told=False) + _DONE
+
+    def _chunks(self, records: bytes) -> bytes:
+        raise NotImplementedError
+
+    def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
+        raise NotImplementedError
+
+
+class TransparentView(_View):
+    """Below `/api/v1`: upstream's chunks byte for byte, its own error frames included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head: dict[str, Any] = _NOTHING_KNOWN
+        self._first: bytes | None = None
+
+    def _chunks(self, records: bytes) -> bytes:
+        if self._first is None and records:
+            self._first = records[: records.index(b"\n\n")]
+        return records
+
+    def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
+        """OpenRouter's SDKs drop a frame without the head of a chunk."""
+        if is_told:
+            return b""
+        first = decode_json((self._first or b"").removeprefix(b"data: "))
+        known = (
+            {name: first[name] for name in (*_NOTHING_KNOWN, "provider") if name in first}
+            if isinstance(first, dict)
+            else {}
+        )
+        return _frame({**_NOTHING_KNOWN, **known, "choices": [], **openrouter_error(failure)})
+
+
+class OpenAiView(_View):
+    """Below `/v1`: the same chunks, thinking under both names, and one form of error."""
+
+    def _chunks(self, records: bytes) -> bytes:
+        if b'"reasoning"' not in records and b'"error"' not in records:
+            return records
+        return b"".join(_openai_chunk(data) for _, data in records_of(records))
+
+    def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
+        """Bare, as OpenAI's clients look for it; upstream's own frame was left out."""
+        return _frame(openai_error(failure))
+
+
+def _openai_chunk(data: bytes) -> bytes:
+    found = decode_json(data)
+    as_it_came = b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
+    if not isinstance(found, dict):
+        return as_it_came
+    choices = found.get("choices")
+    listed = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    is_changed = _names_thinking_twice(listed)
+    is_failed = _takes_error_out(found, listed)
+    if is_failed and not (found.get("usage") or any(_says_something(choice) for choice in listed)):
+        return b""
+    return _frame(found) if is_changed or is_failed else as_it_came
+
+
+def _names_thinking_twice(choices: list[dict[str, Any]]) -> bool:
+    """`reasoning_content` beside `reasoning`: clients of OpenAI-compatible servers read one or the other."""
+    is_changed = False
+    for choice in choices:
+        for kind in ("delta", "message"):
+            said = choice.get(kind)
+            if not isinstance(said, dict):
+                continue
+            thinking = said.get("reasoning")
+            if isinstance(thinking, str) and thinking and said.get("reasoning_content") is None:
+                said["reasoning_content"] = thinking
+                is_changed = True
+    return is_changed
+
+
+def _takes_error_out(found: dict[str, Any], choices: list[dict[str, Any]]) -> bool:
+    """Text and usage beside an error go out without it: the error's own frame follows."""
+    holders = [each for each in (found, *choices) if each.get("error") not in (None, "", False)]
+    for holder in holders:
+        del holder["error"]
+    for choice in choices:
+        if choice.get("finish_reason") == "error":
+            choice["finish_reason"] = None
+            holders.append(choice)
+    return bool(holders)
+
+
+def _says_something(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta")
+    return isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role")
+
+
+def _frame(data: Any) -> bytes:
+    return b"data: " + encode_json(data) + b"\n\n"

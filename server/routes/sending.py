@@ -1,0 +1,81 @@
+"""Sending a stream to a reader: what is there, and what comes, until the answer has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp_sse import EventSourceResponse
+
+from client.streams.stream import Stream
+from client.streams.wire import PING
+from server.keys import SETTINGS
+from server.routes.readers import PIECE_BYTES, ResponseReader, View
+from server.routes.results import stream_headers
+
+EVENT_STREAM = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """In what form a stream goes out.
+
+    Attributes:
+        ping: what goes out in a silence; empty where readers would not bear it.
+        headers: beside those that every stream has.
+    """
+
+    content_type: str = EVENT_STREAM
+    ping: bytes = PING
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+EVENTS = Form()
+"""Server-sent events, which may have comments between them."""
+
+
+async def send_stream(
+    request: web.Request, stream: Stream, reader: ResponseReader, form: Form = EVENTS, view: View | None = None
+) -> web.StreamResponse:
+    """Everything after the reader's position, as it comes. `view` is the reader's."""
+    if stream.log.closed:
+        records, last = await stream.log.read_after(reader.position, PIECE_BYTES)
+        if last == stream.log.last and len(records) <= PIECE_BYTES:
+            whole = whole_body(stream, records if view is None else view.view(records), form=form)
+            if request.version >= HttpVersion11:
+                whole.enable_chunked_encoding()  # as all streams are sent: clients may count on it
+            return whole
+    interval_s = request.app[SETTINGS].current.server.ping_interval_s
+    response = _response(stream, form, interval_s)
+    await response.prepare(request)
+    if isinstance(response, EventSourceResponse):
+        response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
+    if not stream.has_verdict and form.ping:
+        await response.write(form.ping)  # the silence has lasted an interval already
+    await reader.run(response, interval_s)
+    return response
+
+
+def whole_body(stream: Stream, body: bytes, status: int = 200, form: Form = EVENTS) -> web.Response:
+    """The rest of an answer that has ended, in one piece."""
+    return web.Response(body=body, status=status, headers=_headers(stream, form), content_type=form.content_type)
+
+
+def _response(stream: Stream, form: Form, ping_interval_s: float) -> web.StreamResponse:
+    if form.content_type == EVENT_STREAM:
+        headers = {**form.headers, **stream_headers(stream)}
+        return EventSourceResponse(headers=headers, allow_all_methods=True, ping_interval=ping_interval_s)
+    response = web.StreamResponse(headers=_headers(stream, form))
+    response.content_type = form.content_type
+    return response
+
+
+def _headers(stream: Stream, form: Form) -> dict[str, str]:
+    return {
+        hdrs.CACHE_CONTROL: "no-cache",
+        hdrs.CONNECTION: "keep-alive",
+        "X-Accel-Buffering": "no",
+        **form.headers,
+        **stream_headers(stream),
+    }
