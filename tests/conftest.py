@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+import signal
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 
 import pytest
 import uvloop
@@ -64,6 +65,17 @@ def pytest_asyncio_loop_factories(
     if f"{item.path.parent.name}/{item.path.stem}" in _UNDER_BOTH_LOOPS:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were() -> Iterator[None]:
+    """Commands that a test calls in this process leave signals ignored at their end, and every process that later
+    tests start would inherit that."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture
