@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -17,6 +17,8 @@ FAILURE = web.ResponseKey("FAILURE", Failure)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+_HOPELESS_WITHIN_S = 30.0
+"""A client that tries again by itself gives up sooner than this."""
 NOSNIFF = "X-Content-Type-Options"
 INTERNAL = Failure(
     error="The server failed to handle this request; its log has the details.",
@@ -81,6 +83,14 @@ def told_as(body: Any, status: int, failure: Failure, headers: Mapping[str, str]
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     response.headers[NOSNIFF] = "nosniff"  # here too: what the parser refused has no application that adds them
     response[FAILURE] = failure
-    if failure.retry_after_s is not None:
-        response.headers.setdefault("Retry-After", str(max(1, round(failure.retry_after_s))))
+    note_retry(response.headers, failure.retry_after_s)
     return response
+
+
+def note_retry(headers: MutableMapping[str, str], retry_after_s: float | None) -> None:
+    """Says when to come back; the SDKs that try again by themselves, and give up sooner, are told not to try."""
+    if retry_after_s is None:
+        return
+    headers.setdefault("Retry-After", str(max(1, round(retry_after_s))))
+    if retry_after_s > _HOPELESS_WITHIN_S:
+        headers["x-should-retry"] = "false"

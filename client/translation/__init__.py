@@ -7,6 +7,7 @@ recurrence    the short way for chunks that differ from one before in their text
 tool_calls, reasoning, usage, told  what an answer is made of beside text
 errors        what upstream says when it refuses or fails
 events        the typed events
+payloads      the chunks themselves, for who passes them on
 
 Uses `border` and `client.errors`, nothing else.
 """

@@ -14,7 +14,7 @@ from client.streams.gathering import read_answer
 from client.streams.stream import Stream
 from client.upstream.request import ChatCall, InvalidRequest, build_chat_call
 from server.config import Config
-from server.errors import invalid_request, refuse
+from server.errors import invalid_request, note_retry, refuse
 from server.http.json_body import read_json_object
 from server.http.json_reply import json_reply
 from server.keys import CALLER, SETTINGS, STREAMS
@@ -118,8 +118,7 @@ async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:
     await stream.ended.wait()
     body, _ = await stream.log.read_after(0, _REFUSED_BYTES)
     response = whole_body(stream, body, failure.status)
-    if failure.retry_after_s is not None:
-        response.headers["Retry-After"] = str(max(1, round(failure.retry_after_s)))
+    note_retry(response.headers, failure.retry_after_s)
     return response
 
 

@@ -17,7 +17,7 @@ from client.streams.gathering import WholeReader, read_answer
 from client.streams.log import EventsGone
 from client.streams.stream import Stream, StreamsFull
 from client.streams.streams import Streams
-from server.errors import refuse
+from server.errors import note_retry, refuse
 
 AT_ONCE = 2
 """Results that are put together at the same time; others wait."""
@@ -123,7 +123,7 @@ async def _gathered_reply(stream: Stream, headers: dict[str, str], words: Words 
     if answer.error is None and answer.done is not None and answer.done["completed"]:
         return 200, await encode_in_steps(result if words is None else words.whole(result, stream))
     error = _failure_of(answer, result)
-    _note_retry(headers, error.get("retry_after_s"))
+    note_retry(headers, error.get("retry_after_s"))
     status = 502 if answer.start is not None else error["status"]
     if words is not None:
         error.pop("partial", None)
@@ -149,14 +149,9 @@ async def _refuse_large(
     """An answer that was ended for its size: what came of it is in the log, and not sent along."""
     told = f"{failure.error} What came of it can be read as events, at {headers[hdrs.LOCATION]}."
     failure = msgspec.structs.replace(failure, error=told)
-    _note_retry(headers, failure.retry_after_s)
+    note_retry(headers, failure.retry_after_s)
     status, error = (failure.status, msgspec.to_builtins(failure)) if words is None else words.failed(failure)
     return await _send(request, await encode_in_steps(error), status, headers)
-
-
-def _note_retry(headers: dict[str, str], retry_after_s: float | None) -> None:
-    if retry_after_s is not None:
-        headers[hdrs.RETRY_AFTER] = str(max(1, round(retry_after_s)))
 
 
 async def _answer_of(stream: Stream) -> Answer:

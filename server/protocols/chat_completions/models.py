@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from client.models.catalogue import Catalogue
+from client.models.catalogue import ModelNotFound
 from server.access.callers import check_models
+from server.errors import ApiError
 from server.http.json_reply import json_reply
 from server.keys import CALLER, CATALOGUE
 
@@ -37,8 +39,11 @@ async def show_model(request: web.Request) -> web.Response:
     """One model; the slash of its id may be sent as `%2F`."""
     model_id = request.match_info["model_id"]
     check_models(request[CALLER], {"model": model_id})
-    catalogue: Catalogue = request.app[CATALOGUE]
-    return json_reply(model_object((await catalogue.get(model_id)).model))
+    try:
+        found = await request.app[CATALOGUE].get(model_id)
+    except ModelNotFound as exc:
+        raise ApiError(msgspec.structs.replace(exc.failure, type="model_not_found")) from exc
+    return json_reply(model_object(found.model))
 
 
 def model_object(model: Mapping[str, Any]) -> dict[str, Any]:

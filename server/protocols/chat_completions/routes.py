@@ -22,9 +22,6 @@ from server.routes.readers import View
 from server.routes.sending import EVENTS, Form
 from server.routes.starting import stream_grace_s
 
-_HOPELESS_WITHIN_S = 30.0
-"""A client that tries again by itself gives up sooner than this."""
-
 
 class ChatCompletions:
     """Both dialects (`server.protocols.answering.Dialect`), which differ in few things.
@@ -56,10 +53,7 @@ class ChatCompletions:
     def respond(self, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
         """The reply that refuses a request."""
         status, error = self.failed(failure)
-        response = told_as(error, status, failure, headers)
-        if failure.retry_after_s is not None and failure.retry_after_s > _HOPELESS_WITHIN_S:
-            response.headers["x-should-retry"] = "false"
-        return response
+        return told_as(error, status, failure, headers)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Starts an answer."""
