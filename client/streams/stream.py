@@ -33,6 +33,9 @@ from client.upstream.openrouter import OpenRouterClient
 
 logger = logging.getLogger(__name__)
 
+StreamKey = tuple[str, str]
+"""Owner and id."""
+
 CHAT = "chat"
 """Our own protocol, of typed events."""
 STALLED_S = 10.0
@@ -142,6 +145,8 @@ class Stream:
         refusal: why it was refused; None when it was not, or not yet.
         settlement: what is known of its cost.
         finish_reason: that of the `done` event; None until then.
+        fingerprint: of the request, for an id that the caller has chosen; else None.
+        has_come_to_nothing: whether upstream refused it, or it failed before the model's first word.
         protocol: in whose words it was asked for.
         holds_chunks: whether the log holds upstream's chunks (`client.streams.raw_log`), else typed events.
     """
@@ -165,9 +170,11 @@ class Stream:
         "_task",
         "appended_s",
         "created_s",
+        "fingerprint",
         "finish_reason",
         "generation_id",
         "grace_s",
+        "has_come_to_nothing",
         "has_verdict",
         "holds_chunks",
         "id",
@@ -197,8 +204,12 @@ class Stream:
         headers: Mapping[str, str] | None = None,
         request_bytes: int = 0,
         protocol: str = CHAT,
+        stream_id: str | None = None,
+        fingerprint: bytes | None = None,
     ) -> None:
-        self.id = secrets.token_urlsafe(16)
+        self.id = stream_id or secrets.token_urlsafe(16)
+        self.fingerprint = fingerprint
+        self.has_come_to_nothing = False
         self.protocol = protocol
         self.holds_chunks = protocol != CHAT
         self.owner = owner
@@ -257,6 +268,11 @@ class Stream:
         if self._ended is None:
             self._ended = asyncio.Event()
         return self._ended
+
+    @property
+    def key(self) -> StreamKey:
+        """Under which it is kept: ids that callers choose are unique among their own."""
+        return self.owner, self.id
 
     @property
     def _name(self) -> str:
@@ -520,6 +536,7 @@ class Stream:
 
     def _note_usage(self) -> None:
         translator = self.pump.translator
+        self.has_come_to_nothing = not translator.has_begun and self.stop_reason is None
         self.generation_id = translator.generation_id or self.generation_id
         self.settlement.earlier = self.pump.earlier
         if translator.reckoned is not None:

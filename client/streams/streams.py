@@ -20,7 +20,7 @@ from client.streams.figures import StreamFigures
 from client.streams.settlement import Settled
 from client.streams.settler import Settler
 from client.streams.steps import take_each
-from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamsFull
+from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamKey, StreamsFull
 from client.upstream.openrouter import OpenRouterClient
 from client.upstream.tracing import TraceContext
 
@@ -86,9 +86,9 @@ class Streams:
         self._start_span = start_span
         self.figures = StreamFigures()
         self.gaps_s = self.figures.gaps_s
-        self._streams: dict[str, Stream] = {}
+        self._streams: dict[StreamKey, Stream] = {}
         self._running: set[Stream] = set()
-        self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
+        self._finished: dict[StreamKey, float] = {}  # the loop's time at which each ended, oldest first
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._next_look_s = 0.0
@@ -149,12 +149,15 @@ class Streams:
         trace: TraceContext | None = None,
         request_bytes: int = 0,
         protocol: str = CHAT,
+        stream_id: str | None = None,
+        fingerprint: bytes | None = None,
     ) -> Stream:
         """Sends a request upstream and returns its stream at once.
 
         `trace` says where the caller's request stands in a trace; it goes on to upstream. `request_bytes` is what the
         request takes until upstream begins to answer. `protocol` says in whose words it was asked for: the log holds
-        upstream's chunks unless these are our own.
+        upstream's chunks unless these are our own. `stream_id` is one that the owner has chosen, with the request's
+        `fingerprint`; another stream of that id must have come to nothing, and is forgotten.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -178,17 +181,19 @@ class Streams:
             headers=_headers_of(span, trace),
             request_bytes=request_bytes,
             protocol=protocol,
+            stream_id=stream_id,
+            fingerprint=fingerprint,
         )
+        self._drop(stream.key)
         self.total_bytes += KEPT_BYTES + request_bytes
-        self._streams[stream.id] = stream
+        self._streams[stream.key] = stream
         self._running.add(stream)
         self._idle.clear()
         return stream
 
     def get(self, stream_id: str, owner: str) -> Stream | None:
         """The owner's stream of that id; None when there is none, or it is somebody else's."""
-        stream = self._streams.get(stream_id)
-        return stream if stream is not None and stream.owner == owner else None
+        return self._streams.get((owner, stream_id))
 
     def list_of(self, owner: str, most: int | None = None) -> list[Stream]:
         """The owner's streams, newest first; the first `most` of them, where that is given."""
@@ -212,7 +217,7 @@ class Streams:
         take_each(f"stream {stream.id}", *steps, *[partial(on_end, stream) for on_end in self._on_end])
 
     def _keep(self, stream: Stream) -> None:
-        self._finished[stream.id] = asyncio.get_running_loop().time()
+        self._finished[stream.key] = asyncio.get_running_loop().time()
         if self._sweep_timer is None:
             self._sweep_timer = asyncio.get_running_loop().call_later(self.config.retain_s, self._sweep)
 
@@ -289,8 +294,8 @@ class Streams:
     async def aclose(self) -> None:
         """Stops everything and forgets every log."""
         await self.stop_all("shutting_down", SHUTTING_DOWN)
-        for stream_id in tuple(self._finished):
-            self._drop(stream_id)
+        for key in tuple(self._finished):
+            self._drop(key)
         for timer in (self._sweep_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()
@@ -299,7 +304,7 @@ class Streams:
     def _evict(self, most_bytes: int) -> None:
         """Drops the oldest finished logs; one that is being read would free nothing yet."""
         while self.total_bytes > most_bytes:
-            unused = (stream_id for stream_id in self._finished if not self._streams[stream_id].is_in_use)
+            unused = (key for key in self._finished if not self._streams[key].is_in_use)
             oldest = next(unused, None)
             if oldest is None:
                 self._look_for_stalled()
@@ -329,18 +334,18 @@ class Streams:
         loop = asyncio.get_running_loop()
         until_s = loop.time() - self.config.retain_s
         for _ in range(_MOST_SWEPT):
-            stream_id, ended_s = next(iter(self._finished.items()), ("", 0.0))
-            if not stream_id:
+            key, ended_s = next(iter(self._finished.items()), (None, 0.0))
+            if key is None:
                 return
             if ended_s > until_s:
                 self._sweep_timer = loop.call_at(ended_s + self.config.retain_s, self._sweep)
                 return
-            self._drop(stream_id)
+            self._drop(key)
         self._sweep_timer = loop.call_later(0, self._sweep)
 
-    def _drop(self, stream_id: str) -> None:
-        self._finished.pop(stream_id, None)
-        stream = self._streams.pop(stream_id, None)
+    def _drop(self, key: StreamKey) -> None:
+        self._finished.pop(key, None)
+        stream = self._streams.pop(key, None)
         if stream is not None:
             stream.drop()
 

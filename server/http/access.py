@@ -33,7 +33,10 @@ _WAY_OUT = (
 _API_KEY = "x-api-key"
 _UNSPECIFIED = ("0.0.0.0", "::")
 _OAUTH_PATHS = frozenset({"/register", "/authorize", "/token"})
-_ALLOWED = "authorization, content-encoding, content-type, if-none-match, last-event-id, traceparent, tracestate"
+_ALLOWED = (
+    "authorization, content-encoding, content-type, idempotency-key, if-none-match, last-event-id, traceparent, "
+    "tracestate, x-stream-grace"
+)
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,2000}")
 _PREFLIGHT_MAX_AGE_S = "600"
 _EXPOSED = "Allow, ETag, Location, Request-Id, Retry-After, X-Generation-Id, X-Request-Id, X-Stream-Id"

@@ -9,6 +9,7 @@ from server.openapi import examples
 from server.openapi.events import STREAM_EVENT
 from server.openapi.parts import (
     GRACE,
+    IDEMPOTENCY_KEY,
     Operation,
     Parameter,
     Response,
@@ -128,7 +129,7 @@ OPERATIONS = (
             "With `Last-Event-ID` nothing is started: the stream it names goes on after that event, and the body is "
             "not read."
         ),
-        parameters=(_LAST_EVENT_ID, GRACE, *_query_parameters()),
+        parameters=(_LAST_EVENT_ID, IDEMPOTENCY_KEY, GRACE, *_query_parameters()),
         body={
             "required": True,
             "content": {"application/json": {"schema": ref("ChatRequest"), "examples": examples.CHAT_REQUESTS}},

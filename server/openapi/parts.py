@@ -156,6 +156,14 @@ IF_NONE_MATCH: Parameter = {
     "example": _ETAG,
 }
 
+IDEMPOTENCY_KEY: Parameter = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Becomes the stream's id. The same key with the same body again reads the same answer; nothing "
+    "starts and nothing is billed. Another body under it is refused.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{22,64}$"},
+}
+
 GRACE: Parameter = {
     "name": "X-Stream-Grace",
     "in": "header",

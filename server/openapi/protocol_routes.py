@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from server.openapi.parts import (
     GRACE,
+    IDEMPOTENCY_KEY,
     Operation,
     Parameter,
     Response,
@@ -169,7 +170,7 @@ def _operations(mount: str, prefix: str, tag: str, shape: str) -> tuple[Operatio
             "The body goes to OpenRouter as it is, unknown fields too, and its chunks come back. Whoever leaves ends "
             "the answer, unless a grace is asked for; `GET /chat/{stream_id}` reads it as typed events."
         ),
-        parameters=(GRACE,),
+        parameters=(IDEMPOTENCY_KEY, GRACE),
         body={"required": True, "content": {"application/json": {"schema": _CHAT_REQUEST, "example": _HI}}},
         shape=shape,
     )

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 from aiohttp import web
 
+from client.border.json_codec import encode_json
 from client.streams.stream import CHAT, Stream, StreamsFull
 from client.upstream.request import ChatCall
 from client.upstream.tracing import TraceContext, read_trace_context
 from server.errors import overloaded, refuse
 from server.keys import BODY_BYTES, CALLER, SETTINGS, STREAMS
+from server.routes.results import events_gone
 from server.telemetry.access_log import note_stream
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
 RETRY_AFTER_S = 5.0
+_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
 _HELD_TIMES = 2
 """How often a request is held until upstream answers: decoded, and encoded anew."""
 
 
 def start_stream(request: web.Request, call: ChatCall, *, grace_s: float | None, protocol: str = CHAT) -> Stream:
-    """Sends what is asked for upstream.
+    """Sends what is asked for upstream; with an `Idempotency-Key` that is known, the stream that it began.
 
     Raises:
-        ApiError: `shutting_down`, `overloaded`, or `upstream_auth` where there is no key.
+        ApiError: `shutting_down`, `overloaded`, or `upstream_auth` where there is no key; `invalid_request` for a
+            key that is none, or that another request was sent under.
         Refusal: the caller may not.
     """
     streams = request.app[STREAMS]
+    key = _idempotency_key(request)
+    fingerprint = None if key is None else _fingerprint_of(call, protocol)
+    known = None if key is None else streams.get(key, request[CALLER].name)
+    if known is not None and not known.has_come_to_nothing:
+        return _same(known, fingerprint)
     if streams.is_draining:
         raise refuse("shutting_down", 503, "The server is restarting; try again.", retry_after_s=RETRY_AFTER_S)
     if request.app[SETTINGS].current.lacks_key:
@@ -38,11 +51,36 @@ def start_stream(request: web.Request, call: ChatCall, *, grace_s: float | None,
             grace_s=grace_s,
             trace=_trace_of(request),
             protocol=protocol,
+            stream_id=key,
+            fingerprint=fingerprint,
             request_bytes=_HELD_TIMES * request.get(BODY_BYTES, 0),
         )
     except StreamsFull as exc:
         raise overloaded(exc) from exc
     note_stream(request, stream)
+    return stream
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    """What the caller wants to call its answer, so that it can ask again without starting another."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not _KEY.fullmatch(key):
+        raise refuse("invalid_request", 422, f"{IDEMPOTENCY_KEY} must be 22 to 64 of A-Z, a-z, 0-9, - and _.")
+    return key
+
+
+def _fingerprint_of(call: ChatCall, protocol: str) -> bytes:
+    """Of what is asked, not of how it shall be sent: who asks again may want it whole."""
+    return hashlib.sha256(protocol.encode() + b"\0" + encode_json(call.body)).digest()
+
+
+def _same(stream: Stream, fingerprint: bytes | None) -> Stream:
+    """The stream that a key began, if it was by the same request and can still be read."""
+    if stream.fingerprint != fingerprint:
+        error = f"Another request was sent under this {IDEMPOTENCY_KEY}; choose a new one for each answer."
+        raise refuse("invalid_request", 422, error)
+    if stream.log.first > 1:
+        raise events_gone(stream)
     return stream
 
 
