@@ -33,9 +33,6 @@ from client.upstream.openrouter import OpenRouterClient
 
 logger = logging.getLogger(__name__)
 
-StreamKey = tuple[str, str]
-"""Owner and id."""
-
 CHAT = "chat"
 """Our own protocol, of typed events."""
 STALLED_S = 10.0
@@ -46,6 +43,11 @@ _ENDED = asyncio.Event()
 _ENDED.set()
 _NO_ENCODER = EventEncoder("")
 """That of answers that have ended."""
+
+
+def key_of(chosen_id: str, owner: str) -> str:
+    """What no id that is made here can be."""
+    return f"{chosen_id} {owner}"
 
 
 class StreamsFull(Exception):
@@ -270,9 +272,9 @@ class Stream:
         return self._ended
 
     @property
-    def key(self) -> StreamKey:
-        """Under which it is kept: ids that callers choose are unique among their own."""
-        return self.owner, self.id
+    def key(self) -> str:
+        """Under which it is kept: an id that its owner has chosen is unique among the owner's only."""
+        return self.id if self.fingerprint is None else key_of(self.id, self.owner)
 
     @property
     def _name(self) -> str:

@@ -20,7 +20,7 @@ from client.streams.figures import StreamFigures
 from client.streams.settlement import Settled
 from client.streams.settler import Settler
 from client.streams.steps import take_each
-from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamKey, StreamsFull
+from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamsFull, key_of
 from client.upstream.openrouter import OpenRouterClient
 from client.upstream.tracing import TraceContext
 
@@ -86,9 +86,9 @@ class Streams:
         self._start_span = start_span
         self.figures = StreamFigures()
         self.gaps_s = self.figures.gaps_s
-        self._streams: dict[StreamKey, Stream] = {}
+        self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
-        self._finished: dict[StreamKey, float] = {}  # the loop's time at which each ended, oldest first
+        self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._next_look_s = 0.0
@@ -193,7 +193,8 @@ class Streams:
 
     def get(self, stream_id: str, owner: str) -> Stream | None:
         """The owner's stream of that id; None when there is none, or it is somebody else's."""
-        return self._streams.get((owner, stream_id))
+        stream = self._streams.get(stream_id) or self._streams.get(key_of(stream_id, owner))
+        return stream if stream is not None and stream.owner == owner else None
 
     def list_of(self, owner: str, most: int | None = None) -> list[Stream]:
         """The owner's streams, newest first; the first `most` of them, where that is given."""
@@ -343,7 +344,7 @@ class Streams:
             self._drop(key)
         self._sweep_timer = loop.call_later(0, self._sweep)
 
-    def _drop(self, key: StreamKey) -> None:
+    def _drop(self, key: str) -> None:
         self._finished.pop(key, None)
         stream = self._streams.pop(key, None)
         if stream is not None:

@@ -48,7 +48,7 @@ async def test_a_second_attempt_while_the_first_runs_reads_along(api: Api, upstr
         attempts = [asyncio.create_task(post(api, grace_s=5))]
         await begun.wait()
         attempts += [asyncio.create_task(post(api, grace_s=5)) for _ in range(5)]
-        while api.streams.readers < 6:
+        while api.streams.readers < 6:  # noqa: ASYNC110 - nobody tells of readers
             await asyncio.sleep(0)
         go_on.set()
         bodies = {body for _, body, _ in await asyncio.gather(*attempts)}
