@@ -151,13 +151,15 @@ class Streams:
         protocol: str = CHAT,
         stream_id: str | None = None,
         fingerprint: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Stream:
         """Sends a request upstream and returns its stream at once.
 
         `trace` says where the caller's request stands in a trace; it goes on to upstream. `request_bytes` is what the
         request takes until upstream begins to answer. `protocol` says in whose words it was asked for: the log holds
         upstream's chunks unless these are our own. `stream_id` is one that the owner has chosen, with the request's
-        `fingerprint`; another stream of that id must have come to nothing, and is forgotten.
+        `fingerprint`; another stream of that id must have come to nothing, and is forgotten. `headers` go up with it,
+        before the settings' of the same name.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -178,7 +180,7 @@ class Streams:
             grace_s=grace_s,
             lease=lease,
             span=span,
-            headers=_headers_of(span, trace),
+            headers=_headers_of(span, trace, headers),
             request_bytes=request_bytes,
             protocol=protocol,
             stream_id=stream_id,
@@ -351,7 +353,8 @@ class Streams:
             stream.drop()
 
 
-def _headers_of(span: Span | None, trace: TraceContext | None) -> Mapping[str, str] | None:
-    if span is not None:
-        return span.headers
-    return None if trace is None else trace.headers
+def _headers_of(
+    span: Span | None, trace: TraceContext | None, others: Mapping[str, str] | None
+) -> Mapping[str, str] | None:
+    traced = span.headers if span is not None else None if trace is None else trace.headers
+    return {**others, **(traced or {})} if others else traced

@@ -187,7 +187,22 @@ def _operations(mount: str, prefix: str, tag: str, shape: str) -> tuple[Operatio
         )
         for path, id, summary, description, parameters in _READS
     )
-    return (chat, *reads)
+    absent = (
+        Operation(
+            "post",
+            mount + path,
+            prefix + id,
+            tag,
+            f"Not served: {what}",
+            {"404": json_response("Always: its cost could not be counted against budgets.", ref(shape))},
+            shape=shape,
+        )
+        for path, id, what in (
+            ("/embeddings", "Embeddings", "embeddings"),
+            ("/completions", "Completions", "completions of a text"),
+        )
+    )
+    return (chat, *reads, *absent)
 
 
 OPERATIONS = (

@@ -14,6 +14,7 @@ from client.errors import Failure
 from client.streams.stream import Stream
 from client.upstream.request import ChatCall
 from server.keys import SETTINGS
+from server.protocols.passed_headers import passed_headers
 from server.routes.readers import ResponseReader, View
 from server.routes.results import RESULTS, Words, stream_headers
 from server.routes.sending import Form, send_stream
@@ -41,7 +42,8 @@ class Dialect(Words, Protocol):
 async def answer(request: web.Request, dialect: Dialect, call: ChatCall) -> web.StreamResponse:
     """Starts what is asked for, and sends it as the caller wants it: event by event, or whole."""
     grace_s = call.grace_s if call.stream else 0.0
-    stream = start_stream(request, call, grace_s=grace_s, protocol=dialect.name)
+    headers = passed_headers(request.headers)
+    stream = start_stream(request, call, grace_s=grace_s, protocol=dialect.name, headers=headers)
     if not call.stream:
         return await request.app[RESULTS].gathered(request, stream, dialect)
     view = dialect.view(stream)

@@ -7,7 +7,7 @@ from aiohttp import web
 from server.http.failures import SHAPES, Shapes
 from server.protocols.chat_completions.models import list_models, show_model
 from server.protocols.chat_completions.routes import OPENAI, OPENROUTER
-from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, show_key
+from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, refuse_unknown_cost, show_key
 
 OPENROUTER_MOUNT = "/api/v1"
 OPENAI_MOUNT = "/v1"
@@ -21,6 +21,8 @@ def add_protocols(app: web.Application) -> None:
         app.router.add_post(f"{mount}/chat/completions", dialect.post)
         app.router.add_post(f"{mount}//chat/completions", dialect.post)  # a base URL that ends with a slash
         app.router.add_get(f"{mount}/models", list_models)
+        for path in ("/embeddings", "/completions"):
+            app.router.add_post(mount + path, refuse_unknown_cost)
         for path, handler in UPSTREAM_READS.items():
             app.router.add_get(mount + path, handler)
         app.router.add_get(f"{mount}/key", show_key)

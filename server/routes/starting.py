@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -24,8 +25,16 @@ _HELD_TIMES = 2
 """How often a request is held until upstream answers: decoded, and encoded anew."""
 
 
-def start_stream(request: web.Request, call: ChatCall, *, grace_s: float | None, protocol: str = CHAT) -> Stream:
-    """Sends what is asked for upstream; with an `Idempotency-Key` that is known, the stream that it began.
+def start_stream(
+    request: web.Request,
+    call: ChatCall,
+    *,
+    grace_s: float | None,
+    protocol: str = CHAT,
+    headers: Mapping[str, str] | None = None,
+) -> Stream:
+    """Sends what is asked for upstream, with `headers` of the caller; with an `Idempotency-Key` that is known, the
+    stream that it began.
 
     Raises:
         ApiError: `shutting_down`, `overloaded`, or `upstream_auth` where there is no key; `invalid_request` for a
@@ -53,6 +62,7 @@ def start_stream(request: web.Request, call: ChatCall, *, grace_s: float | None,
             protocol=protocol,
             stream_id=key,
             fingerprint=fingerprint,
+            headers=headers,
             request_bytes=_HELD_TIMES * request.get(BODY_BYTES, 0),
         )
     except StreamsFull as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -332,3 +333,68 @@ async def test_the_body_goes_up_as_it_is_but_for_our_fields(once: Api, upstream:
     async with once.http.post(f"{once.url}/api/v1/chat/completions", json=body) as response:
         assert response.status == 200
     assert upstream.calls[1].json == {**body, "model": UpstreamConfig().model, "stream": True}
+
+
+SENT = {
+    "HTTP-Referer": "https://app.example",
+    "x-title": "An app",
+    "X-OpenRouter-Categories": "a,b",
+    "x-session-id": "s-1",
+    "X-Anthropic-Beta": "b",
+}
+KEPT_BACK = {
+    "Cookie": "a=b",
+    "OpenAI-Organization": "o",
+    "OpenAI-Project": "p",
+    "x-stainless-lang": "python",
+    "X-OpenWebUI-User-Id": "u",
+    "x-api-key": "none",
+    "Authorization": "Bearer none",
+    "X-Forwarded-Proto": "https",
+    "User-Agent": "somebody/1",
+}
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_headers_of_the_application_go_on_and_nothing_of_the_caller(
+    mount: str, config: Config, upstream: Sandbox
+) -> None:
+    upstream.script_always(Reply.stream(text("Hi"), END))
+    config = changed(config, "upstream", http_referer="https://server.example", x_title="Server")
+    told = {name: value for name, value in KEPT_BACK.items() if name not in ("Authorization", "x-api-key")}
+    async with serving(config) as api:
+        assert (await complete(api, mount, SENT | told | {"Authorization": "Bearer none"}))[0].status == 200
+        assert (await complete(api, mount, {"X-OpenRouter-Title": "Other"}))[0].status == 200
+        assert (await complete(api, mount, {"X-Title": "caf\udce9", "x-api-key": "none"}))[0].status == 200
+    first, other, odd = (call.headers for call in upstream.calls)
+    assert {name: first.getall(name) for name in SENT} == {name: [value] for name, value in SENT.items()}
+    assert first["X-OpenRouter-Title"] == "An app"
+    assert first["Authorization"] == f"Bearer {KEY}"
+    assert not {name.lower() for name in told if name != "User-Agent"} & {name.lower() for name in first}
+    assert "somebody" not in first["User-Agent"]
+    assert (other["X-Title"], other["X-OpenRouter-Title"]) == ("Other", "Other")
+    assert (other["HTTP-Referer"], odd["HTTP-Referer"]) == ("https://server.example", "https://server.example")
+    assert "x-api-key" not in odd
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_trap_17_a_picture_of_20_mb_in_a_request(mount: str, config: Config, upstream: Sandbox) -> None:
+    upstream.script(Reply.stream(text("Hi"), END))
+    url = {"url": "data:image/png;base64," + "A" * 27_000_000}
+    messages = [{"role": "user", "content": [{"type": "image_url", "image_url": url}]}]
+    async with serving(changed(config, "server", max_body_bytes=32 * 1024 * 1024)) as api:
+        data = io.BytesIO(json.dumps(asking(messages=messages)).encode())
+        path, kind = f"{api.url}{mount}/chat/completions", {"Content-Type": "application/json"}
+        async with api.http.post(path, data=data, headers=kind) as response:
+            body = await response.read()
+    assert response.status == 200
+    assert text_in(frames_in(body)) == "Hi"
+    assert upstream.calls[0].json["messages"] == messages
+
+
+@pytest.mark.parametrize("path", ["/embeddings", "/completions"])
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_what_could_not_be_counted_is_said_not_to_be_here(mount: str, path: str, api: Api) -> None:
+    async with api.http.post(f"{api.url}{mount}{path}", json={"input": "x"}) as response:
+        assert response.status == 404
+        assert "budgets" in (await response.json())["error"]["message"]

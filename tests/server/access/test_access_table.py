@@ -46,6 +46,8 @@ FOUND = {
         for (method, path), status in {
             ("POST", "/chat/completions"): 200,
             ("POST", "//chat/completions"): 200,
+            ("POST", "/embeddings"): 404,
+            ("POST", "/completions"): 404,
             ("GET", "/models"): 200,
             ("GET", "/models/sandbox/echo"): 200,
             ("GET", "/models/count"): 200,

@@ -1,0 +1,35 @@
+"""What of a request's head goes on to OpenRouter: what names the application and the session, nothing of the caller.
+
+The settings fill what is missing. Credentials, cookies, and what SDKs say of themselves stay here. Pure module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from client.border.fit import header_value
+
+_NAMES = {name.lower(): name for name in ("HTTP-Referer", "X-Title", "x-session-id", "x-anthropic-beta")}
+_TITLES = ("X-Title", "X-OpenRouter-Title")
+_OPENROUTERS = "x-openrouter-"
+_OF_WORDS = {"openrouter": "OpenRouter"}
+_MOST, _LONGEST = 32, 2000
+
+
+def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that go on, each once, spelled as the settings' own are."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        known = _NAMES.get(name.lower()) or _openrouters(name.lower())
+        fit = header_value(value, _LONGEST)
+        if known is not None and fit and known not in found and len(found) < _MOST:
+            found[known] = fit
+    title = next((found[name] for name in _TITLES if name in found), None)
+    return found if title is None else {**dict.fromkeys(_TITLES, title), **found}
+
+
+def _openrouters(name: str) -> str | None:
+    """`x-openrouter-title` as `X-OpenRouter-Title`: a name in two spellings would go out twice."""
+    if not name.startswith(_OPENROUTERS):
+        return None
+    return "-".join(_OF_WORDS.get(word, word.capitalize()) for word in name.split("-"))
