@@ -7,7 +7,9 @@ import errno
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from server.process.meanwhile import meanwhile
 
 logger = logging.getLogger(__name__)
 
@@ -17,15 +19,12 @@ _INTERVAL_S = 1.0
 @asynccontextmanager
 async def watching_files(interval_s: float = _INTERVAL_S) -> AsyncIterator[None]:
     """Looks now and again whether a file can be opened, while the context is open."""
-    task = asyncio.create_task(_watch(interval_s), name="files")
-    logging.getLogger("asyncio").addFilter(_is_news)
-    try:
-        yield
-    finally:
-        logging.getLogger("asyncio").removeFilter(_is_news)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async with meanwhile(_watch(interval_s), name="files"):
+        logging.getLogger("asyncio").addFilter(_is_news)
+        try:
+            yield
+        finally:
+            logging.getLogger("asyncio").removeFilter(_is_news)
 
 
 async def _watch(interval_s: float) -> None:

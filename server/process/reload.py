@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
@@ -18,6 +18,7 @@ from server.access.callers import keep_names
 from server.config import Config, ConfigError, setting_fields
 from server.keys import CATALOGUE, OPENROUTER, SETTINGS, STREAMS
 from server.process.hangup import Hangup
+from server.process.meanwhile import meanwhile
 from server.process.notify import Notifier
 from server.process.reporting import status_line
 from server.process.sandboxed import as_sandboxed
@@ -64,14 +65,9 @@ async def reloading(
 ) -> AsyncIterator[None]:
     """Reloads at every SIGHUP while the context is open; `end` is for one that means the end."""
     wanted = asyncio.Event()
-    task = asyncio.create_task(_reload_when(wanted, app, notifier), name="reload")
-    hangup.listen(wanted.set, end)
-    try:
+    async with meanwhile(_reload_when(wanted, app, notifier), name="reload"):
+        hangup.listen(wanted.set, end)
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _reload_when(wanted: asyncio.Event, app: web.Application, notifier: Notifier) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from server.keys import SETTINGS, SPENDING, STREAMS
+from server.process.meanwhile import meanwhile
 from server.process.notify import Notifier
 from server.routes.readiness import READINESS
 
@@ -19,13 +20,10 @@ _INTERVAL_S = 10.0
 async def reporting(app: web.Application, notifier: Notifier) -> AsyncIterator[None]:
     """Says that the server is ready, then now and again that it lives and what it does, until the context ends."""
     notifier.send(READY=1, STATUS=status_line(app))
-    task = asyncio.create_task(_report(app, notifier), name="report to systemd")
     try:
-        yield
+        async with meanwhile(_report(app, notifier), name="report to systemd"):
+            yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         notifier.send(STATUS=status_line(app))  # stays to be read when the process has gone
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import zlib
@@ -35,12 +34,6 @@ TOOL = {
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with open_sandbox(settle_s=0) as running:
         yield running
-
-
-@pytest.fixture
-async def http(sandbox: Sandbox) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(base_url=sandbox.base_url + "/") as session, asyncio.timeout(10):
-        yield session
 
 
 def question(model: str, stream: bool = True, **fields: Any) -> dict[str, Any]:

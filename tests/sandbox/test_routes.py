@@ -5,26 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
-from client.sandbox import Sandbox, open_sandbox
+from client.sandbox import open_sandbox
 from client.sandbox.models.catalogue import MODELS
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    async with open_sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-async def http(sandbox: Sandbox) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(base_url=sandbox.base_url + "/") as session, asyncio.timeout(10):
-        yield session
 
 
 async def get(http: aiohttp.ClientSession, path: str, status: int = 200, **query: Any) -> Any:

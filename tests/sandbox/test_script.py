@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from client.sandbox import COMMENT, DONE, HangUp, Hold, Mark, Reply, Sandbox, chunk, open_sandbox
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    async with open_sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-async def http(sandbox: Sandbox) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(base_url=sandbox.base_url + "/") as session, asyncio.timeout(5):
-        yield session
 
 
 async def test_scripted_replies_are_taken_in_order(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
