@@ -18,7 +18,7 @@ from server.commands.install_service import first_out_of_reach
 from server.commands.systemd_units import SERVICE, SOCKET, exec_line, unit_files
 from tests.support.process import ROOT, start_server
 
-TEMPLATES = ROOT / "server" / "systemd"
+TEMPLATES = ROOT / "server" / "commands" / "systemd"
 
 
 def systemd_analyze(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

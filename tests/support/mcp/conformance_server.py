@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -45,10 +45,13 @@ from mcp.types import (
 )
 from pydantic import BaseModel, Field
 
+from client.config import StreamsConfig, UpstreamConfig
+from client.streams.streams import Streams
+from client.upstream.openrouter import OpenRouterClient, create_session
 from server.config import Config, LiveConfig
 from server.http.access import access_middleware
 from server.http.failures import error_middleware
-from server.keys import SETTINGS
+from server.keys import SETTINGS, STREAMS
 from server.mcp_http.endpoint import MCP, McpEndpoint, mcp_refusals_middleware
 
 warnings.simplefilter("ignore")  # the suite asks for what the newest revision has deprecated
@@ -503,7 +506,17 @@ def create_app() -> web.Application:
         await endpoint.stop()
 
     app.on_shutdown.append(stop)
+    app.cleanup_ctx.append(_hold_streams)
     return app
+
+
+async def _hold_streams(app: web.Application) -> AsyncIterator[None]:
+    """They count what the bridge holds; nothing is asked of any upstream."""
+    config = UpstreamConfig()
+    async with create_session(config) as session:
+        app[STREAMS] = streams = Streams(OpenRouterClient(session, config), StreamsConfig())
+        yield
+        await streams.aclose()
 
 
 async def main() -> None:
