@@ -20,6 +20,10 @@ def catalogue_and_account_routes(prefix: str) -> list[web.RouteDef]:
     handlers = {
         "/models": list_models,
         "/models/count": count_models,
+        "/models/user": list_models,
+        "/embeddings/models": list_nothing,
+        "/endpoints/zdr": list_nothing,
+        "/activity": list_nothing,
         f"/models/{_MODEL}/endpoints": show_endpoints,
         f"/model/{_MODEL}": show_model,
         "/providers": list_providers,
@@ -28,6 +32,11 @@ def catalogue_and_account_routes(prefix: str) -> list[web.RouteDef]:
         "/generation": show_generation,
     }
     return [web.get(prefix + path, handler) for path, handler in handlers.items()]
+
+
+async def list_nothing(request: web.Request) -> web.Response:
+    """What there is none of here: models for embeddings, endpoints that promise to keep nothing, earlier days."""
+    return _json({"data": []})
 
 
 def _json(body: dict[str, Any]) -> web.Response:

@@ -81,9 +81,17 @@ OPENROUTER_ERROR: Schema = {
 SCHEMAS: dict[str, Schema] = {"OpenAiError": OPENAI_ERROR, "OpenRouterError": OPENROUTER_ERROR}
 
 
+_EVENT: Schema = {
+    "type": "object",
+    "description": "An event: its `data:` line is the JSON of a chunk or of an error, or `[DONE]`, last.",
+    "required": ["data"],
+    "properties": {"data": _TEXT},
+}
+
+
 def _chat_responses(shape: str) -> dict[str, Response]:
     stream = {
-        "text/event-stream": {"schema": {**_TEXT, "description": "`data:` lines of chunks, `[DONE]` last."}},
+        "text/event-stream": {"schema": _EVENT},
         "application/json": {"schema": _ANY_OBJECT},
     }
 

@@ -188,8 +188,10 @@ class Fuzz:
 
 
 def _is_unread(check: str, case: Case[Any]) -> bool:
-    """With an event id, what stands beside it is not read, and so not refused."""
-    return check == "negative_data_rejection" and "Last-Event-ID" in case.headers
+    """With an event id, what stands beside it is not read, and so not refused; nor is a header that nobody knows."""
+    if check != "negative_data_rejection":
+        return False
+    return "Last-Event-ID" in case.headers or any("schemathesis-unknown" in name.lower() for name in case.headers)
 
 
 def fuzz(url: str, seed: int, at_least: int) -> Fuzz:
