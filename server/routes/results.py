@@ -96,6 +96,8 @@ def stream_headers(stream: Stream) -> dict[str, str]:
     generation_id = header_value(stream.generation_id)
     if generation_id is not None:
         headers["X-Generation-Id"] = generation_id
+    if stream.holds_chunks:  # the SDKs of other protocols show it in their exceptions
+        headers["X-Request-Id"] = headers["Request-Id"] = stream.id
     return headers
 
 

@@ -28,6 +28,31 @@ _WORDS: dict[str, tuple[str, str | None]] = {
 }
 """OpenAI's `type` and `code` for each of ours; what is not here is a `server_error` with our type as code."""
 
+_ERROR_TYPES = {
+    "unauthorized": "authentication",
+    "forbidden": "permission_denied",
+    "moderation": "content_policy_violation",
+    "not_found": "not_found",
+    "method_not_allowed": "not_found",
+    "model_not_found": "not_found",
+    "invalid_json": "invalid_request",
+    "invalid_request": "invalid_request",
+    "unsupported_media_type": "invalid_request",
+    "upstream_rejected": "invalid_request",
+    "context_length_exceeded": "context_length_exceeded",
+    "payload_too_large": "payload_too_large",
+    "insufficient_credits": "payment_required",
+    "too_many_requests": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+    "overloaded": "provider_overloaded",
+    "shutting_down": "provider_overloaded",
+    "upstream_unavailable": "provider_unavailable",
+    "upstream_protocol": "provider_unavailable",
+    "stream_interrupted": "provider_unavailable",
+    "upstream_timeout": "timeout",
+}
+"""OpenRouter's `error_type` for each of ours; what is not here is `server`. Its SDKs drop an error without one."""
+
 
 def status_of(failure: Failure) -> int:
     """The HTTP status: a request that cannot be taken is 400 here, never 422."""
@@ -44,7 +69,8 @@ def openai_error(failure: Failure) -> dict[str, Any]:
 
 def openrouter_error(failure: Failure) -> dict[str, Any]:
     """The body of a refusal below `/api/v1`."""
-    return {"error": {"code": status_of(failure), "message": failure.error, "metadata": _metadata(failure)}}
+    metadata = {"error_type": _ERROR_TYPES.get(failure.type, "server"), **_metadata(failure)}
+    return {"error": {"code": status_of(failure), "message": failure.error, "metadata": metadata}}
 
 
 def _metadata(failure: Failure) -> dict[str, Any]:

@@ -80,7 +80,10 @@ async def show_key(request: web.Request) -> web.Response:
         "is_free_tier": False,
         "is_management_key": False,
         "is_provisioning_key": False,
-        "creator_user_id": None,
+        "budgets": [],
+        "allowed_data_regions": ["global"],
+        "free_model_daily_requests": {"limit": 0, "used": 0, "remaining": 0},
+        **dict.fromkeys(("creator_user_id", "effective_budget", "expires_at", "organization_id", "workspace_id")),
         "rate_limit": {"requests": -1, "interval": "10s", "note": "This field is deprecated."},
     }
     return json_reply({"data": data})
