@@ -7,6 +7,7 @@ answer has an error frame in front of it. Pure module.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ def stopped(done: Done) -> Failure:
     )
 
 
-class _View:
+class _View(ABC):
     """Ours are taken out, and said in the protocol's words."""
 
     def __init__(self) -> None:
@@ -60,11 +61,13 @@ class _View:
             return _DONE
         return self._failure(stopped(done), is_told=False) + _DONE
 
+    @abstractmethod
     def _chunks(self, records: bytes) -> bytes:
-        raise NotImplementedError
+        """The bytes for records that are all upstream's."""
 
+    @abstractmethod
     def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
-        raise NotImplementedError
+        """The bytes for a failure; `is_told`: upstream's own frame tells of it."""
 
 
 class TransparentView(_View):
