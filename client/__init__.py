@@ -6,7 +6,6 @@ streams           an answer that outlives its connection: pump, log, readers, se
 upstream, models  the only I/O with OpenRouter; the catalogue, and what it tells of price
 translation       pure: bytes in, typed events out
 config            the sections of settings that this package defines
-large_json        JSON too large for one turn of the loop
 border            values and JSON of others made fit to be used
 errors            the one shape of failure
 

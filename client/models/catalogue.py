@@ -20,8 +20,8 @@ from functools import partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from client.border.json_codec import encode_json
+from client.border.large_json import encode_in_steps, in_steps
 from client.errors import Failure, OpenRouterError, UpstreamStatusError
-from client.large_json import encode_in_steps, in_steps
 from client.models.facts import Facts, Model, facts_of
 from client.models.pages import join_pages, next_page_params, parse_endpoints, parse_model, parse_page
 from client.models.query import UPSTREAM_SORTS, ModelQuery

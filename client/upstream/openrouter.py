@@ -19,6 +19,7 @@ from yarl import URL
 
 from client.border.fit import header_value
 from client.border.json_codec import encode_json
+from client.border.large_json import decode_in_steps
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.border.shown import clean_text
 from client.config import UpstreamConfig
@@ -27,7 +28,6 @@ from client.errors import (
     UpstreamProtocolError,
     UpstreamStatusError,
 )
-from client.large_json import decode_in_steps
 from client.translation.errors.failures import failure_of_body, failure_of_error
 from client.translation.usage import usage_in
 from client.upstream.aiohttp_errors import (

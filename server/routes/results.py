@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from client.border.fit import header_value
+from client.border.large_json import encode_in_steps
 from client.errors import Failure
-from client.large_json import encode_in_steps
 from client.streams.answer import Answer
 from client.streams.gathering import WholeReader, read_answer
 from client.streams.log import EventsGone

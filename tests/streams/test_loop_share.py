@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from client.border.large_json import STEP_ITEMS
 from client.config import UpstreamConfig
-from client.large_json import STEP_ITEMS
 from client.sandbox import Reply, open_sandbox
 from client.streams.gathering import PIECE_BYTES
 from client.upstream.tap import TURN_BYTES

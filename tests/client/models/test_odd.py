@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from client.border.fit import not_too_deep
-from client.large_json import LARGE_BYTES, decode_in_steps
+from client.border.large_json import LARGE_BYTES, decode_in_steps
 from client.models.catalogue import Catalogue
 from client.models.facts import effective_context_length, facts_of, price_of
 from client.models.search import near_matches
