@@ -30,6 +30,8 @@ from client.translation.events import ChatEvent, Done, StreamFailed, StreamStart
 from client.translation.translate import ChatTranslator
 
 _MESSAGE = b'"message"'
+_ERROR = b'"error"'
+_ESCAPE = b"\\u00"
 _OURS = b"event: "
 _ANY_SIZE = 1 << 62
 """The chunks of a log have been measured."""
@@ -64,7 +66,12 @@ class RawEncoder:
         """The records of one read: upstream's chunks, then the ends that the events hold; a failure stands behind the
         chunk that it came of."""
         chunks, behind, is_upstreams = self._read_chunks()
-        pieces = [self._chunk(chunk) for chunk in chunks]
+        if chunks and self._chunks and self._need_no_look(chunks):
+            self._chunks += len(chunks)
+            self.count += len(chunks) - 1
+            pieces = [b"data: " + b"\n\ndata: ".join(chunks) + b"\n\n"]
+        else:
+            pieces = [self._chunk(chunk) for chunk in chunks]
         for event in events:
             if not isinstance(event, _MARKS):
                 continue
@@ -89,9 +96,21 @@ class RawEncoder:
         """The end of an answer of which nothing else can be said any more."""
         return self._count([_ours(b"done", Done(False, "interrupted", None))])
 
+    def _need_no_look(self, chunks: list[bytes]) -> bool:
+        """Whether each of them goes into the log as it is, which is seen in all of them at once."""
+        joined = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return not (
+            b"\n" in joined
+            or b"\r" in joined
+            or _MESSAGE in joined
+            or _ERROR in joined
+            or (b"\\" in joined and _ESCAPE in joined)
+            or self._hide.concerns(joined)
+        )
+
     def _chunk(self, chunk: bytes) -> bytes:
         """A chunk as it came; a whole completion as the one chunk that it stands for."""
-        if b'"error"' in chunk or b"\\u00" in chunk or self._hide.concerns(chunk):
+        if _ERROR in chunk or _ESCAPE in chunk or self._hide.concerns(chunk):
             chunk = self._without_secrets(chunk)
         if _MESSAGE in chunk:
             chunk = _chunk_of_completion(chunk, is_first=self._chunks == 0 or self._only_opened())

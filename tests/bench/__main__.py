@@ -41,6 +41,8 @@ from tests.bench.servers import (
 EX_UNAVAILABLE = 69
 """Exit code when something that is needed is not installed (sysexits.h)."""
 
+_MOUNTS = ("/v1", "/api/v1")
+
 _EPILOG = """\
 scenarios:
   start      time to serving, memory at rest
@@ -97,6 +99,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--streams", type=int, default=1000, help="callers of the largest scenarios (%(default)s)")
     parser.add_argument("--python", default=sys.executable, help="interpreter of this project's server")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="its event loop")
+    parser.add_argument("--protocols", action="store_true", help="measure its Chat Completions too, in both dialects")
     parser.add_argument("--floor", action="store_true", help="measure a bare program on the same libraries too")
     parser.add_argument("--litellm", type=Path, metavar="PATH", help="virtual environment with litellm[proxy]")
     parser.add_argument(
@@ -127,6 +130,10 @@ def _launches(args: argparse.Namespace) -> dict[str, Launch]:
     find_nginx()
     launches: dict[str, Launch] = {"direct": direct} if args.direct else {}
     launches |= {REFERENCE: nginx, OURS: openrouter_server(args.python, args.loop)}
+    if args.protocols:
+        launches |= {
+            f"{OURS}{mount}".replace("/", "-"): openrouter_server(args.python, args.loop, mount) for mount in _MOUNTS
+        }
     if args.floor:
         launches[FLOOR] = floor(args.python)
     if args.litellm:

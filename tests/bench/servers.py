@@ -118,8 +118,11 @@ def _clean_env(place: Place, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder), **more}
 
 
-def openrouter_server(python: str, loop: str) -> Launch:
-    """This project's server, with all it does by default: typed events, logs of streams, a log line per request."""
+def openrouter_server(python: str, loop: str, mount: str = "") -> Launch:
+    """This project's server, with all it does by default: typed events, logs of streams, a log line per request.
+
+    `mount` is that of another client's protocol (`/v1`, `/api/v1`), which is then asked for instead.
+    """
 
     def launch(place: Place) -> Server:
         port = free_port()
@@ -136,7 +139,10 @@ def openrouter_server(python: str, loop: str) -> Launch:
         if place.certificate is not None:
             env["SSL_CERT_FILE"] = str(place.certificate)
         command = [python, "-m", "server"] if loop == "uvloop" else [python, "-c", _HIDE_UVLOOP]
-        return _launch(Server(OURS, port, "/chat", "typed"), command, place, "/health", env)
+        server = Server(OURS, port, "/chat", "typed")
+        if mount:
+            server = Server(f"{OURS}{mount}".replace("/", "-"), port, f"{mount}/chat/completions", "openai")
+        return _launch(server, command, place, "/health", env)
 
     return launch
 

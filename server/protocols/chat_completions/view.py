@@ -7,6 +7,7 @@ answer has an error frame in front of it. Pure module.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -19,6 +20,7 @@ from client.translation.events import Done
 from server.protocols.chat_completions.failures import openai_error, openrouter_error
 
 _DONE = b"data: [DONE]\n\n"
+_THINKING = re.compile(rb'"reasoning"\s*:\s*"[^"]')
 _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
 
 
@@ -46,7 +48,7 @@ class _View(ABC):
         pieces: list[bytes] = []
         for name, data in records_of(records):
             if name is None:
-                pieces.append(self._chunks(b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"))
+                pieces.append(self._chunks(_as_it_came(data)))
             elif name == "error":
                 said = decode_json(data)
                 self._has_told_failure = True
@@ -100,27 +102,37 @@ class OpenAiView(_View):
     """Below `/v1`: the same chunks, thinking under both names, and one form of error."""
 
     def _chunks(self, records: bytes) -> bytes:
-        if b'"reasoning"' not in records and b'"error"' not in records:
+        if not _may_change(records):
             return records
-        return b"".join(_openai_chunk(data) for _, data in records_of(records))
+        return b"".join(
+            _openai_chunk(data) if _may_change(data) else _as_it_came(data) for _, data in records_of(records)
+        )
 
     def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
         """Bare, as OpenAI's clients look for it; upstream's own frame was left out."""
         return _frame(openai_error(failure))
 
 
+def _may_change(data: bytes) -> bool:
+    """Most chunks have no thinking in them, or say that they have none."""
+    return b'"error"' in data or (b'"reasoning"' in data and _THINKING.search(data) is not None)
+
+
+def _as_it_came(data: bytes) -> bytes:
+    return b"data: " + (data if b"\n" not in data else data.replace(b"\n", b"\ndata: ")) + b"\n\n"
+
+
 def _openai_chunk(data: bytes) -> bytes:
     found = decode_json(data)
-    as_it_came = b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
     if not isinstance(found, dict):
-        return as_it_came
+        return _as_it_came(data)
     choices = found.get("choices")
     listed = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     is_changed = _names_thinking_twice(listed)
     is_failed = _takes_error_out(found, listed)
     if is_failed and not (found.get("usage") or any(_says_something(choice) for choice in listed)):
         return b""
-    return _frame(found) if is_changed or is_failed else as_it_came
+    return _frame(found) if is_changed or is_failed else _as_it_came(data)
 
 
 def _names_thinking_twice(choices: list[dict[str, Any]]) -> bool:
