@@ -7,6 +7,7 @@ Pure module.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -74,10 +75,17 @@ def _resolved(payload: bytes, instead: dict[int, tuple[bytes, ...]]) -> list[byt
 
 def _is_for_all(payload: bytes) -> bool:
     try:
-        json.loads(payload.decode(), parse_constant=_refuse)
+        json.loads(payload.decode(), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(digits)
+    return number
 
 
 def _refuse(name: str) -> NoReturn:

@@ -33,6 +33,7 @@ from tests.hostile.ways import (
     strict,
 )
 from tests.support.chunks import DONE, STOP, USAGE, event, text
+from tests.support.completions import MOUNTS, asking, frames_in
 from tests.support.raw_upstream import http_reply, raw_upstream
 from tests.support.serving import KEY, Api, changed, serving
 
@@ -131,6 +132,32 @@ async def told_alike(case: Case, template: str, watch: Watch, ways: list[Way], u
     for way in ways:
         told = await way.tell()
         assert told == (first if isinstance(way, Collected) else first.as_over_mcp()), type(way).__name__
+
+
+@pytest.mark.parametrize("template", ["chunk", "usage", "completion", "error", "error-frame"])
+async def test_an_odd_value_in_an_answer_leaves_chunks_that_every_client_can_read(
+    template: str, watch: Watch, upstream: Sandbox, every: bool
+) -> None:
+    """In both dialects of Chat Completions: strict JSON, one end, and an error where `/chat` has one."""
+    faults = Faults()
+    for number, case in enumerate(cases(template, every=every)):
+        mounts = MOUNTS if every else [MOUNTS[number % 2]]
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                upstream.script_always(reply_of(template, case.body))
+                first = await Streamed(watch).tell()
+                for mount in mounts:
+                    body = json.dumps(asking(max_tokens=10)).encode()
+                    status, said = await watch.ask("POST", f"{mount}/chat/completions", body)
+                    if status == 200:
+                        assert any(frame.get("error") for frame in frames_in(said)) == (first.error is not None)
+                    else:
+                        assert strict(said).keys() == {"error"}
+                        assert first.error is not None
+        except (Exception, pytest.fail.Exception) as exc:
+            faults.note(case.name, exc)
+    faults.judge()
+    await watch.look_at_end()
 
 
 async def test_an_odd_value_in_a_generation_record(watch: Watch, upstream: Sandbox, every: bool) -> None:
