@@ -195,8 +195,8 @@ async def test_a_large_answer_is_gathered_in_shares(kind: str) -> None:
             again, _ = await api.request("GET", path)
             made = turns.number - before
     assert (response.status, again.status) == (200, 200)
-    assert gathered >= (len(pieces) + log_bytes) / PIECE_BYTES
-    assert made >= log_bytes / PIECE_BYTES
+    assert gathered >= (len(pieces) + log_bytes) // PIECE_BYTES
+    assert made >= log_bytes // PIECE_BYTES
     assert len(found["content"]) == {"letters": 100_002, "long text": 10_000_002}.get(kind, 2)
     assert len(found["tool_calls"]) == (2000 if kind == "many tool calls" else 0)
 
