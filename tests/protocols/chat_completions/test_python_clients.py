@@ -154,6 +154,7 @@ async def _pings(api: Api, count: int) -> None:
             body += await response.content.readany()
 
 
+@pytest.mark.filterwarnings("ignore:ast\\.:DeprecationWarning")  # of a library of the SDK's, under 3.12 and newer
 async def test_trap_14_openai_and_openrouter_read_the_same_list(
     by_openai: openai.AsyncOpenAI, by_openrouter: openrouter.OpenRouter, url: str
 ) -> None:
