@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from client.config import StreamsConfig
 from client.errors import Failure
 from client.streams.figures import StreamFigures
+from client.streams.names import StreamNames
 from client.streams.settlement import Settled
 from client.streams.settler import Settler
 from client.streams.steps import take_each
@@ -66,6 +67,7 @@ class Streams:
         is_draining: true when nothing new is started any more.
         figures: what the answers did so far.
         gaps_s: of these, what is noted while they run.
+        names: what callers call their answers.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Streams:
         self._start_span = start_span
         self.figures = StreamFigures()
         self.gaps_s = self.figures.gaps_s
+        self.names = StreamNames()
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
         self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
@@ -350,6 +353,7 @@ class Streams:
         self._finished.pop(key, None)
         stream = self._streams.pop(key, None)
         if stream is not None:
+            self.names.forget(stream)
             stream.drop()
 
 
