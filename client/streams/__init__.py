@@ -4,6 +4,7 @@ streams, stream       all of them; one, with the protocols of those around it
 pump                  reads one answer from upstream to its end
 log, wire, last_words its events as bytes, and the end where something failed
 raw_log               upstream's chunks in their place, for other protocols, and the events made of them
+log_events            the events of any log again, for readers of every protocol
 answer, gathering     a whole answer made of a log
 settlement, settler   what it cost, and the look-up of that
 figures, histogram    sums over all answers
