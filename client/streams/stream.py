@@ -150,6 +150,7 @@ class Stream:
         fingerprint: of the request, for an id that the caller has chosen; else None.
         has_come_to_nothing: whether upstream refused it, or it failed before the model's first word.
         protocol: in whose words it was asked for.
+        asked: what of the request its protocol's readers need, whenever they come; small, as it stays with the log.
         holds_chunks: whether the log holds upstream's chunks (`client.streams.raw_log`), else typed events.
     """
 
@@ -171,6 +172,7 @@ class Stream:
         "_streams",
         "_task",
         "appended_s",
+        "asked",
         "created_s",
         "fingerprint",
         "finish_reason",
@@ -208,11 +210,13 @@ class Stream:
         protocol: str = CHAT,
         stream_id: str | None = None,
         fingerprint: bytes | None = None,
+        asked: object = None,
     ) -> None:
         self.id = stream_id or secrets.token_urlsafe(16)
         self.fingerprint = fingerprint
         self.has_come_to_nothing = False
         self.protocol = protocol
+        self.asked = asked
         self.holds_chunks = protocol != CHAT
         self.owner = owner
         self.requested_model = fit_name(body.get("model")) or ""

@@ -155,6 +155,7 @@ class Streams:
         stream_id: str | None = None,
         fingerprint: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        asked: object = None,
     ) -> Stream:
         """Sends a request upstream and returns its stream at once.
 
@@ -162,7 +163,7 @@ class Streams:
         request takes until upstream begins to answer. `protocol` says in whose words it was asked for: the log holds
         upstream's chunks unless these are our own. `stream_id` is one that the owner has chosen, with the request's
         `fingerprint`; another stream of that id must have come to nothing, and is forgotten. `headers` go up with it,
-        before the settings' of the same name.
+        before the settings' of the same name. `asked` is kept for its protocol's readers.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -188,6 +189,7 @@ class Streams:
             protocol=protocol,
             stream_id=stream_id,
             fingerprint=fingerprint,
+            asked=asked,
         )
         self._drop(stream.key)
         self.total_bytes += KEPT_BYTES + request_bytes

@@ -124,11 +124,13 @@ class ChatCall(NamedTuple):
         body: the JSON object for OpenRouter's `/chat/completions`.
         stream: whether the caller wants events.
         grace_s: seconds the answer goes on with no reader; None: the server's default.
+        asked: what of the request the readers of another protocol need to see again; nothing that goes upstream.
     """
 
     body: dict[str, Any]
     stream: bool = True
     grace_s: float | None = None
+    asked: object = None
 
 
 def build_chat_call(

@@ -26,17 +26,21 @@ class Shapes:
     """In which shape a refusal goes out: ours, or that of the protocol whose path was asked for."""
 
     def __init__(self) -> None:
-        self._by_prefix: list[tuple[str, Respond]] = []
+        self._by_prefix: list[tuple[str, Callable[[web.Request], Respond]]] = []
 
     def add(self, prefix: str, respond: Respond) -> None:
-        """Everything at `prefix` and below it is refused so."""
-        self._by_prefix.append((prefix, respond))
+        """Everything at `prefix` and below it is refused so; what was added first goes first."""
+        self.add_choice(prefix, lambda _: respond)
 
-    def of(self, path: str) -> Respond:
-        """How a request for a path is refused."""
-        for prefix, respond in self._by_prefix:
-            if path == prefix or path.startswith(prefix + "/"):
-                return respond
+    def add_choice(self, prefix: str, choose: Callable[[web.Request], Respond]) -> None:
+        """The same for a path that more than one protocol has: the request tells which it is."""
+        self._by_prefix.append((prefix, choose))
+
+    def of(self, request: web.Request) -> Respond:
+        """How a request is refused."""
+        for prefix, choose in self._by_prefix:
+            if request.path == prefix or request.path.startswith(prefix + "/"):
+                return choose(request)
         return failure_response
 
 
@@ -67,7 +71,7 @@ def _http_failure(exc: web.HTTPException, request: web.Request, prefix: str) -> 
 
 def _shape_of(request: web.Request) -> Respond:
     shapes = request.app.get(SHAPES)
-    return failure_response if shapes is None else shapes.of(request.path)
+    return failure_response if shapes is None else shapes.of(request)
 
 
 @web.middleware

@@ -63,6 +63,7 @@ def start_stream(
             stream_id=key,
             fingerprint=fingerprint,
             headers=headers,
+            asked=call.asked,
             request_bytes=_HELD_TIMES * request.get(BODY_BYTES, 0),
         )
     except StreamsFull as exc:
