@@ -70,7 +70,7 @@ def _serve(args: ServerArgs, hangup: Hangup) -> int:
         set_log_level(config.server.log_level)
         from server.process.serve import run_server
 
-        return run_server(config, load, hangup)
+        return run_server(config, load, hangup, opens_page=args.open)
     finally:
         ignore_signals()
         close_logging()

@@ -21,6 +21,7 @@ from server.http.failures import error_middleware
 from server.http.reply_headers import complete_headers
 from server.keys import CATALOGUE, OPENROUTER, SETTINGS, SPENDING, STARTED_S, STREAMS
 from server.mcp_http.endpoint import add_mcp, mcp_refusals_middleware
+from server.page.routes import add_page
 from server.protocols.mounts import add_protocols
 from server.routes import api_docs, chat, health, models, usage
 from server.routes.api_docs import API_DOCUMENTS
@@ -57,6 +58,7 @@ def create_app(settings: Config | LiveConfig) -> web.Application:
     app.add_routes(usage.routes)
     add_mcp(app, config.mcp)
     add_protocols(app)
+    add_page(app)
     return app
 
 

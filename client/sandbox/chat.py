@@ -113,6 +113,8 @@ def _cancel(order: Order, answer: Answer, generation: Generation) -> None:
 
 
 async def _run(request: web.Request, order: Order, answer: Answer, generation: Generation, sink: _Sink) -> None:
+    if order.knobs.first_token_s:
+        await asyncio.sleep(order.knobs.first_token_s)
     await sink.start()
     await _wait_first_token(order.knobs, sink)
     finish_reason = await _send_pieces(order, answer, generation, sink)

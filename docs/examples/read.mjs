@@ -3,9 +3,10 @@ const response = await fetch(process.argv[2] ?? "http://localhost:8000/chat", {
   headers: {"Content-Type": "application/json"},
   body: JSON.stringify({message: "Why is the sky blue?"}),
 });
+const reader = response.body.pipeThrough(new TextDecoderStream()).getReader(); // not every browser knows `for await` of it
 let rest = "";
-for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
-  const events = (rest + text).split("\n\n");
+for (let part; !(part = await reader.read()).done; ) {
+  const events = (rest + part.value).split("\n\n");
   rest = events.pop();
   for (const event of events) {
     const [, name] = event.match(/^event: (.*)$/m) ?? [];

@@ -64,6 +64,8 @@ class ServerArgs:
     """Write the unit files for systemd and exit."""
     backup: Path | None = None
     """Copy the usage ledger to this file and exit."""
+    open: bool = False
+    """Show the page in a browser once it is served."""
 
     @property
     def serves(self) -> bool:
@@ -101,6 +103,7 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
     add_shared_arguments(parser)
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", help="port to listen on; 0 takes any free one")
+    parser.add_argument("--open", action="store_true", help="show the page in a browser")
     parser.add_argument(
         "--check-config",
         action="store_true",
@@ -121,6 +124,7 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
         new_token=parsed.name if parsed.command == "new-token" else None,
         install=_install_args(parsed) if parsed.command == "install-service" else None,
         backup=parsed.file if parsed.command == "backup" else None,
+        open=parsed.open,
     )
 
 

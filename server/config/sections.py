@@ -113,6 +113,13 @@ class ServerConfig(Section):
     """Folder of what must outlive the process; None: systemd's, else the user's."""
 
 
+class PageConfig(Section):
+    """The web page at `/`."""
+
+    enabled: Annotated[bool, Env("PAGE_ENABLED")] = True
+    """Serve it, its files, and the JavaScript client at `/client.js`."""
+
+
 class Settings(BaseModel):
     """The sections of `config.toml`; a new one is one line here."""
 
@@ -123,6 +130,7 @@ class Settings(BaseModel):
     models: ModelsConfig = Field(default_factory=ModelsConfig)
     streams: StreamsConfig = Field(default_factory=StreamsConfig)
     mcp: McpConfig = Field(default_factory=McpConfig)
+    page: PageConfig = Field(default_factory=PageConfig)
 
 
 class Config(Settings):

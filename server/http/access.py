@@ -25,6 +25,8 @@ from server.keys import CALLER, SETTINGS
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs"})
 """`/docs` is the bare page: it asks for a token itself before it can show the document."""
+_PAGE_PATHS = frozenset({"/", "/client.js", "/favicon.ico"})
+"""The web page is open in the same way, where there is one, with all that is below `/assets/`."""
 
 _WAY_OUT = (
     "set SERVER_TOKENS on the server, or [[callers]] in its config.toml, "
@@ -51,7 +53,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
         _check_origin(request, origin)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return _preflight(request)
-    request[CALLER] = ANYONE if request.path in OPEN_PATHS or _is_known_absence(request) else _caller(request)
+    request[CALLER] = ANYONE if _is_open(request) or _is_known_absence(request) else _caller(request)
     check_host(request)
     if request.path == "*":  # asks of the server as a whole, and only whether it is there
         return web.Response(status=204, headers={hdrs.ALLOW: "GET, HEAD, POST, DELETE, OPTIONS"})
@@ -65,6 +67,18 @@ async def add_cors_headers(request: web.Request, response: web.StreamResponse) -
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+
+
+def _is_open(request: web.Request) -> bool:
+    path = request.path
+    if path in OPEN_PATHS:
+        return True
+    return is_of_page(path) and request.app[SETTINGS].current.page.enabled
+
+
+def is_of_page(path: str) -> bool:
+    """Whether the web page, or a file of it, is there."""
+    return path in _PAGE_PATHS or path.startswith("/assets/")
 
 
 def _is_known_absence(request: web.Request) -> bool:

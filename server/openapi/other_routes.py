@@ -107,7 +107,7 @@ MODELS = (
                 "200": json_response(
                     "Every author and how many models it has, the largest first.",
                     ref("FamilyList"),
-                    {"data": [{"family": "sandbox", "count": 12}]},
+                    {"data": [{"family": "sandbox", "count": 13}]},
                     headers=_CACHED,
                 ),
                 "422": _NO_PARAMETERS,

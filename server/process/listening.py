@@ -70,6 +70,11 @@ def _way_out(source: str) -> str:
     return f"Give --host 0.0.0.0 for all interfaces, or 127.0.0.1 for this machine alone.{foreign}"
 
 
+def page_url(address: tuple[str, int] | str | bytes) -> str:
+    """What a browser on this machine is to open."""
+    return url_of(address).partition(" ")[0]
+
+
 def url_of(address: tuple[str, int] | str | bytes) -> str:
     """Where one can call; of all interfaces the one that every program on this machine has."""
     if not isinstance(address, tuple):

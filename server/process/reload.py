@@ -53,6 +53,7 @@ LIVE = frozenset(
         "streams.max_result_bytes",
         "streams.max_total_bytes",
         "streams.max_active",
+        "page.enabled",
     }
 )
 """Settings that a reload puts in force, beside the callers; all others need a restart, and so does a key that comes

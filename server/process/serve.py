@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -28,7 +29,7 @@ from server.http.server import HttpRunner
 from server.keys import SETTINGS, STREAMS
 from server.process.file_limit import watching_files
 from server.process.hangup import Hangup
-from server.process.listening import CannotListen, bind_sockets, explain, url_of
+from server.process.listening import CannotListen, bind_sockets, explain, page_url, url_of
 from server.process.notify import Notifier
 from server.process.passed_sockets import UnusableSocket, take_passed_sockets
 from server.process.reload import reloading
@@ -52,18 +53,19 @@ _SPARE_S = 30.0
 """What closing takes at the very most, on top of `server.shutdown_timeout_s`."""
 
 
-def run_server(config: Config, load: Callable[[], Config], hangup: Hangup) -> int:
+def run_server(config: Config, load: Callable[[], Config], hangup: Hangup, *, opens_page: bool = False) -> int:
     """Serves until a signal; returns the exit code.
 
     Args:
         config: the settings to begin with.
         load: reads them again.
         hangup: asks for that.
+        opens_page: whether a browser shall show the page once it is served.
     """
     faulthandler.enable()  # the watchdog's SIGABRT leaves a trace of where the loop hung
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(config, load, hangup))
+        return runner.run(_serve(config, load, hangup, opens_page))
 
 
 def _raise_file_limit() -> None:
@@ -87,7 +89,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> int:
+async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup, opens_page: bool) -> int:
     signals = _Signals()
     notifier = Notifier(os.environ)
     try:
@@ -107,6 +109,8 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
             if not await _listen(runner, effective, sockets):
                 return EX_UNAVAILABLE
             say(_start_line(effective, runner, is_passed=bool(passed)))
+            if opens_page and runner.addresses:
+                threading.Thread(target=_open_page, args=(page_url(runner.addresses[0]),), daemon=True).start()
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process
             gc.set_threshold(*_GC_THRESHOLDS)
@@ -122,6 +126,13 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup) -> 
         finally:
             await _close(runner)
     return 0
+
+
+def _open_page(url: str) -> None:
+    """On a thread of its own: a browser in the terminal keeps its caller until it is closed."""
+    import webbrowser
+
+    webbrowser.open(url)
 
 
 async def _listen(runner: web.AppRunner, config: Config, sockets: list[socket.socket]) -> bool:
@@ -208,6 +219,8 @@ def _start_line(config: Config, runner: web.AppRunner, *, is_passed: bool) -> st
     urls = list(map(url_of, runner.addresses))
     where = " and ".join(urls) + (" (passed by systemd)" if is_passed else "")
     docs = "".join(f"; docs: {url.partition(' ')[0]}docs" for url in urls[:1] if url.startswith("http"))
+    if docs and config.page.enabled:
+        docs = "; open it in a browser" + docs
     upstream = "the sandbox (no key, no cost)" if config.sandbox else config.upstream.base_url
     proxy = shown_proxy(config, os.environ)
     upstream += "" if proxy == "none" else f" through the proxy {proxy}"

@@ -19,6 +19,7 @@ from client.border.json_codec import encode_json
 from client.models.catalogue import etag_of
 from client.streams.wire import EVENT_NAMES
 from server.errors import refuse
+from server.http.access import is_of_page
 from server.http.conditional import tagged, unchanged
 from server.http.prefix import prefix_of
 from server.keys import SETTINGS
@@ -91,10 +92,14 @@ async def get_docs(request: web.Request) -> web.Response:
 
 
 def described_routes(app: web.Application) -> set[tuple[str, str]]:
-    """Method and path of every route that is part of the API; `HEAD` comes with `GET`, MCP takes any method, and a
-    double slash is the same route with a slip of the pen."""
+    """Method and path of every route that is part of the API; `HEAD` comes with `GET`, MCP takes any method, a
+    double slash is the same route with a slip of the pen, and the web page is none of it."""
     found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
-    return {(method.lower(), path) for method, path in found if method not in ("HEAD", "*") and "//" not in path}
+    return {
+        (method.lower(), path)
+        for method, path in found
+        if method not in ("HEAD", "*") and "//" not in path and not is_of_page(path)
+    }
 
 
 def _build_openapi(app: web.Application) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from client.sandbox import COMMENT, DONE, PADDING, Sandbox, open_sandbox
 from client.sandbox.models.answers import sign_thinking
 from client.sandbox.models.catalogue import MODELS
+from client.sandbox.models.prose import MARKDOWN
 
 UNLIKE = {"echo", "rate-limited", "no-credits", "breaks", "hangs-up", "stalls"}
 """Models that do not give the same answer streamed and whole."""
@@ -357,6 +360,31 @@ async def test_comments_fill_the_time_to_the_first_token(http: aiohttp.ClientSes
     body = question("refuser", sandbox={"comments": 5, "first_token_delay_s": 0.01})
     async with http.post("chat/completions", json=body) as response:
         assert (await response.read()).startswith(COMMENT * 5 + b"data:")
+
+
+async def test_silence_before_anything_is_sent(http: aiohttp.ClientSession) -> None:
+    body = question("refuser", sandbox={"first_token_s": 3600})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await http.post("chat/completions", json=body)
+
+
+async def test_markdown_holds_what_a_page_must_cope_with(http: aiohttp.ClientSession) -> None:
+    answer = text(await stream(http, "markdown"))
+    assert answer == MARKDOWN
+    assert len(set(re.findall(r"^```(\w+)$", answer, re.MULTILINE))) == 5
+    for piece in (
+        "# ",
+        "   - ",
+        "| ",
+        "$$",
+        "\\(",
+        "<script>",
+        "](javascript:",
+        "](https://example.com/pixel",
+        "مرحبا",
+    ):
+        assert piece in answer
 
 
 async def test_a_paced_answer_arrives_in_pieces(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:

@@ -23,7 +23,7 @@ async def get(http: aiohttp.ClientSession, path: str, status: int = 200, **query
 
 async def test_the_catalogue_describes_every_model(http: aiohttp.ClientSession) -> None:
     listed = await get(http, "models")
-    assert listed["total_count"] == len(MODELS) == 12
+    assert listed["total_count"] == len(MODELS) == 13
     assert listed["links"] == {"next": None}
     assert all(model["description"] and isinstance(model["pricing"]["prompt"], str) for model in listed["data"])
 
@@ -53,12 +53,12 @@ async def test_pages_follow_their_links_to_the_whole_list(http: aiohttp.ClientSe
     seen, page = [], await get(http, "models", limit="5", sort="newest")
     while True:
         seen += [model["id"] for model in page["data"]]
-        assert page["total_count"] == 12
+        assert page["total_count"] == 13
         if (following := page["links"]["next"]) is None:
             break
         async with http.get(following) as response:
             page = await response.json()
-    assert len(seen) == len(set(seen)) == 12
+    assert len(seen) == len(set(seen)) == 13
 
 
 @pytest.mark.parametrize("query", [{"sort": "odd"}, {"limit": "0"}, {"offset": "x"}, {"max_price": "x"}])
@@ -90,7 +90,7 @@ async def test_the_account_routes_need_no_key_and_add_up(http: aiohttp.ClientSes
         cost = (await response.json())["usage"]["cost"]
     assert (await get(http, "key"))["data"]["usage"] == pytest.approx(cost)
     assert (await get(http, "credits"))["data"]["total_usage"] == pytest.approx(cost)
-    assert (await get(http, "models/count"))["data"]["count"] == 12
+    assert (await get(http, "models/count"))["data"]["count"] == 13
     assert (await get(http, "providers"))["data"][0]["slug"] == "sandbox"
 
 

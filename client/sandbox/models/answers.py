@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from client.sandbox.models.order import BadRequest, Order, text_of
 from client.sandbox.models.picture import data_url
+from client.sandbox.models.prose import MARKDOWN
 from client.sandbox.models.schema import sample_arguments
 
 IMAGE_TOKENS = 64
@@ -234,6 +235,10 @@ def _arrive(order: Order) -> Answer:
     return Answer(_say("Third time lucky: you waited, and here is the answer."))
 
 
+def _format(order: Order) -> Answer:
+    return Answer(_say(MARKDOWN))
+
+
 def _fault(kind: Literal["error", "hang_up", "silence"]) -> Callable[[Order], Answer]:
     return lambda order: Answer(_count(order.knobs.after_tokens), fault=kind)
 
@@ -246,6 +251,7 @@ _COMPOSERS: dict[str, Callable[[Order], Answer]] = {
     "sandbox/painter": _paint,
     "sandbox/refuser": _refuse,
     "sandbox/long": _go_on,
+    "sandbox/markdown": _format,
     "sandbox/rate-limited": _arrive,
     "sandbox/breaks": _fault("error"),
     "sandbox/hangs-up": _fault("hang_up"),

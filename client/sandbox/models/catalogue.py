@@ -131,6 +131,13 @@ MODELS: tuple[Model, ...] = (
         context_length=1048576,
     ),
     _model(
+        "markdown",
+        "Answers in Markdown: headings, lists, a table, code, formulas, and pieces that must do nothing.",
+        day=0,
+        price=("0.0000004", "0.0000016"),
+        context_length=65536,
+    ),
+    _model(
         "no-credits",
         "402: the account cannot afford it.",
         day=8,

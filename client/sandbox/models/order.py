@@ -23,6 +23,7 @@ class Knobs:
 
     Attributes:
         tokens_per_s: pace of the answer; 0 is as fast as the caller reads.
+        first_token_s: silence before anything is sent, the head of the reply included.
         comments: keep-alive comments before the first token.
         first_token_delay_s: time before the first token, over which the comments are spread.
         tokens: length of `sandbox/long`.
@@ -31,6 +32,7 @@ class Knobs:
     """
 
     tokens_per_s: float = 50.0
+    first_token_s: float = 0.0
     comments: int = 2
     first_token_delay_s: float = 0.0
     tokens: int = 2000
@@ -39,6 +41,7 @@ class Knobs:
 
 _MOST = {
     "tokens_per_s": 1e6,
+    "first_token_s": 86400.0,
     "comments": 1e6,
     "first_token_delay_s": 86400.0,
     "tokens": 1e6,

@@ -18,7 +18,7 @@ from tests.mcp.test_http import INITIALIZE
 from tests.support.mcp.clients import ACCEPT
 from tests.support.serving import Api, changed, question, serving
 
-OPEN = {"/health", "/ready", "/docs"}
+OPEN = {"/health", "/ready", "/docs", "/", "/client.js", "/favicon.ico", "/assets/format.json", "/assets/x/main.js"}
 OWN = {"/chat/{id}", "/chat/{id}/result"}
 """Below these there is the stream of `right`, and for anybody else there is nothing."""
 FOUND = {
@@ -64,6 +64,11 @@ FOUND = {
             ("GET", "/auth/key"): 200,
         }.items()
     },
+    ("GET", "/"): 200,
+    ("GET", "/client.js"): 200,
+    ("GET", "/favicon.ico"): 200,
+    ("GET", "/assets/format.json"): 200,
+    ("GET", "/assets/x/main.js"): 200,
     ("GET", "/nowhere"): 404,
     ("PUT", "/chat"): 405,
 }
@@ -78,6 +83,7 @@ for _mount in ("/v1", "/api/v1"):
     PLACES |= {f"{_mount}/models/{{author}}/{{slug}}/endpoints": f"{_mount}/models/sandbox/echo/endpoints"}
     PLACES |= {f"{_mount}/model/{{author}}/{{slug}}": f"{_mount}/model/sandbox/echo"}
 PLACES |= {"/models/{model_id}": "/models/sandbox/echo", "/schemas/events/{name}": "/schemas/events/done"}
+PLACES |= {"/assets/{hash}/{path}": "/assets/x/main.js"}
 
 
 @dataclass(frozen=True)

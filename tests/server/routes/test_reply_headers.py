@@ -13,7 +13,16 @@ from tests.support.chunks import END, STOP, text
 from tests.support.raw_http import exchange
 from tests.support.serving import Api, changed, question, serving, with_tokens
 
-KEPT = {"/models", "/models/search", "/models/families", "/docs", "/openapi.json", "/schemas/events/done"}
+KEPT = {
+    "/models",
+    "/models/search",
+    "/models/families",
+    "/docs",
+    "/openapi.json",
+    "/schemas/events/done",
+    "/",
+    "/client.js",
+}
 PATHS = [
     *KEPT,
     "/health",
