@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from client.border.base_url import check_base_url, is_openrouter
 
@@ -107,6 +107,20 @@ HeaderText = Annotated[str, AfterValidator(_check_header)]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_check_key)]
 
 
+Protocol = Literal["messages", "responses"]
+PROTOCOLS: Final = get_args(Protocol)
+"""What an upstream may speak beside chat completions, each below its base URL at a path of that name."""
+
+
+def _split_protocols(value: object) -> object:
+    """A comma list from the environment, or a TOML list, which strict mode would not take for a tuple; `none` and
+    nothing else is an empty one."""
+    if isinstance(value, str):
+        names = [item.strip() for item in value.split(",") if item.strip()]
+        return () if names == ["none"] else tuple(names)
+    return tuple(value) if isinstance(value, list) else value
+
+
 class UpstreamConfig(Section):
     """Where OpenRouter is and how long to wait for it."""
 
@@ -126,10 +140,18 @@ class UpstreamConfig(Section):
     """TCP and TLS together."""
     idle_timeout_s: Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S), Env("OPENROUTER_IDLE_TIMEOUT")] = 90.0
     """Longest silence on the wire; comment lines count as life."""
+    protocols: Annotated[
+        tuple[Protocol, ...] | None, BeforeValidator(_split_protocols), Env("OPENROUTER_PROTOCOLS")
+    ] = None
+    """What upstream speaks beside chat completions; None: OpenRouter itself both, another host neither."""
     max_retries: Annotated[int, Field(ge=0, le=10), Env("OPENROUTER_MAX_RETRIES")] = 2
     """Only before the model's first event."""
     max_event_bytes: Annotated[int, Field(ge=1024, le=MOST_BYTES), Env("MAX_EVENT_BYTES")] = 32 * 1024 * 1024
     """A larger event is a protocol error. One event is decoded in one go, in which nobody else has a turn."""
+
+    def speaks(self, protocol: str) -> bool:
+        """Whether upstream can be asked in one of `PROTOCOLS`; else such a request is translated."""
+        return is_openrouter(self.base_url) if self.protocols is None else protocol in self.protocols
 
     @property
     def needs_key(self) -> bool:

@@ -118,7 +118,13 @@ class UpstreamTimeout(OpenRouterError):
 
 
 class UpstreamStatusError(OpenRouterError):
-    """Upstream refused the request before any event."""
+    """Upstream refused the request before any event.
+
+    Attributes:
+        body: what it said, as it came, or the beginning of it.
+    """
+
+    body: bytes = b""
 
 
 class UpstreamStreamError(OpenRouterError):

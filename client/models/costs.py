@@ -24,6 +24,7 @@ UNKNOWN_COMPLETION_TOKENS: Final = 32_768
 _MOST_USD = Decimal(10_000)
 _NANO_PER_TOKEN = Decimal(NANOS) / 1_000_000
 _MOST_TOOLS = 1_000
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 MOST_MODELS: Final = 1_000
 """Models that one request may name and that are looked at."""
@@ -60,9 +61,11 @@ def usd(nano: int) -> float:
 
 
 def models_of(body: Mapping[str, Any]) -> list[str]:
-    """The models that may answer a request: `model`, then the fallbacks in `models`, `MOST_MODELS` of them."""
-    listed = body.get("models")
-    named = [body.get("model"), *(listed[:MOST_MODELS] if isinstance(listed, list) else [listed])]
+    """The models that may answer a request: `model`, `models` and `fallbacks`, `MOST_MODELS` of each of these."""
+    named = [body.get("model")]
+    for listed in (body.get("models"), body.get("fallbacks")):
+        named += listed[:MOST_MODELS] if isinstance(listed, list) else [listed]
+    named = [each.get("model") if isinstance(each, dict) and "model" in each else each for each in named]
     return list(dict.fromkeys(name_of(name) for name in named if name))
 
 
@@ -127,7 +130,8 @@ def reckon(body: Mapping[str, Any]) -> Reckoning:
         tuple(models_of(body)),
         _asked_tokens(body),
         max(_count(body.get("n")) or 1, _count(body.get("best_of")) or 1),
-        has_other_models=body.get("preset") is not None or (isinstance(listed, list) and len(listed) > MOST_MODELS),
+        has_other_models=body.get("preset") is not None
+        or any(isinstance(each, list) and len(each) > MOST_MODELS for each in (listed, body.get("fallbacks"))),
         is_search=_asks_for_search(body),
     )
 
@@ -151,7 +155,7 @@ def _asked_tokens(body: Mapping[str, Any]) -> int | None:
 
     Of two that differ the larger one counts, and what may be thought comes on top.
     """
-    given = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
+    given = [body[name] for name in _LIMITS if body.get(name) is not None]
     limits = [_count(value) for value in given]
     if not limits or None in limits:
         return None

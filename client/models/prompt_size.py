@@ -1,8 +1,9 @@
 """How many tokens a request may be taken for at most, before anybody has counted them.
 
 Everything that goes upstream counts as text, wherever it stands: the model may read it. Left out is only the data of
-a medium in the one place where media stand, a part of a message's `content`; the medium itself counts as many tokens
-as a large picture has. What only looks like a medium is text.
+a medium in the places where media stand, the parts of a message's `content` and of a tool's result, as chat
+completions, Messages and Responses have them; the medium itself counts as many tokens as a large picture has. What
+only looks like a medium is text.
 
 The size is that of the body as it is sent, so it costs what one more encoding costs, however the body is made. Looks
 at single values are bounded: who sends more of them is taken to fill the model's context. Pure module.
@@ -27,8 +28,25 @@ _MARK_BYTES = 4
 """What stands around a value: two quotes, a colon, a comma."""
 _MOST_VALUES = 20_000
 _END = object()
-_PLACES = {"image_url": "url", "video_url": "url", "input_video": "url", "input_audio": "data", "file": "file_data"}
-"""Type of a part, which is also the name of the object in it, and the field of that object that holds the data."""
+_PLACES = {
+    "image_url": ("image_url", "url"),
+    "video_url": ("video_url", "url"),
+    "input_video": ("input_video", "url"),
+    "input_audio": ("input_audio", "data"),
+    "file": ("file", "file_data"),
+    "image": ("source", "data"),
+    "document": ("source", "data"),
+    "input_image": ("image_url", "url"),
+    "input_file": ("file_data", "file_data"),
+}
+"""By the type of a part: the field that holds the medium, an object or its data at once, and the field of that object
+that holds the data."""
+_NO_MEDIA = ("text", "content")
+"""Types of a `source` whose data are text, or more parts."""
+_OF_MESSAGES, _OF_ITEMS = ("content", "images"), ("content", "output")
+"""Fields in which the parts of a message stand, and those of an item of `input`."""
+_ELSEWHERE = ("file_id", "url", "file_url")
+"""Fields that say where a medium is which the request does not hold."""
 _LONGEST_HEAD = 200
 _HEAD = re.compile(r"data:((image|audio|video)/[a-z0-9.-]+|application/pdf)(;[a-z0-9.=-]+)*;base64,", re.IGNORECASE)
 """Of the media types those that are no text: a `text/plain` is read as it is, an `image/svg+xml` nearly so."""
@@ -78,14 +96,18 @@ def _media(body: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[object]:
-    """Every part of every message, and a None for every message that has none: each is a value to be looked at."""
-    messages = body.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        yield None
-        for place in ("content", "images") if isinstance(message, dict) else ():
-            parts = message.get(place)
-            if isinstance(parts, list):
-                yield from parts
+    """Every part of every message and item, those of a tool's result included, and a None for every message that has
+    none: each is a value to be looked at."""
+    for messages, places in ((body.get("messages"), _OF_MESSAGES), (body.get("input"), _OF_ITEMS)):
+        for message in messages if isinstance(messages, list) else ():
+            yield None
+            for place in places if isinstance(message, dict) else ():
+                parts = message.get(place)
+                for part in parts if isinstance(parts, list) else ():
+                    yield part
+                    if isinstance(part, dict) and part.get("type") == "tool_result":
+                        inner = part.get("content")
+                        yield from inner if isinstance(inner, list) else ()
 
 
 def _medium(part: object) -> tuple[bool, int]:
@@ -94,11 +116,15 @@ def _medium(part: object) -> tuple[bool, int]:
         return False, 0
     kind = part.get("type")
     place = _PLACES.get(kind) if isinstance(kind, str) else None
-    held = part.get(kind) if place else None
-    data = held.get(place) if isinstance(held, dict) else held
+    if place is None:
+        return False, 0
+    held = part.get(place[0])
+    data = held.get(place[1]) if isinstance(held, dict) else held
+    if isinstance(held, dict) and held.get("type") in _NO_MEDIA:
+        return False, 0
     if not isinstance(data, str):
-        return isinstance(held, dict) and "file_id" in held, 0
-    return True, _data_bytes(data, is_bare=place == "data")
+        return any(name in each for name in _ELSEWHERE for each in (held, part) if isinstance(each, dict)), 0
+    return True, _data_bytes(data, is_bare=place[1] == "data")
 
 
 def _data_bytes(data: str, *, is_bare: bool) -> int:

@@ -12,7 +12,7 @@ import msgspec
 
 from client.border.json_codec import decode_json
 from client.errors import Failure
-from client.streams.raw_log import EventsOfRecords, has_own_records, records_of
+from client.streams.raw_log import EventsOfRecords, chunk_records, has_own_records, records_of
 from client.translation.chunks.chunk import chunk_of
 from client.translation.events import (
     Annotation,
@@ -30,6 +30,7 @@ from client.translation.events import (
     ToolCallDelta,
     UsageReport,
 )
+from client.translation.foreign.fronts import CHAT
 
 
 class ReasoningFragments(msgspec.Struct, frozen=True):
@@ -66,16 +67,25 @@ class Kept(Protocol):
     def holds_chunks(self) -> bool:
         """Whether the log holds upstream's chunks, else typed events."""
 
+    @property
+    def upstream_protocol(self) -> str:
+        """In which protocol upstream answers."""
+
 
 def log_events_of(stream: Kept) -> LogEvents:
     """A new reader's events of the stream's log."""
-    return EventsOfChunks() if stream.holds_chunks else EventsOfEvents()
+    return EventsOfChunks(stream.upstream_protocol) if stream.holds_chunks else EventsOfEvents()
 
 
 class EventsOfChunks:
-    """Events of a log that holds upstream's chunks, fragments of `reasoning_details` included."""
+    """Events of a log that holds upstream's chunks, fragments of `reasoning_details` included.
 
-    def __init__(self) -> None:
+    Args:
+        upstream_protocol: that of upstream's records.
+    """
+
+    def __init__(self, upstream_protocol: str = CHAT) -> None:
+        self._chunks_of = chunk_records(upstream_protocol)
         self._events = EventsOfRecords()
 
     @property
@@ -90,6 +100,8 @@ class EventsOfChunks:
 
     def feed(self, records: bytes) -> list[LogEvent]:
         """The events of whole records, in order."""
+        if self._chunks_of is not None:
+            records = self._chunks_of(records)
         if b"reasoning_details" not in records:
             return list(self._events.feed(records))
         events: list[LogEvent] = []

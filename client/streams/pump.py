@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from client.errors import (
     Failure,
     OpenRouterError,
     UpstreamConnectionError,
+    UpstreamStatusError,
     UpstreamStreamError,
     UpstreamTimeout,
 )
 from client.translation.events import ChatEvent, StreamFailed
+from client.translation.foreign.fronts import CHAT, front_of
+from client.translation.foreign.translator import ForeignTranslator
 from client.translation.translate import DONE, EMPTY_REPLY, INTERRUPTED, STREAMING, ChatTranslator
 from client.upstream.openrouter import OpenRouterClient, UpstreamReply
 from client.upstream.reply_kind import Kind, kind_of
@@ -68,6 +72,7 @@ class Pump:
     Args:
         headers: sent with every attempt.
         keeps_chunks: the sink takes upstream's chunks from the translator, also those that give no event.
+        protocol: that of the body and of upstream's answer: chat completions, or one of `upstream.protocols`.
     """
 
     def __init__(
@@ -78,8 +83,10 @@ class Pump:
         headers: Mapping[str, str] | None = None,
         *,
         keeps_chunks: bool = False,
+        protocol: str = CHAT,
     ) -> None:
         self._keeps_chunks = keeps_chunks
+        self._protocol = protocol
         self.retries = 0
         self.retried: list[str] = []
         self.earlier: list[dict[str, Any]] = []
@@ -132,7 +139,9 @@ class Pump:
         self.translator.release()
 
     def _new_translator(self) -> ChatTranslator:
-        return ChatTranslator(
+        front = front_of(self._protocol)
+        translator = ChatTranslator if front is None else partial(ForeignTranslator, front)
+        return translator(
             self._loop.time,
             max_event_bytes=self._config.max_event_bytes,
             read_error=self._openrouter.failure_of,
@@ -154,6 +163,8 @@ class Pump:
             failure = error.failure
             self.translator.usage = error.usage or self.translator.usage
             self._sink.refused(failure)
+            if isinstance(self.translator, ForeignTranslator) and isinstance(error, UpstreamStatusError):
+                self.translator.take_refusal(error.body)
         self._has_handed_on = True
         self._sink.append(self.translator.close(failure))
 
@@ -164,7 +175,7 @@ class Pump:
         try:
             async with asyncio.timeout(None) as self._limit:
                 self._watch()
-                reply = await self._openrouter.open_chat(self._body, self._headers, self._note_life)
+                reply = await self._openrouter.open_chat(self._body, self._headers, self._note_life, self._protocol)
                 try:
                     await self._take_reply(reply)
                 finally:

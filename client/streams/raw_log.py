@@ -4,7 +4,7 @@ Typed events lose what they have no word for (fragments of `reasoning_details`, 
 answer that was asked for in another protocol keeps the chunks themselves. Each record is one server-sent event, so
 that a log need not know which kind it holds:
 
-    data: <JSON of a chunk, as upstream sent it>
+    data: <JSON of a chunk, or of an event of another protocol that upstream answers in, as upstream sent it>
     event: opened   {"generation_id"}: as upstream named it at first, in the head of its reply or in a chunk
     event: usage    our report of it: upstream's object, of all attempts, and what we add
     event: error    {"failure", "is_upstreams"}: whether upstream's own frame, which told of it, stands before it
@@ -27,6 +27,8 @@ from client.border.redaction import Redaction
 from client.errors import Failure
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent, Done, StreamFailed, StreamStarted, UsageReport
+from client.translation.foreign.fronts import CHAT, front_of
+from client.translation.foreign.records import PayloadsAsChunks
 from client.translation.translate import ChatTranslator
 
 _MESSAGE = b'"message"'
@@ -191,21 +193,47 @@ def records_of(records: bytes) -> Iterator[tuple[str | None, bytes]]:
         yield name.decode() or None, data.replace(b"\ndata: ", b"\n")
 
 
+def chunk_records(upstream_protocol: str) -> Callable[[bytes], bytes] | None:
+    """What makes chunks of the records of one log whose upstream spoke another protocol, fed in order from its
+    beginning; our own records stay. None for chat completions, whose records are chunks."""
+    front = front_of(upstream_protocol)
+    if front is None:
+        return None
+    as_chunks = PayloadsAsChunks(front)
+
+    def convert(records: bytes) -> bytes:
+        pieces: list[bytes] = []
+        for name, data in records_of(records):
+            if name is None:
+                pieces += [b"data: " + _one_line(chunk) + b"\n\n" for chunk in as_chunks.chunks_of(data)]
+            else:
+                pieces.append(_OURS + name.encode() + b"\ndata: " + data + b"\n\n")
+        return b"".join(pieces)
+
+    return convert
+
+
 class EventsOfRecords:
     """Records to the typed events of the same answer.
 
     Attributes:
         failure: what the answer failed of, once the log says so; None without a failure.
         done: how it ended; None while it runs.
+
+    Args:
+        upstream_protocol: that of upstream's records.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, upstream_protocol: str = CHAT) -> None:
         self.failure: Failure | None = None
         self.done: Done | None = None
+        self._chunks_of = chunk_records(upstream_protocol)
         self._translator = ChatTranslator(lambda: 0.0, max_event_bytes=_ANY_SIZE)
 
     def feed(self, records: bytes) -> list[ChatEvent]:
         """The events of whole records, in order."""
+        if self._chunks_of is not None:
+            records = self._chunks_of(records)
         if not has_own_records(records):
             return self._of_chunks(records)
         events: list[ChatEvent] = []
@@ -242,10 +270,11 @@ class TypedView:
 
     Args:
         after: number of the last event that the reader has.
+        upstream_protocol: that of upstream's records.
     """
 
-    def __init__(self, stream_id: str, after: int = 0) -> None:
-        self._events = EventsOfRecords()
+    def __init__(self, stream_id: str, after: int = 0, upstream_protocol: str = CHAT) -> None:
+        self._events = EventsOfRecords(upstream_protocol)
         self._encoder = EventEncoder(stream_id)
         self._after = after
 

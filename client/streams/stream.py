@@ -28,6 +28,7 @@ from client.streams.settlement import Settlement
 from client.streams.steps import take_each
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent
+from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.translation.translate import DONE
 from client.upstream.openrouter import OpenRouterClient
 
@@ -152,6 +153,7 @@ class Stream:
         protocol: in whose words it was asked for.
         asked: what of the request its protocol's readers need, whenever they come; small, as it stays with the log.
         holds_chunks: whether the log holds upstream's chunks (`client.streams.raw_log`), else typed events.
+        upstream_protocol: in which upstream was asked and answers: its chunks are events of that.
     """
 
     __slots__ = (
@@ -193,6 +195,7 @@ class Stream:
         "settlement",
         "span",
         "stop_reason",
+        "upstream_protocol",
     )
 
     def __init__(
@@ -211,6 +214,7 @@ class Stream:
         stream_id: str | None = None,
         fingerprint: bytes | None = None,
         asked: object = None,
+        upstream_protocol: str = UPSTREAM_CHAT,
     ) -> None:
         self.id = stream_id or secrets.token_urlsafe(16)
         self.fingerprint = fingerprint
@@ -218,6 +222,7 @@ class Stream:
         self.protocol = protocol
         self.asked = asked
         self.holds_chunks = protocol != CHAT
+        self.upstream_protocol = upstream_protocol
         self.owner = owner
         self.requested_model = fit_name(body.get("model")) or ""
         self.log = StreamLog()
@@ -248,7 +253,9 @@ class Stream:
         self._model: str | None = None
         self._counted_bytes = KEPT_BYTES
         self._request_bytes = request_bytes
-        self._pump: Pump | None = Pump(openrouter, body, self, headers, keeps_chunks=self.holds_chunks)
+        self._pump: Pump | None = Pump(
+            openrouter, body, self, headers, keeps_chunks=self.holds_chunks, protocol=upstream_protocol
+        )
         if self.holds_chunks:
             self._encoder = RawEncoder(self._chunks_read, openrouter.hide)
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=self._name)
@@ -421,7 +428,7 @@ class Stream:
 
     def typed_view(self, after: int = 0) -> TypedView | None:
         """What makes typed events of a log that holds chunks; None where it holds events."""
-        return TypedView(self.id, after) if self.holds_chunks else None
+        return TypedView(self.id, after, self.upstream_protocol) if self.holds_chunks else None
 
     def _leave_behind(self, reader: Reader) -> None:
         """A reader that could not take what it was pushed finds out for itself; the others read on."""

@@ -22,6 +22,7 @@ from client.streams.settlement import Settled
 from client.streams.settler import Settler
 from client.streams.steps import take_each
 from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamsFull, key_of
+from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.upstream.openrouter import OpenRouterClient
 from client.upstream.tracing import TraceContext
 
@@ -156,6 +157,7 @@ class Streams:
         fingerprint: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         asked: object = None,
+        upstream_protocol: str = UPSTREAM_CHAT,
     ) -> Stream:
         """Sends a request upstream and returns its stream at once.
 
@@ -163,7 +165,8 @@ class Streams:
         request takes until upstream begins to answer. `protocol` says in whose words it was asked for: the log holds
         upstream's chunks unless these are our own. `stream_id` is one that the owner has chosen, with the request's
         `fingerprint`; another stream of that id must have come to nothing, and is forgotten. `headers` go up with it,
-        before the settings' of the same name. `asked` is kept for its protocol's readers.
+        before the settings' of the same name. `asked` is kept for its protocol's readers. `upstream_protocol` is that
+        of the body: chat completions, or one of `upstream.protocols`.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -189,6 +192,7 @@ class Streams:
             protocol=protocol,
             stream_id=stream_id,
             fingerprint=fingerprint,
+            upstream_protocol=upstream_protocol,
             asked=asked,
         )
         self._drop(stream.key)

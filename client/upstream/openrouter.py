@@ -22,13 +22,14 @@ from client.border.json_codec import encode_json
 from client.border.large_json import decode_in_steps
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.border.shown import clean_text
-from client.config import UpstreamConfig
+from client.config import PROTOCOLS, UpstreamConfig
 from client.errors import (
     Failure,
     UpstreamProtocolError,
     UpstreamStatusError,
 )
 from client.translation.errors.failures import failure_of_body, failure_of_error
+from client.translation.foreign.fronts import CHAT
 from client.translation.usage import usage_in
 from client.upstream.aiohttp_errors import (
     connection_error,
@@ -47,6 +48,7 @@ _MAX_ERROR_BODY_BYTES = 65_536
 _MAX_JSON_BODY_BYTES = 64 * 1024 * 1024
 _MOST_REST_BYTES = 16_384
 _GET_TIMEOUT_S = 30.0
+_PATHS = {CHAT: "/chat/completions", **{protocol: f"/{protocol}" for protocol in PROTOCOLS}}
 
 
 def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
@@ -133,7 +135,7 @@ class OpenRouterClient:
         self.hide = _redaction_of(config, self.proxy)
         self._headers = _headers_of(config, self.proxy)
         self._via = _via(self.proxy)
-        self._chat_url = self._url("/chat/completions")
+        self._chat_urls = {protocol: self._url(path) for protocol, path in _PATHS.items()}
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s)
         self._chat_headers = {
             **self._headers,
@@ -161,10 +163,12 @@ class OpenRouterClient:
         body: Mapping[str, Any],
         headers: Mapping[str, str] | None = None,
         note_progress: Callable[[], None] | None = None,
+        protocol: str = CHAT,
     ) -> UpstreamReply:
         """Sends a chat request, `headers` beside the usual ones, and returns the reply when its head has come.
 
-        `note_progress` is called while a large body goes up, whenever upstream has taken more of it.
+        `note_progress` is called while a large body goes up, whenever upstream has taken more of it. `protocol` is
+        that of the body: chat completions, or one of `upstream.protocols`.
 
         Raises:
             UpstreamConnectionError: no connection.
@@ -174,7 +178,7 @@ class OpenRouterClient:
         with mapped_errors(self.hide, self.proxy):
             data = encode_json(body)
             response = await self._session.post(
-                self._chat_url,
+                self._chat_urls[protocol],
                 data=data if len(data) <= Upload.SMALL_BYTES else Upload(data, note_progress),
                 headers={**self._chat_headers, **headers} if headers else self._chat_headers,
                 allow_redirects=False,
@@ -269,7 +273,9 @@ async def _refuse_bad_status(response: aiohttp.ClientResponse, hide: Redaction, 
         )
     body = await _read_head(response, _MAX_ERROR_BODY_BYTES)
     failure = failure_of_body(response.status, response.headers, body, time.time(), hide)
-    raise UpstreamStatusError(failure, upstream_status=response.status, usage=usage_in(body))
+    error = UpstreamStatusError(failure, upstream_status=response.status, usage=usage_in(body))
+    error.body = body
+    raise error
 
 
 async def _read_head(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -22,6 +22,7 @@ from pydantic import (
 
 from client.border.details import bounded, details_of, items_like, items_of, query_name, summary
 from client.errors import Detail
+from client.translation.foreign.fronts import CHAT
 
 NotNegative = Annotated[StrictInt, Field(ge=0)] | Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
 Names = Annotated[StrictStr | list[StrictStr], items_of(str)]
@@ -121,16 +122,18 @@ class ChatCall(NamedTuple):
     """A request made ready.
 
     Attributes:
-        body: the JSON object for OpenRouter's `/chat/completions`.
+        body: the JSON object for OpenRouter's `/chat/completions`, or for another of its routes.
         stream: whether the caller wants events.
         grace_s: seconds the answer goes on with no reader; None: the server's default.
         asked: what of the request the readers of another protocol need to see again; nothing that goes upstream.
+        upstream_protocol: that of the body: chat completions, or one of `upstream.protocols`.
     """
 
     body: dict[str, Any]
     stream: bool = True
     grace_s: float | None = None
     asked: object = None
+    upstream_protocol: str = CHAT
 
 
 def build_chat_call(

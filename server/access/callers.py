@@ -67,6 +67,7 @@ _ASKING_OTHERS = frozenset(
 )
 
 _MOST_TOOLS = 10_000
+_MOST = {"models": MOST_MODELS, "fallbacks": MOST_MODELS, "tools": _MOST_TOOLS, "plugins": _MOST_TOOLS}
 """What a caller that is held to its models may send of each kind: all of them are looked at."""
 
 
@@ -78,7 +79,7 @@ def check_models(caller: Caller, body: Mapping[str, Any]) -> None:
     """
     if not caller.models:
         return
-    for name, most in (("models", MOST_MODELS), ("tools", _MOST_TOOLS), ("plugins", _MOST_TOOLS)):
+    for name, most in _MOST.items():
         if isinstance(listed := body.get(name), list) and len(listed) > most:
             raise _forbidden(
                 f"{caller.name} may send at most {most} {name} in a request; this one has {len(listed)}."

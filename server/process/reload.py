@@ -35,6 +35,7 @@ LIVE = frozenset(
         "upstream.timeout_s",
         "upstream.connect_timeout_s",
         "upstream.idle_timeout_s",
+        "upstream.protocols",
         "upstream.max_retries",
         "upstream.max_event_bytes",
         "server.max_body_bytes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from client.config import PROTOCOLS
 from server.config import Config
 
 
@@ -23,6 +24,8 @@ async def sandboxed(config: Config) -> AsyncIterator[Config]:
 def as_sandboxed(config: Config, base_url: str) -> Config:
     """The settings with a sandbox that runs already as upstream."""
     changes: dict[str, object] = {"base_url": base_url, "api_key": None}
+    if config.upstream.protocols is None:
+        changes["protocols"] = PROTOCOLS
     if not config.upstream.model.startswith("sandbox/"):  # the sandbox knows no others
         changes["model"] = "sandbox/reasoner"
     return config.model_copy(update={"upstream": config.upstream.model_copy(update=changes)})

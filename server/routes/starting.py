@@ -65,6 +65,7 @@ def start_stream(
             headers=headers,
             asked=call.asked,
             request_bytes=_HELD_TIMES * request.get(BODY_BYTES, 0),
+            upstream_protocol=call.upstream_protocol,
         )
     except StreamsFull as exc:
         raise overloaded(exc) from exc

@@ -103,6 +103,7 @@ ODD: tuple[Any, ...] = (0, -1, True, "10", 10.5, 1e300, 10**400, [10], {})
         ({"max_completion_tokens": 10, "max_tokens": None}, 10),
         ({"max_completion_tokens": 5, "max_tokens": 10}, 10),
         ({"max_completion_tokens": 10, "max_tokens": 5}, 10),
+        ({"max_output_tokens": 10}, 10),
         ({"max_tokens": 10, "reasoning": {"max_tokens": 100}}, 110),
         ({"max_tokens": 10, "reasoning": {"max_tokens": 0, "effort": "none"}}, 10),
         ({"max_tokens": 10, "reasoning": {"max_tokens": "100"}}, 4000),

@@ -137,3 +137,37 @@ def test_what_nothing_can_encode_fills_any_context_when_it_is_large() -> None:
     for _ in range(100_000):
         nested = [nested]
     assert tokens(nested) == BOUNDLESS
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 90_000}},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 90_000}},
+        {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}},
+        {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 90_000},
+        {"type": "input_file", "file_data": "data:application/pdf;base64," + "A" * 90_000},
+        {"type": "input_file", "file_url": "https://a.example/b.pdf"},
+    ],
+)
+def test_media_of_other_protocols_count_as_media_wherever_they_stand(part: dict[str, Any]) -> None:
+    places = (
+        {"messages": [{"role": "user", "content": [part]}]},
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [part]}]}]},
+        {"input": [{"type": "message", "role": "user", "content": [part]}]},
+        {"input": [{"type": "function_call_output", "call_id": "t", "output": [part]}]},
+    )
+    for body in places:
+        assert 4_000 < prompt_size(body).tokens < 4_200
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "text", "media_type": "text/plain", "data": "A" * 90_000},
+        {"type": "base64", "media_type": "image/png", "data": "no base64 " * 9_000},
+    ],
+)
+def test_a_document_of_text_counts_as_text(source: dict[str, Any]) -> None:
+    body = {"messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]}
+    assert prompt_size(body).tokens > 30_000

@@ -35,6 +35,8 @@ def test_a_model_that_a_glob_covers_may_be_asked_for(body: dict[str, Any]) -> No
         ({"model": "OpenAI/gpt-4o"}, "OpenAI/gpt-4o"),
         ({"model": "sandbox/echo", "models": ["sandbox/echo", "a/b"]}, "a/b"),
         ({"model": "sandbox/echo", "models": "a/b"}, "a/b"),
+        ({"model": "sandbox/echo", "fallbacks": ["a/b"]}, "a/b"),
+        ({"model": "sandbox/echo", "fallbacks": [{"model": "a/b"}]}, "a/b"),
         ({"models": []}, "None"),
         ({"model": "sandbox/echo", "tools": [{"type": "openrouter:advisor", "parameters": {"model": "a/b"}}]}, "a/b"),
         ({"model": "sandbox/echo", "plugins": [{"id": "fusion", "analysis_models": ["sandbox/x", "a/b"]}]}, "a/b"),
