@@ -158,7 +158,7 @@ class MessagesFront:
         chunk = {**self._head, "choices": [choice]}
         usage = event.get("usage")
         if isinstance(usage, dict) and usage:
-            self._usage |= {name: value for name, value in usage.items() if value is not None}
+            self._usage = self._usage | {name: value for name, value in usage.items() if value is not None}
             chunk["usage"] = usage_of(self._usage)
         return [chunk]
 
