@@ -7,8 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from client.border.json_codec import encode_json
-from client.sandbox.chat import error_response
 from client.sandbox.models.catalogue import PROVIDER, Model, find_model, model_endpoints, page_bounds, select_models
+from client.sandbox.protocols.chat import error_response
 from client.sandbox.state import SANDBOX
 
 _GRANTED = 100.0  # credits, USD

@@ -11,15 +11,19 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from client.sandbox.answering import answering
 from client.sandbox.calls import Call
-from client.sandbox.chat import chat, error_response
 from client.sandbox.player import play_reply
+from client.sandbox.protocols.chat import Chat, error_response
+from client.sandbox.protocols.messages import Messages
+from client.sandbox.protocols.speech import Speech
 from client.sandbox.routes import catalogue_and_account_routes
-from client.sandbox.state import CALL, CHAT_PATH, SANDBOX, Sandbox
+from client.sandbox.state import CALL, CHAT_PATH, MESSAGES_PATH, SANDBOX, Sandbox
 
 _logger = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
+_SPEECHES: dict[str, Speech] = {CHAT_PATH: Chat(), MESSAGES_PATH: Messages()}
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
@@ -27,7 +31,8 @@ def create_sandbox_app(sandbox: Sandbox | None = None) -> web.Application:
     """The application; without `handler_cancellation=True` it does not notice callers who leave."""
     app = web.Application(middlewares=[_errors, _record], client_max_size=MAX_BODY_BYTES)
     app[SANDBOX] = sandbox or Sandbox()
-    app.router.add_post(PREFIX + CHAT_PATH, chat)
+    for path, speech in _SPEECHES.items():
+        app.router.add_post(PREFIX + path, answering(speech))
     app.router.add_routes(catalogue_and_account_routes(PREFIX))
     return app
 

@@ -11,7 +11,9 @@ from client.sandbox.calls import Call
 from client.sandbox.generations import Generations
 from client.sandbox.script import Reply
 
-CHAT_PATH = "/chat/completions"
+CHAT_PATH, MESSAGES_PATH = "/chat/completions", "/messages"
+ANSWERING = (CHAT_PATH, MESSAGES_PATH)
+"""Paths at which answers are asked for."""
 _REFUSALS = 2
 _MAX_WAITING = 1000
 
@@ -39,7 +41,7 @@ class Sandbox:
     Attributes:
         base_url: where it is served, `http://127.0.0.1:PORT/api/v1`; "" until it listens.
         requests: every request of any route, oldest first; only the last `record` are kept.
-        calls: those to `/chat/completions`.
+        calls: those that ask for an answer: at `/chat/completions` and `/messages`.
     """
 
     def __init__(self, record: int = 256, settle_s: float = 1.0) -> None:
@@ -57,7 +59,7 @@ class Sandbox:
 
         Args:
             path: below the base URL and without the query: `/models`, `/generation`, `/model/sandbox/echo`.
-            method: POST for `/chat/completions`, else GET, unless given.
+            method: POST for paths at which answers are asked for, else GET, unless given.
         """
         self._scripts.setdefault(_route(path, method), deque()).extend(replies)
 
@@ -80,7 +82,7 @@ class Sandbox:
     def receive(self, call: Call) -> Reply | None:
         """Notes the request and takes the reply scripted for it, if there is one."""
         self.requests.append(call)
-        if call.path == CHAT_PATH:
+        if call.path in ANSWERING:
             self.calls.append(call)
             self._arrived.set()
         route = (call.method, call.path)
@@ -93,4 +95,4 @@ CALL = web.RequestKey("CALL", Call)
 
 
 def _route(path: str, method: str | None) -> tuple[str, str]:
-    return method or ("POST" if path == CHAT_PATH else "GET"), path
+    return method or ("POST" if path in ANSWERING else "GET"), path

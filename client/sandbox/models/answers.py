@@ -1,7 +1,7 @@
 """What each model of the sandbox says: a request in, an `Answer` out.
 
 Pure: no I/O, no clock, no chance; the same request gets the same answer. Pace, limits and bytes are the business
-of `client.sandbox.chat`.
+of `client.sandbox.answering`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _say(text: str, key: str = "content") -> Iterator[Piece]:
 
 
 def _echo(order: Order) -> Answer:
-    return Answer(_say(json.dumps(order.body, indent=2, ensure_ascii=False)))
+    return Answer(_say(json.dumps(order.asked, indent=2, ensure_ascii=False)))
 
 
 def _reason(order: Order) -> Answer:
@@ -139,8 +139,8 @@ def _check_replayed_thinking(order: Order) -> None:
 
 
 def _use_tools(order: Order) -> Answer:
-    if order.last_message.get("role") == "tool":
-        return Answer(_say(_tell_results(order)))
+    if results := _tell_results(order):
+        return Answer(_say(results))
     function = _first_function(order)
     if function is None:
         return Answer(_say("No function was offered to me, so here is a plain answer."))
@@ -178,7 +178,7 @@ def _tool_call(fragment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell_results(order: Order) -> str:
-    """One sentence per tool message at the end of the conversation."""
+    """One sentence per tool message since the model spoke last; users may have added something to the results."""
     names = {
         call.get("id"): call.get("function", {}).get("name")
         for message in order.messages
@@ -187,8 +187,10 @@ def _tell_results(order: Order) -> str:
     }
     results = []
     for message in reversed(order.messages):
-        if message["role"] != "tool":
+        if message["role"] == "assistant":
             break
+        if message["role"] != "tool":
+            continue
         name = names.get(message.get("tool_call_id")) or "The tool"
         results.append(f"{name} answered: {text_of(message.get('content'))}")
     return "\n".join(reversed(results))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -54,12 +55,15 @@ class Order:
     """A checked request.
 
     Attributes:
+        body: for chat completions.
+        asked: as it was sent.
         models: ids in the order in which they are to be tried.
         max_tokens: None where the caller set no limit.
         prompt_tokens: an estimate, four bytes of the body to a token.
     """
 
     body: dict[str, Any]
+    asked: dict[str, Any]
     models: tuple[str, ...]
     messages: list[dict[str, Any]]
     stream: bool
@@ -68,30 +72,28 @@ class Order:
     knobs: Knobs
 
     @property
-    def last_message(self) -> dict[str, Any]:
-        return self.messages[-1]
-
-    @property
     def prompt(self) -> str:
         """The text of the last user message; "" if there is none."""
         users = (message for message in reversed(self.messages) if message["role"] == "user")
         return next((text_of(message.get("content")) for message in users), "")
 
 
-def read_order(raw: bytes) -> Order:
-    """Reads the body of `POST /chat/completions`.
+def read_order(raw: bytes, as_chat: Callable[[dict[str, Any]], dict[str, Any]]) -> Order:
+    """Reads the body of a request; `as_chat` makes one for chat completions of it.
 
     Raises:
         BadRequest: it is not one.
     """
     try:
-        body = json.loads(raw)
+        asked = json.loads(raw)
     except ValueError:
         raise BadRequest("Invalid JSON in the request body") from None
-    if not isinstance(body, dict):
+    if not isinstance(asked, dict):
         raise BadRequest("The request body must be a JSON object")
+    body = as_chat(asked)
     return Order(
         body=body,
+        asked=asked,
         models=_models(body),
         messages=_messages(body),
         stream=body.get("stream") is True,
