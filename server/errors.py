@@ -74,12 +74,15 @@ def failure_response(failure: Failure, headers: Mapping[str, str] | None = None)
 
 def told_as(body: Any, status: int, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
     """The same with another body and status: that of another protocol."""
-    response = web.Response(
-        body=encode_json(body),
-        status=status,
-        content_type="application/json",
-        headers=headers,
-    )
+    return reply_of(encode_json(body), "application/json", status, failure, headers)
+
+
+def reply_of(
+    body: bytes, content_type: str, status: int, failure: Failure, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The same with a body that is no JSON."""
+    charset = "utf-8" if content_type.startswith("text/") else None
+    response = web.Response(body=body, status=status, content_type=content_type, charset=charset, headers=headers)
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     response.headers[NOSNIFF] = "nosniff"  # here too: what the parser refused has no application that adds them
     response[FAILURE] = failure

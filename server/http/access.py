@@ -41,7 +41,10 @@ _ALLOWED = (
 )
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,2000}")
 _PREFLIGHT_MAX_AGE_S = "600"
-_EXPOSED = "Allow, ETag, Location, Request-Id, Retry-After, X-Generation-Id, X-Request-Id, X-Stream-Id"
+_EXPOSED = (
+    "Allow, ETag, Location, Request-Id, Retry-After, X-Generation-Id, X-Request-Id, X-Stream-Id, "
+    "X-Vercel-AI-UI-Message-Stream"
+)
 
 
 @web.middleware

@@ -13,14 +13,17 @@ from server.errors import refuse
 from server.http.body import read_body
 from server.keys import BODY_BYTES
 
+_UNSAID = frozenset({"application/octet-stream", "application/x-www-form-urlencoded"})
+"""What a body is called of which nobody has said what it is: by aiohttp, and by curl."""
 
-async def read_json_object(request: web.Request) -> dict[str, Any]:
-    """The request's body.
+
+async def read_json_object(request: web.Request, *, may_be_unsaid: bool = False) -> dict[str, Any]:
+    """The request's body; `may_be_unsaid`: also one that is not called JSON.
 
     Raises:
         ApiError: `unsupported_media_type`, `payload_too_large` or `invalid_json`.
     """
-    if request.content_type != "application/json":
+    if request.content_type != "application/json" and not (may_be_unsaid and request.content_type in _UNSAID):
         raise refuse(
             "unsupported_media_type",
             415,

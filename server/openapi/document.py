@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from server.openapi import chat_routes, other_routes, protocol_routes
+from server.openapi import chat_routes, other_routes, protocol_routes, ui_routes
 from server.openapi.events import event_components
 from server.openapi.parts import HEADERS, Operation
 from server.openapi.schemas import compact, reply_schemas, request_schemas
@@ -14,6 +14,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *chat_routes.OPERATIONS,
     *other_routes.OPERATIONS,
     *protocol_routes.OPERATIONS,
+    *ui_routes.OPERATIONS,
 )
 
 _DESCRIPTION = """\
@@ -22,8 +23,8 @@ reads.
 
 **Errors** have one shape everywhere, as JSON bodies and as the `error` event: `Failure`. `type` is a stable word to \
 branch on; `error` says what happened and what to do. Below `/v1` and `/api/v1` they have OpenAI's shape and \
-OpenRouter's. A path that does not exist is a 404, a method that a path does \
-not have a 405 with `Allow`, both in that shape. Only what is no proper HTTP is refused in plain text.
+OpenRouter's, below `/api/chat` they are one sentence of plain text. A path that does not exist is a 404, a method \
+that a path does not have a 405 with `Allow`, both in that shape. Only what is no proper HTTP is refused otherwise.
 
 **Streams** outlive connections: every event has an `id`, and `GET /chat/{stream_id}` goes on after any of them.
 

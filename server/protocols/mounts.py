@@ -8,14 +8,21 @@ from server.http.failures import SHAPES, Shapes
 from server.protocols.chat_completions.models import list_models, show_model
 from server.protocols.chat_completions.routes import OPENAI, OPENROUTER
 from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, refuse_unknown_cost, show_key
+from server.protocols.ui_stream import routes as ui
 
 OPENROUTER_MOUNT = "/api/v1"
 OPENAI_MOUNT = "/v1"
+UI_MOUNT = "/api/chat"
 
 
 def add_protocols(app: web.Application) -> None:
     """Adds the routes of all protocols."""
     app[SHAPES] = shapes = Shapes()
+    _add_chat_completions(app, shapes)
+    _add_ui_stream(app, shapes)
+
+
+def _add_chat_completions(app: web.Application, shapes: Shapes) -> None:
     for mount, dialect in ((OPENROUTER_MOUNT, OPENROUTER), (OPENAI_MOUNT, OPENAI)):
         shapes.add(mount, dialect.respond)
         app.router.add_post(f"{mount}/chat/completions", dialect.post)
@@ -28,3 +35,15 @@ def add_protocols(app: web.Application) -> None:
         app.router.add_get(f"{mount}/key", show_key)
         app.router.add_get(f"{mount}/auth/key", show_key)
         app.router.add_get(f"{mount}/models/{{model_id:.+}}", show_model)
+
+
+def _add_ui_stream(app: web.Application, shapes: Shapes) -> None:
+    """Chats' ids stand in paths as they are: clients do not write a slash in one as `%2F`."""
+    shapes.add(UI_MOUNT, ui.respond)
+    app.router.add_post(UI_MOUNT, ui.post_chat)
+    app.router.add_post(f"{UI_MOUNT}/text", ui.post_text)
+    app.router.add_get(f"{UI_MOUNT}/text/{{chat_id:.+}}/stream", ui.get_text, allow_head=False)
+    app.router.add_get(f"{UI_MOUNT}/{{chat_id:.+}}/stream", ui.get_chat, allow_head=False)
+    for mount in (f"{UI_MOUNT}/text", UI_MOUNT):
+        app.router.add_post(f"{mount}/{{chat_id:.+}}/stop", ui.stop_chat)
+        app.router.add_delete(f"{mount}/{{chat_id:.+}}/stop", ui.stop_chat)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
-from typing import Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 from aiohttp import web
 
@@ -33,6 +33,17 @@ class View(Protocol):
 
     def view(self, records: bytes) -> bytes:
         """The bytes that go out for these records; maybe none."""
+
+
+@runtime_checkable
+class WordlessView(View, Protocol):
+    """A view that has no words for a failure.
+
+    Attributes:
+        is_cut: whether the answer has ended and is not whole: the body must not look so either.
+    """
+
+    is_cut: bool
 
 
 class ResponseReader:
@@ -149,8 +160,19 @@ class ResponseReader:
             await self._write(data, last)
             await asyncio.sleep(0)
             data, last = await log.read_after(self.position, PIECE_BYTES)
-        await self._response.write_eof(data if self._view is None else self._view.view(data))
+        data = data if self._view is None else self._view.view(data)
+        if isinstance(self._view, WordlessView) and self._view.is_cut:
+            await self._cut(data)
+        await self._response.write_eof(data)
         self.position = last
+
+    async def _cut(self, data: bytes) -> NoReturn:
+        """Ends the connection behind the last bytes, without the end of the body."""
+        if data:
+            await self._response.write(data)
+        if self._protocol.transport is not None:
+            self._protocol.transport.close()
+        raise ConnectionResetError("the answer is not whole, and its reader is told so")
 
     async def _write(self, data: bytes, last: int) -> None:
         if self._view is not None:

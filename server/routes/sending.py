@@ -24,11 +24,15 @@ class Form:
     Attributes:
         ping: what goes out in a silence; empty where readers would not bear it.
         headers: beside those that every stream has.
+        charset: of text.
+        tells_failures: whether there are words for them; else the connection of a broken answer breaks off, too.
     """
 
     content_type: str = EVENT_STREAM
     ping: bytes = PING
     headers: Mapping[str, str] = field(default_factory=dict)
+    charset: str | None = None
+    tells_failures: bool = True
 
 
 EVENTS = Form()
@@ -39,7 +43,7 @@ async def send_stream(
     request: web.Request, stream: Stream, reader: ResponseReader, form: Form = EVENTS, view: View | None = None
 ) -> web.StreamResponse:
     """Everything after the reader's position, as it comes. `view` is the reader's."""
-    if stream.log.closed:
+    if stream.log.closed and form.tells_failures:
         records, last = await stream.log.read_after(reader.position, PIECE_BYTES)
         if last == stream.log.last and len(records) <= PIECE_BYTES:
             whole = whole_body(stream, records if view is None else view.view(records), form=form)
@@ -59,7 +63,9 @@ async def send_stream(
 
 def whole_body(stream: Stream, body: bytes, status: int = 200, form: Form = EVENTS) -> web.Response:
     """The rest of an answer that has ended, in one piece."""
-    return web.Response(body=body, status=status, headers=_headers(stream, form), content_type=form.content_type)
+    return web.Response(
+        body=body, status=status, headers=_headers(stream, form), content_type=form.content_type, charset=form.charset
+    )
 
 
 def _response(stream: Stream, form: Form, ping_interval_s: float) -> web.StreamResponse:
@@ -67,7 +73,7 @@ def _response(stream: Stream, form: Form, ping_interval_s: float) -> web.StreamR
         headers = {**form.headers, **stream_headers(stream)}
         return EventSourceResponse(headers=headers, allow_all_methods=True, ping_interval=ping_interval_s)
     response = web.StreamResponse(headers=_headers(stream, form))
-    response.content_type = form.content_type
+    response.content_type, response.charset = form.content_type, form.charset
     return response
 
 

@@ -18,21 +18,11 @@ from client.errors import Failure
 from client.streams.raw_log import has_own_records, records_of
 from client.translation.events import Done
 from server.protocols.chat_completions.failures import openai_error, openrouter_error
+from server.protocols.stopped import stopped
 
 _DONE = b"data: [DONE]\n\n"
 _THINKING = re.compile(rb'"reasoning"\s*:\s*"[^"]')
 _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
-
-
-def stopped(done: Done) -> Failure:
-    """What a reader is told of an answer that somebody has stopped."""
-    reason = done.finish_reason or "interrupted"
-    return Failure(
-        error=f"The answer was stopped ({reason}) before it was whole.",
-        type="stream_interrupted",
-        status=499,
-        retryable=reason != "cancelled",
-    )
 
 
 class _View(ABC):
