@@ -1,4 +1,4 @@
-"""The settings of MCP over HTTP."""
+"""The settings of MCP."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from client.config import LONGEST_S, MOST_AT_ONCE, SHORTEST_S, Env, Section
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_MOST_USD = 1_000_000
 _TAKEN = frozenset({"chat", "health", "models", "ready"})
 
 
@@ -22,7 +23,7 @@ def _check_path(path: str) -> str:
 
 
 class McpConfig(Section):
-    """Whether and where MCP is served over HTTP; `openrouter-mcp` needs none of it."""
+    """Whether and where MCP is served over HTTP, and what `openrouter-mcp` may do."""
 
     enabled: Annotated[bool, Env("MCP_ENABLED")] = True
     """Serve MCP over HTTP beside the other routes."""
@@ -36,3 +37,5 @@ class McpConfig(Section):
         1800.0
     )
     """A session that is not used for so long is closed."""
+    budget_usd: Annotated[float | None, Field(ge=0, le=_MOST_USD), Env("MCP_BUDGET_USD")] = None
+    """What one process of `openrouter-mcp` may spend, USD; None: no limit. Over HTTP callers have budgets."""

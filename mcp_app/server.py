@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from keyword import iskeyword
 from typing import Any, cast
 
 from mcp.server import CacheHint, MCPServer
@@ -51,7 +52,8 @@ class PlainMCPServer(MCPServer[LateState]):
     def add_tool(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Adds a function as a tool, and keeps the names of its arguments."""
         super().add_tool(fn, *args, **kwargs)
-        self._argument_names[fn.__name__] = [name for name in inspect.signature(fn).parameters if name != "ctx"]
+        names = [name for name in inspect.signature(fn).parameters if name != "ctx"]
+        self._argument_names[fn.__name__] = list(map(_spelled, names))
 
     async def list_tools(self) -> list[ListedTool]:
         """Every tool; validation keeps using the whole schemas."""
@@ -66,6 +68,7 @@ class PlainMCPServer(MCPServer[LateState]):
             arguments = without_harmless(arguments, known)
             if (said := unknown_arguments(arguments, known)) is not None:
                 return _error_result(said)
+            arguments = {f"{name}_" if iskeyword(name) else name: value for name, value in arguments.items()}
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as exc:
@@ -142,12 +145,19 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
         return Completion(values=found[:_MAX_COMPLETIONS], total=len(found), has_more=len(found) > _MAX_COMPLETIONS)
 
 
+def _spelled(name: str) -> str:
+    """An argument's name as callers write it: a word of Python's has an underscore behind it in a signature."""
+    return name[:-1] if name.endswith("_") and iskeyword(name[:-1]) else name
+
+
 def _error_result(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=clean_json(text))], is_error=True)
 
 
 def _plain(tool: ListedTool) -> ListedTool:
     input_schema = {**plain_schema(tool.input_schema), "additionalProperties": False}
+    properties: dict[str, Any] = input_schema.get("properties", {})
+    input_schema["properties"] = {_spelled(name): described for name, described in properties.items()}
     title = tool.annotations.title if tool.annotations is not None else None
     changes: dict[str, Any] = {"input_schema": input_schema, "title": title}
     if tool.output_schema is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:  # they bring aiohttp along, which a client that waits for `initialize` need not wait for
     from client.models.catalogue import Catalogue
@@ -18,12 +18,25 @@ GONE: Final = "aiohttp.gone"
 """Key in an ASGI scope's `extensions`: an `asyncio.Event` that is set when the client is gone or the server stops."""
 
 
+class Budget(Protocol):
+    """What the process may spend, in nano-USD."""
+
+    limit_nano: int
+    spent_nano: int
+    reserved_nano: int
+
+    @property
+    def left_nano(self) -> int:
+        """What is neither spent nor reserved."""
+
+
 @dataclass
 class McpState:
     """Shared by all calls of all clients.
 
     Attributes:
         sees_account: whether a caller, by name, may see the key's limits and what all callers spent.
+        budget: of this process, where it has one.
         serves_http: whether `/chat/{id}/result` can be read beside the tools.
         prefix: what stands before our paths for this client.
     """
@@ -35,6 +48,7 @@ class McpState:
     serves_http: bool = False
     prefix: str = ""
     sees_account: Callable[[str], bool] = lambda owner: True
+    budget: Budget | None = None
 
     @property
     def lacks_key(self) -> bool:

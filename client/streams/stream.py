@@ -362,6 +362,7 @@ class Stream:
         if not (self.is_in_use or self.is_running):
             self.refusal = None  # told to whoever asked
             if self._is_dropped:
+                self.asked = None
                 freed_bytes = self.log.expire() + self._counted_bytes
                 self._counted_bytes = 0
         self._streams.release(freed_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -33,13 +33,23 @@ class Reports:
     def __init__(self, report: Report, heartbeat_s: float) -> None:
         self._report = report
         self._heartbeat_s = heartbeat_s
-        self._stream: Stream | None = None
-        self._reader: AnswerReader | None = None
+        self._followed: list[tuple[Stream, AnswerReader]] = []
+        self._expected: list[str] = []
+        self._done: list[str] = []
         self._reported_s = 0.0
+
+    def expect(self, models: Sequence[str]) -> None:
+        """Several answers are on their way: tells who is done."""
+        self._expected = list(models)
+
+    def note_done(self, model: str, *, is_running: bool) -> None:
+        """One of several has answered or failed, or is waited for no longer."""
+        if not is_running:
+            self._done.append(model)
 
     def follow(self, stream: Stream, reader: AnswerReader) -> None:
         """From now on, tells of this answer."""
-        self._stream, self._reader = stream, reader
+        self._followed.append((stream, reader))
 
     async def run(self) -> None:
         """Reports until cancelled: what is new at most four times a second, and a heartbeat.
@@ -51,7 +61,7 @@ class Reports:
         while True:
             await asyncio.sleep(_INTERVAL_S)
             now_s = loop.time()
-            position = (self._stream, self._reader.taken if self._reader is not None else 0)
+            position = (len(self._done), *(reader.taken for _, reader in self._followed))
             if position == told and now_s - self._reported_s < self._heartbeat_s:
                 continue
             told, self._reported_s = position, now_s
@@ -65,15 +75,24 @@ class Reports:
             await asyncio.sleep(_APART_S - since_s)
 
     def _message(self, elapsed_s: float) -> str:
-        if self._stream is None or self._reader is None:
+        if self._expected:
+            return clean_text(self._message_of_several(elapsed_s))
+        if not self._followed:
             return f"starting, {elapsed_s:.0f} s"
-        answer = self._reader.answer
+        [(stream, reader)] = self._followed
+        answer = reader.answer
         text, reasoning = answer.text("content"), answer.text("reasoning")
-        head = f"{self._stream.model}, {elapsed_s:.0f} s"
+        head = f"{stream.model}, {elapsed_s:.0f} s"
         if text:
             return clean_text(f"{head}, answering: {_tail(text)}")
         said = f"{head}, thinking: {_tail(reasoning)}" if reasoning else f"{head}, waiting for the model"
         return clean_text(said)
+
+    def _message_of_several(self, elapsed_s: float) -> str:
+        waiting = [model for model in self._expected if model not in self._done]
+        said = f"{len(self._done)} of {len(self._expected)} models done, {elapsed_s:.0f} s"
+        said += f"; done: {', '.join(self._done)}" if self._done else ""
+        return f"{said}; waiting for {', '.join(waiting)}" if waiting else said
 
 
 @asynccontextmanager

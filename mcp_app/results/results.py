@@ -14,6 +14,7 @@ from client.streams.answer import Answer
 from client.streams.settlement import Settlement
 from client.translation.chunks.parts import text_of
 from mcp_app.results.clean import clean_json, without_open_half
+from mcp_app.results.expected import Read
 from mcp_app.results.output import Picture, ToolOutput
 from mcp_app.results.pictures import Encoded, Link, read_picture
 
@@ -49,6 +50,8 @@ class AnswerFacts:
 
     Attributes:
         result_path: where the whole answer can be read over HTTP; None where it cannot.
+        read: what became of an answer that was to be JSON; None for any other.
+        cap: what limited its tokens, where its cost is bounded.
     """
 
     stream_id: str
@@ -56,15 +59,25 @@ class AnswerFacts:
     model: str
     settlement: Settlement
     result_path: str | None = None
+    read: Read | None = None
+    cap: str = ""
 
 
-def output_of(answer: Answer, facts: AnswerFacts, *, include_reasoning: bool = False, offset: int = 0) -> ToolOutput:
-    """The result for an answer, whole or so far."""
+def output_of(
+    answer: Answer,
+    facts: AnswerFacts,
+    *,
+    include_reasoning: bool = False,
+    offset: int = 0,
+    max_text_bytes: int = MAX_TEXT_BYTES,
+) -> ToolOutput:
+    """The result for an answer, whole or so far, with so much of its text and thoughts."""
     status = _status(answer, facts)
     whole = _cleaned(answer.to_result(), status)
-    reasoning = _cut(whole["reasoning"] or "", _MAX_REASONING_BYTES) if include_reasoning and offset == 0 else ""
+    most_thoughts = min(_MAX_REASONING_BYTES, max_text_bytes // 3)
+    reasoning = _cut(whole["reasoning"] or "", most_thoughts) if include_reasoning and offset == 0 else ""
     text = whole["content"] or whole["refusal"] or ""
-    part, end = cut_text(text, offset, MAX_TEXT_BYTES - len(reasoning.encode()))
+    part, end = cut_text(text, offset, max_text_bytes - len(reasoning.encode()))
     goes_on = end < len(text) or (status == "running" and end > 0)
     pictures, images = _images(whole["images"], facts)
     data: dict[str, Any] = {
@@ -84,6 +97,8 @@ def output_of(answer: Answer, facts: AnswerFacts, *, include_reasoning: bool = F
         "note": _note(status, whole, facts, _Part(offset, end, len(text))),
     }
     data = {name: value for name, value in data.items() if value not in (None, [], {})}
+    if facts.read is not None and facts.read.problem is None:
+        data["parsed"] = facts.read.value  # whatever it is
     return ToolOutput(texts=_texts(data), data=data, pictures=pictures)
 
 
@@ -204,7 +219,7 @@ def _note(status: Status, whole: dict[str, Any], facts: AnswerFacts, part: _Part
         if facts.settlement.is_sought and not facts.settlement.is_settled:
             notes.append("What it cost is being looked up; llm_chat_result tells in some seconds.")
     elif status == "completed":
-        notes += _completion_notes(whole)
+        notes += _completion_notes(whole, facts)
     if part.begin > part.total:
         notes.append(f"The offset {part.begin} is past the end: there are {part.total} characters.")
     elif status != "running" and part.end < part.total:
@@ -214,19 +229,21 @@ def _note(status: Status, whole: dict[str, Any], facts: AnswerFacts, part: _Part
     return " ".join(notes) or None
 
 
-def _completion_notes(whole: dict[str, Any]) -> list[str]:
+def _completion_notes(whole: dict[str, Any], facts: AnswerFacts) -> list[str]:
     is_empty = not (whole["content"] or whole["refusal"] or whole["images"] or whole["tool_calls"])
     if whole["refusal"] and not whole["content"]:
         return ["The model refused. Rephrase the prompt, or use another model."]
     if whole["finish_reason"] == "content_filter":
         return ["The provider's filter cut the answer. Rephrase the prompt, or use another model."]
+    if whole["finish_reason"] == "length" and facts.cap:
+        return [f"Cut off by {facts.cap}. Call again with more, or with a cheaper model."]
     if whole["finish_reason"] == "length":
         return [_SPENT_ON_THINKING if is_empty else "Cut off by max_tokens. Call again with a larger one."]
     if is_empty:
         return [
             _ONLY_THOUGHT if whole["reasoning"] else "The model returned nothing. Call again, or use another model."
         ]
-    return []
+    return [facts.read.problem] if facts.read is not None and facts.read.problem else []
 
 
 def _texts(data: dict[str, Any]) -> list[str]:

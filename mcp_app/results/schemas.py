@@ -42,5 +42,5 @@ def _is_noise(key: str, value: Any) -> bool:
     if key == "title":
         return isinstance(value, str)
     if key == "default":
-        return value in (None, "")
+        return value is None or value is False or value == ""
     return key == "additionalProperties" and value is True

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from client.border.fit import number_of
 from client.errors import OpenRouterError, UpstreamStatusError
+from client.models.costs import usd
 from mcp_app.results.clean import fit_fact
 from mcp_app.results.failures import NO_KEY, failure_of
 from mcp_app.results.output import ToolOutput, facts_output
-from mcp_app.state import McpState
+from mcp_app.state import Budget, McpState
 
 _KEY_FACTS: Final = (
     "label",
@@ -40,6 +41,8 @@ async def account(state: McpState, *, owner: str) -> ToolOutput:
             {"upstream": state.openrouter.host, "your_answers": _spent(state, owner), "note": _NOT_ALL}
         )
     data: dict[str, Any] = {"upstream": state.openrouter.host, "this_process": _spent(state, None)}
+    if state.budget is not None:
+        data["budget"] = _budget(state.budget)
     if state.lacks_key:
         return facts_output({**data, "note": NO_KEY})
     key, credits_ = await asyncio.gather(_ask_key(state), _ask_credits(state))
@@ -60,6 +63,11 @@ def _spent(state: McpState, owner: str | None) -> dict[str, Any]:
         "spent_usd": round(state.spending.total_usd(owner), 6),
         "unsettled_answers": state.spending.unsettled(owner),
     }
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    facts = {"limit": budget.limit_nano, "spent": budget.spent_nano, "reserved": budget.reserved_nano}
+    return {f"{name}_usd": usd(nano) for name, nano in (facts | {"left": max(budget.left_nano, 0)}).items()}
 
 
 async def _ask_key(state: McpState) -> dict[str, Any] | None:

@@ -13,6 +13,8 @@ from client.border.details import details_of, items_of
 
 WAIT_S: Final = 45.0
 """Default of `wait_s`: many hosts give a call up after 60 s."""
+_MOST_NAMES: Final = 50
+_LONGEST_NAME: Final = 4096
 
 
 def _text(value: object) -> object:
@@ -39,6 +41,12 @@ def _or(default: object) -> BeforeValidator:
 
 def _comma_list(value: object) -> object:
     return ",".join(map(str, value)) if isinstance(value, list) else _text(value)
+
+
+def _names(value: object) -> object:
+    """A list, or the comma list that some models write in its place."""
+    value = _unset_if_blank(value)
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 def _finite(value: object) -> object:
@@ -70,6 +78,19 @@ Messages = Annotated[
     BeforeValidator(_unset_if_blank),
     AfterValidator(_finite),
     WithJsonSchema({"type": "array", "items": {"type": "object"}}),
+]
+
+
+Options = Annotated[
+    dict[str, Any] | None,
+    BeforeValidator(_unset_if_blank),
+    AfterValidator(_finite),
+    WithJsonSchema({"type": "object"}),
+]
+Names = Annotated[
+    Annotated[list[Annotated[str, Field(max_length=_LONGEST_NAME)]], Field(max_length=_MOST_NAMES)] | None,
+    BeforeValidator(_names),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
 ]
 
 

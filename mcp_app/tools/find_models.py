@@ -49,13 +49,20 @@ async def search_models(state: McpState, parameters: Mapping[str, Any]) -> ToolO
     return ToolOutput(texts=[_search_text(models, data)], data=data)
 
 
-async def get_model(state: McpState, model_id: str) -> ToolOutput:
-    """One model with its endpoints.
+async def get_model(
+    state: McpState, model_id: str, prompt_tokens: int | None = None, completion_tokens: int | None = None
+) -> ToolOutput:
+    """One model with its endpoints, and what so many tokens would cost where they are given.
 
     Raises:
         ToolFailure: nobody knows it; with the nearest ids.
     """
-    return facts_output(describe_model(await model_details(state, model_id)))
+    if min(prompt_tokens or 0, completion_tokens or 0) < 0:
+        raise ToolFailure("prompt_tokens, completion_tokens: must not be negative. Correct that and call again.")
+    details = await model_details(state, model_id)
+    if prompt_tokens is None and completion_tokens is None:
+        return facts_output(describe_model(details))
+    return facts_output(describe_model(details, (prompt_tokens or 0, completion_tokens or 0)))
 
 
 async def model_details(state: McpState, model_id: str) -> ModelDetails:

@@ -8,12 +8,14 @@ from typing import Any
 
 from client.border.fit import number_of
 from client.models.catalogue import ModelDetails
-from client.models.facts import Facts, Model, Price, facts_of
+from client.models.facts import Facts, Model, Price, facts_of, price_of
 from mcp_app.results.clean import fit_fact
 
 _MAX_DESCRIPTION = 800
 _MAX_NAME = 200
 _MAX_ENDPOINTS = 20
+_MILLION = 1_000_000
+_MOST_USD = Decimal(10**12)
 
 
 def summarize_model(model: Model) -> dict[str, Any]:
@@ -32,8 +34,8 @@ def summarize_model(model: Model) -> dict[str, Any]:
     return _known(described)
 
 
-def describe_model(details: ModelDetails) -> dict[str, Any]:
-    """One model and its endpoints."""
+def describe_model(details: ModelDetails, tokens: tuple[int, int] | None = None) -> dict[str, Any]:
+    """One model and its endpoints; with what so many tokens, of prompt and completion, cost."""
     model = details.model
     facts = facts_of(model)
     described = summarize_model(model) | {
@@ -43,14 +45,36 @@ def describe_model(details: ModelDetails) -> dict[str, Any]:
         "reasoning_can_be_off": facts.reasoning.toggleable or None,
         "max_completion_tokens": _plain(_object(model.get("top_provider")).get("max_completion_tokens")),
         "expiration_date": _plain(model.get("expiration_date")),
-        "endpoints": [_endpoint(endpoint) for endpoint in details.endpoints[:_MAX_ENDPOINTS]],
+        "endpoints": [_endpoint(endpoint, tokens) for endpoint in details.endpoints[:_MAX_ENDPOINTS]],
         "more_endpoints": max(0, len(details.endpoints) - _MAX_ENDPOINTS) or None,
         "stale": details.stale or None,
     }
-    return _known(described)
+    if tokens is None:
+        return _known(described)
+    return _known(described) | {"estimate": _estimate(model, tokens)}
 
 
-def _endpoint(endpoint: Mapping[str, Any]) -> dict[str, Any]:
+def _estimate(model: Model, tokens: tuple[int, int]) -> dict[str, Any]:
+    """What so many tokens cost at the model's list price, with what is charged once a request."""
+    told = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
+    cost_usd = _cost_usd(model, tokens)
+    if cost_usd is None:
+        return {**told, "note": "its price is not known, or varies"}
+    return {**told, "cost_usd": cost_usd, "note": "list price; a provider may be cheaper or dearer"}
+
+
+def _cost_usd(model: Model, tokens: tuple[int, int]) -> float | None:
+    """None where the price is not known."""
+    prices = [price_of(model, kind) for kind in ("prompt", "completion")]
+    if not all(isinstance(price, Decimal) for price in prices):
+        return None
+    fee = price_of(model, "request")
+    sums = [count * price for count, price in zip(tokens, prices, strict=True) if isinstance(price, Decimal)]
+    sums += [fee] if isinstance(fee, Decimal) else []
+    return float(min(sum(sums) / _MILLION, _MOST_USD))
+
+
+def _endpoint(endpoint: Mapping[str, Any], tokens: tuple[int, int] | None) -> dict[str, Any]:
     prices = facts_of({"id": "-", "pricing": endpoint.get("pricing")})
     described = {
         "provider": _plain(endpoint.get("provider_name")),
@@ -62,6 +86,8 @@ def _endpoint(endpoint: Mapping[str, Any]) -> dict[str, Any]:
         "completion_usd_per_m": _number(prices.completion_price),
         "uptime_last_30m": _plain(endpoint.get("uptime_last_30m")),
     }
+    if tokens is not None:
+        described["estimate_usd"] = _cost_usd({"id": "-", "pricing": endpoint.get("pricing")}, tokens)
     return _known(described)
 
 

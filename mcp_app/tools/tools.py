@@ -21,25 +21,37 @@ from mcp_app.results.clean import clean_json
 from mcp_app.results.output import ToolOutput
 from mcp_app.results.reports import Report, reporting
 from mcp_app.state import PREFIX, McpState
-from mcp_app.tools.arguments import WAIT_S, Flag, MaybeFlag, Messages, Number, Offset, Text, Wait, Whole, Words
+from mcp_app.tools.arguments import (
+    WAIT_S,
+    Flag,
+    MaybeFlag,
+    Messages,
+    Names,
+    Number,
+    Offset,
+    Options,
+    Text,
+    Wait,
+    Whole,
+    Words,
+)
 
 LOCAL = "local"
 """The caller where nobody has to say who they are."""
 
 
 class ChatResult(BaseModel):
-    """Structured output of the chat tools; what is unknown is left out."""
-
     status: Annotated[str, Field(description="completed, running or stopped")]
-    stream_id: str
-    text: str
-    model: str
+    stream_id: str | None = None
+    text: str | None = None
+    model: str | None = None
     provider: str | None = None
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
-    next_offset: Annotated[int | None, Field(description="where the rest begins")] = None
-    note: Annotated[str | None, Field(description="what to do next")] = None
+    next_offset: int | None = None
+    note: str | None = None
+    answers: Annotated[list[dict[str, Any]] | None, Field(description="of each of models")] = None
 
 
 # -- the tools -----------------------------------------------------------------------------------------------------
@@ -55,31 +67,45 @@ async def llm_chat(
         ),
     ] = None,
     model: Annotated[Text, Field(description="id from search_models; has a default")] = "",
+    models: Annotated[Names, Field(description="ask each of these, side by side")] = None,
+    continue_: Annotated[Text, Field(description="stream_id of the turn before; sends it along")] = "",
     system: Text = "",
     reasoning_effort: Annotated[Text, Field(description="none, minimal, low, medium, high, xhigh, max")] = "",
     max_tokens: Annotated[Whole, Field(description="thinking counts too")] = None,
     temperature: Number = None,
     web_search: Flag = False,
+    options: Annotated[
+        Options,
+        Field(
+            description="more of OpenRouter's request: provider {order, sort, max_price, zdr, data_collection, …}, "
+            "response_format, tools, seed, plugins, preset, …"
+        ),
+    ] = None,
+    max_cost_usd: Annotated[Number, Field(description="of the call, refused or cut beyond")] = None,
     wait_s: Wait = WAIT_S,
     include_reasoning: Flag = False,
 ) -> Annotated[CallToolResult, ChatResult]:
     """Ask another language model through OpenRouter. Costs money; the cost is in the result."""
-    from mcp_app.tools.chat_request import ChatArguments, check_arguments
+    from mcp_app.chats.request import ChatArguments, check_arguments
 
     arguments = ChatArguments(
         prompt=prompt,
         messages=messages,
         model=model,
+        models=tuple(models or ()),
         system=system,
         reasoning_effort=reasoning_effort,
         max_tokens=max_tokens,
         temperature=temperature,
         web_search=web_search,
+        options=options or {},
+        going_on_from=continue_,
+        max_cost_usd=max_cost_usd,
     )
     check_arguments(arguments)
     async with reporting(_report_of(ctx)) as reports:
         state = await state_of(ctx)
-        from mcp_app.tools.chat import chat
+        from mcp_app.chats.chat import chat
 
         output = await chat(
             state,
@@ -102,7 +128,7 @@ async def llm_chat_result(
     """Wait for an llm_chat that is still running, or read its answer again."""
     async with reporting(_report_of(ctx)) as reports:
         state = await state_of(ctx)
-        from mcp_app.tools.chat import chat_result
+        from mcp_app.chats.chat import chat_result
 
         output = await chat_result(
             state,
@@ -119,7 +145,7 @@ async def llm_chat_result(
 async def llm_chat_stop(ctx: Context[LateState], stream_id: Text) -> Annotated[CallToolResult, ChatResult]:
     """Stop a running llm_chat and its cost; returns the text so far."""
     state = await state_of(ctx)
-    from mcp_app.tools.chat import chat_stop
+    from mcp_app.chats.chat import chat_stop
 
     return _result_of(await chat_stop(state, stream_id, owner=_owner()))
 
@@ -154,12 +180,17 @@ async def search_models(
     return _result_of(await search(state, parameters))
 
 
-async def get_model(ctx: Context[LateState], model_id: Text) -> CallToolResult:
+async def get_model(
+    ctx: Context[LateState],
+    model_id: Text,
+    prompt_tokens: Annotated[Whole, Field(description="with completion_tokens: what they would cost")] = None,
+    completion_tokens: Whole = None,
+) -> CallToolResult:
     """One model in detail, with the providers that serve it."""
     state = await state_of(ctx)
     from mcp_app.tools.find_models import get_model as get
 
-    return _result_of(await get(state, model_id))
+    return _result_of(await get(state, model_id, prompt_tokens, completion_tokens))
 
 
 async def account(ctx: Context[LateState]) -> CallToolResult:

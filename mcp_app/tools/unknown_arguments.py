@@ -24,6 +24,18 @@ _HARMLESS: Final = frozenset(
 _OTHER_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "prompt": ("message", "question", "input", "text", "content", "user_prompt"),
     "model": ("models", "model_id", "model_name"),
+    "options": ("provider", "extra_body", "parameters", "params", "response_format", "tools", "seed"),
+    "continue": (
+        "continue_from",
+        "continuation_id",
+        "conversation_id",
+        "previous_response_id",
+        "session",
+        "thread_id",
+    ),
+    "files": ("file", "paths", "attachments", "images", "image", "pictures"),
+    "save_to": ("output", "output_path", "save_path", "out", "path"),
+    "max_cost_usd": ("max_cost", "budget", "budget_usd", "max_budget"),
     "model_id": ("model", "id", "name", "slug"),
     "stream_id": ("id", "handle", "request_id"),
     "system": ("system_prompt", "system_message", "instructions"),

@@ -145,10 +145,10 @@ class AnswerLease:
 
     def _count(self, stream: Stream) -> None:
         key, usage = usage_key(self._holds.day, stream.owner, stream.model), stream.settlement.usage or {}
-        cost_nano = _cost_nano(stream.settlement)
+        cost_nano = stated_nano(stream.settlement)
         if cost_nano is not None:
             self._ledger.count_settled(key, usage, cost_nano)
-        elif stream.settlement.earlier or not _has_failed_unbegun(stream):
+        elif stream.settlement.earlier or not has_failed_unbegun(stream):
             self._ledger.count_estimate(key, usage, self._estimate(stream))
         self._ledger.close_answer(self._id)
 
@@ -174,7 +174,7 @@ class AnswerLease:
         """
         earlier = stream.settlement.earlier
         earlier_nano = sum(self._told_nano(stream, usage) or 0 for usage in earlier)
-        if _has_failed_unbegun(stream):
+        if has_failed_unbegun(stream):
             return earlier_nano
         if earlier:
             last_nano = self._told_nano(stream, stream.pump.translator.usage or {})
@@ -226,19 +226,19 @@ class LeftOver:
 def _settle(ledger: Ledger, answer: OpenAnswer, settlement: Settlement, holds: Holds) -> None:
     """What was held goes; the cost counts if it was found, else the estimate stays."""
     holds.found(answer.estimate_nano)
-    cost_nano = _cost_nano(settlement)
+    cost_nano = stated_nano(settlement)
     if cost_nano is None:
         ledger.close_answer(answer.stream_id)
     else:
         ledger.correct(answer, settlement.usage or {}, cost_nano)
 
 
-def _cost_nano(settlement: Settlement) -> int | None:
+def stated_nano(settlement: Settlement) -> int | None:
     """What upstream has stated, as far as it makes sense."""
     return nano_usd(cost_of(settlement.total_cost))
 
 
-def _has_failed_unbegun(stream: Stream) -> bool:
+def has_failed_unbegun(stream: Stream) -> bool:
     """Whether upstream refused, or failed before the model's first word: it bills nothing for that.
 
     OpenRouter, "zero completion insurance". A caller who leaves so early may be billed all the same.

@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from server.version import DISTRIBUTION, program_version
 if TYPE_CHECKING:
     from mcp_app.late_state import OpenState
     from mcp_app.state import McpState
+    from server.budgets.process_budget import ProcessBudget
 
 
 def run(argv: Sequence[str]) -> int:
@@ -110,7 +112,7 @@ async def _open_state(config: Config) -> AsyncIterator[McpState]:
     It is opened by the first call (see `mcp_app.late_state`) and imports what is slow to load then, on a thread,
     so that the call's first report is sent meanwhile.
     """
-    await asyncio.to_thread(importlib.import_module, "mcp_app.tools.chat")
+    await asyncio.to_thread(importlib.import_module, "mcp_app.chats.chat")
     from client.models.catalogue import Catalogue
     from client.streams.streams import Streams
     from client.upstream.openrouter import OpenRouterClient, create_session
@@ -121,13 +123,27 @@ async def _open_state(config: Config) -> AsyncIterator[McpState]:
     async with sandboxed(config) as effective, create_session(effective.upstream) as session:
         openrouter = OpenRouterClient(session, effective.upstream)
         spending = Spending()
-        streams = Streams(openrouter, effective.streams, spending.note_end)
+        budget = _budget_of(effective)
+        admit = None if budget is None else budget.admit
+        streams = Streams(openrouter, effective.streams, spending.note_end, admit=admit)
         catalogue = Catalogue(openrouter, ttl_s=effective.models.ttl_s)
+        if budget is not None:
+            budget.known = catalogue.known
         try:
-            yield McpState(streams, catalogue, openrouter, spending)
+            yield McpState(streams, catalogue, openrouter, spending, budget=budget)
         finally:
             await streams.aclose()
             await catalogue.aclose()
+
+
+def _budget_of(config: Config) -> ProcessBudget | None:
+    """What this process may spend; None: no limit."""
+    from client.models.costs import budget_nano_usd
+    from server.budgets.process_budget import ProcessBudget
+
+    limit_usd = config.mcp.budget_usd
+    limit_nano = budget_nano_usd(None if limit_usd is None else Decimal(str(limit_usd)))
+    return None if limit_nano is None else ProcessBudget(limit_nano)
 
 
 @asynccontextmanager

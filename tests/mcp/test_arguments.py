@@ -22,7 +22,7 @@ from tests.support.serving import Api
         ("llm_chat", {"prompt": "hi", "max_output_tokens": 5}, "max_tokens"),
         ("llm_chat", {"prompt": "hi", "maxTokens": 5}, "max_tokens"),
         ("llm_chat", {"prompt": "hi", "effort": "low"}, "reasoning_effort"),
-        ("llm_chat", {"prompt": "hi", "models": ["a", "b"]}, "model"),
+        ("llm_chat", {"prompt": "hi", "model_name": ["a", "b"]}, "model"),
         ("llm_chat", {"message": "hi"}, "prompt"),
         ("search_models", {"query": "cheap"}, "q"),
         ("get_model", {"id": "sandbox/echo"}, "model_id"),

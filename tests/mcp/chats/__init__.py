@@ -1,0 +1,1 @@
+"""Calls of the chat tools, beside the plain ones."""
