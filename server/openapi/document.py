@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from server.openapi import chat_routes, other_routes, protocol_routes, ui_routes
+from server.openapi import ag_ui_routes, chat_routes, other_routes, protocol_routes, ui_routes
 from server.openapi.events import event_components
 from server.openapi.parts import HEADERS, Operation
 from server.openapi.schemas import compact, reply_schemas, request_schemas
@@ -15,6 +15,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *other_routes.OPERATIONS,
     *protocol_routes.OPERATIONS,
     *ui_routes.OPERATIONS,
+    *ag_ui_routes.OPERATIONS,
 )
 
 _DESCRIPTION = """\
@@ -59,7 +60,13 @@ def build_document(*, version: str, routes: Collection[tuple[str, str]], mcp_pat
         "paths": paths,
         "components": {
             "schemas": compact(
-                {**request_schemas(), **event_components(), **reply_schemas(), **protocol_routes.SCHEMAS}
+                {
+                    **request_schemas(),
+                    **event_components(),
+                    **reply_schemas(),
+                    **protocol_routes.SCHEMAS,
+                    **ag_ui_routes.SCHEMAS,
+                }
             ),
             "headers": HEADERS,
             "securitySchemes": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from server.http.failures import SHAPES, Shapes
+from server.protocols.ag_ui import routes as ag_ui
 from server.protocols.chat_completions.models import list_models, show_model
 from server.protocols.chat_completions.routes import OPENAI, OPENROUTER
 from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, refuse_unknown_cost, show_key
@@ -13,6 +14,7 @@ from server.protocols.ui_stream import routes as ui
 OPENROUTER_MOUNT = "/api/v1"
 OPENAI_MOUNT = "/v1"
 UI_MOUNT = "/api/chat"
+AG_UI_PATH = "/ag-ui"
 
 
 def add_protocols(app: web.Application) -> None:
@@ -20,6 +22,7 @@ def add_protocols(app: web.Application) -> None:
     app[SHAPES] = shapes = Shapes()
     _add_chat_completions(app, shapes)
     _add_ui_stream(app, shapes)
+    _add_ag_ui(app, shapes)
 
 
 def _add_chat_completions(app: web.Application, shapes: Shapes) -> None:
@@ -47,3 +50,9 @@ def _add_ui_stream(app: web.Application, shapes: Shapes) -> None:
     for mount in (f"{UI_MOUNT}/text", UI_MOUNT):
         app.router.add_post(f"{mount}/{{chat_id:.+}}/stop", ui.stop_chat)
         app.router.add_delete(f"{mount}/{{chat_id:.+}}/stop", ui.stop_chat)
+
+
+def _add_ag_ui(app: web.Application, shapes: Shapes) -> None:
+    shapes.add(AG_UI_PATH, ag_ui.AG_UI.respond)
+    app.router.add_post(AG_UI_PATH, ag_ui.post_run)
+    app.router.add_get(AG_UI_PATH, ag_ui.get_run, allow_head=False)  # a reader of a HEAD would be sent the events too

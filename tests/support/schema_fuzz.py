@@ -41,6 +41,7 @@ SERVER_SETTINGS = {
 _MOST_A_ROUND = 250
 _FAULTY = {"sandbox/breaks", "sandbox/hangs-up", "sandbox/stalls"}  # they answer 502 and 504, as they should
 _SOUND = sorted(model["id"] for model in MODELS if model["id"] not in _FAULTY)
+_WITHOUT_CREDIT = "sandbox/no-credits"
 _CHECKS: dict[str, Any] = {
     # what two fields mean together is no matter of a schema: `message` beside `messages` is refused
     "positive_data_acceptance": {"enabled": False},
@@ -136,7 +137,11 @@ class Fuzz:
             case.body.setdefault("sandbox", {"tokens_per_s": 0, "tokens": 5})
             if self._now_and_then(0.6):
                 case.body["model"] = next(self._models)
-            if self._now_and_then(0.7):
+            if case.body.get("model") == _WITHOUT_CREDIT:  # the one way to its status
+                case.headers.pop("Last-Event-ID", None)
+                case.query.clear()
+                self._untangle(case.body)
+            elif self._now_and_then(0.7):
                 self._untangle(case.body)
 
     def _untangle(self, body: dict[str, Any]) -> None:

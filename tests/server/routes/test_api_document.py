@@ -376,7 +376,7 @@ def test_schemas_hold_no_words_that_json_schema_does_not_know(document: ApiDocum
 
 _WORDS = set(
     "$ref additionalProperties anyOf const contentMediaType contentSchema default description enum format items "  # noqa: SIM905
-    "maximum minLength minimum oneOf pattern properties required title type discriminator".split()
+    "maximum maxItems maxLength minLength minimum oneOf pattern properties required title type discriminator".split()
 )
 """JSON Schema's, as far as they are used, and OpenAPI's `discriminator`."""
 
