@@ -43,8 +43,9 @@ def test_only_openrouters_own_fields_of_forwarded_props_go_on() -> None:
     }
     odd = {"provider": "openai", "metadata": 5, "temperature": True, "model": ""}
     assert upstream_body(forwardedProps=odd).keys() == {"model", "messages", "stream"}
-    for props in ({}, None, "x"):
-        assert upstream_body(forwardedProps=props)["model"] == "default"
+    absent: list[Any] = [{}, None, "x"]
+    for nothing in absent:
+        assert upstream_body(forwardedProps=nothing)["model"] == "default"
 
 
 def test_a_grace_is_taken_out() -> None:
@@ -103,7 +104,7 @@ def test_signed_thinking_comes_back_as_it_went() -> None:
 
 def test_the_messages_of_one_answer_are_one_turn_again() -> None:
     call = {**CALL, "id": "c2"}
-    pieces = [
+    pieces: list[dict[str, Any]] = [
         {"id": MINE[0], "role": "reasoning", "content": "a"},
         {"id": MINE[1], "role": "assistant", "content": "Hi", "toolCalls": [CALL]},
         {"id": MINE[2], "role": "reasoning", "content": "b", "encryptedValue": json.dumps(SIGNED)},

@@ -64,6 +64,18 @@ FOUND = {
             ("GET", "/auth/key"): 200,
         }.items()
     },
+    **{
+        (method, mount + path): status
+        for mount in ("/api/chat", "/api/chat/text")
+        for (method, path), status in {
+            ("POST", ""): 200,
+            ("GET", "/{chat}/stream"): 204,
+            ("POST", "/{chat}/stop"): 204,
+            ("DELETE", "/{chat}/stop"): 204,
+        }.items()
+    },
+    ("POST", "/ag-ui"): 200,
+    ("GET", "/ag-ui"): 400,
     ("GET", "/"): 200,
     ("GET", "/client.js"): 200,
     ("GET", "/favicon.ico"): 200,
@@ -84,6 +96,8 @@ for _mount in ("/v1", "/api/v1"):
     PLACES |= {f"{_mount}/model/{{author}}/{{slug}}": f"{_mount}/model/sandbox/echo"}
 PLACES |= {"/models/{model_id}": "/models/sandbox/echo", "/schemas/events/{name}": "/schemas/events/done"}
 PLACES |= {"/assets/{hash}/{path}": "/assets/x/main.js"}
+for _mount in ("/api/chat", "/api/chat/text"):
+    PLACES |= {f"{_mount}/{{chat_id}}/{end}": f"{_mount}/{{chat}}/{end}" for end in ("stream", "stop")}
 
 
 @dataclass(frozen=True)
@@ -160,6 +174,16 @@ _BODIES |= {
     f"{mount}{slash}/chat/completions": {"model": "sandbox/echo", "messages": [{"role": "user", "content": "Hi"}]}
     for mount in ("/v1", "/api/v1")
     for slash in ("", "/")
+}
+_HELLO = {"id": "1", "role": "user"}
+_PARTS = [{"type": "text", "text": "Hi"}]
+_CHAT = {"id": "chat", "model": "sandbox/echo", "messages": [{**_HELLO, "parts": _PARTS}]}
+_BODIES |= {"/api/chat": _CHAT, "/api/chat/text": _CHAT}
+_BODIES["/ag-ui"] = {
+    "threadId": "t",
+    "runId": "r",
+    "messages": [{**_HELLO, "content": "Hi"}],
+    "forwardedProps": {"model": "sandbox/echo"},
 }
 
 
