@@ -151,7 +151,8 @@ class Stream:
         fingerprint: of the request, for an id that the caller has chosen; else None.
         has_come_to_nothing: whether upstream refused it, or it failed before the model's first word.
         protocol: in whose words it was asked for.
-        asked: what of the request its protocol's readers need, whenever they come; small, as it stays with the log.
+        asked: what of the request its protocol's readers need, whenever they come; something small, or bytes, as it
+            stays with the log.
         holds_chunks: whether the log holds upstream's chunks (`client.streams.raw_log`), else typed events.
         upstream_protocol: in which upstream was asked and answers: its chunks are events of that.
     """
@@ -565,6 +566,11 @@ class Stream:
         if self.lease is not None:
             take_each(self._name, partial(self.lease.settled, self))
         self.lease = None
-        if self._counted_bytes and self.settlement.usage is not None:
-            self._counted_bytes += KEPT_BYTES
-            self.hold(KEPT_BYTES)
+        if self.settlement.usage is not None:
+            self.count_kept(KEPT_BYTES)
+
+    def count_kept(self, size_bytes: int) -> None:
+        """So much more is kept beside the log, for as long as the stream is known."""
+        if self._counted_bytes:
+            self._counted_bytes += size_bytes
+            self.hold(size_bytes)

@@ -165,8 +165,8 @@ class Streams:
         request takes until upstream begins to answer. `protocol` says in whose words it was asked for: the log holds
         upstream's chunks unless these are our own. `stream_id` is one that the owner has chosen, with the request's
         `fingerprint`; another stream of that id must have come to nothing, and is forgotten. `headers` go up with it,
-        before the settings' of the same name. `asked` is kept for its protocol's readers. `upstream_protocol` is that
-        of the body: chat completions, or one of `upstream.protocols`.
+        before the settings' of the same name. `asked` is kept for its protocol's readers; bytes are counted.
+        `upstream_protocol` is that of the body: chat completions, or one of `upstream.protocols`.
 
         Raises:
             StreamsFull: a limit was reached.
@@ -197,6 +197,8 @@ class Streams:
         )
         self._drop(stream.key)
         self.total_bytes += KEPT_BYTES + request_bytes
+        if isinstance(asked, bytes):
+            stream.count_kept(len(asked))
         self._streams[stream.key] = stream
         self._running.add(stream)
         self._idle.clear()
@@ -354,6 +356,10 @@ class Streams:
                 return
             self._drop(key)
         self._sweep_timer = loop.call_later(0, self._sweep)
+
+    def forget(self, stream: Stream) -> None:
+        """Its owner wants it no longer: it cannot be found any more. One that runs has to be stopped first."""
+        self._drop(stream.key)
 
     def _drop(self, key: str) -> None:
         self._finished.pop(key, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from server.openapi import ag_ui_routes, chat_routes, other_routes, protocol_routes, ui_routes
+from server.openapi import ag_ui_routes, chat_routes, other_routes, protocol_routes, responses_routes, ui_routes
 from server.openapi.events import event_components
 from server.openapi.parts import HEADERS, Operation
 from server.openapi.schemas import compact, reply_schemas, request_schemas
@@ -14,6 +14,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *chat_routes.OPERATIONS,
     *other_routes.OPERATIONS,
     *protocol_routes.OPERATIONS,
+    *responses_routes.OPERATIONS,
     *ui_routes.OPERATIONS,
     *ag_ui_routes.OPERATIONS,
 )
@@ -66,6 +67,7 @@ def build_document(*, version: str, routes: Collection[tuple[str, str]], mcp_pat
                     **reply_schemas(),
                     **protocol_routes.SCHEMAS,
                     **ag_ui_routes.SCHEMAS,
+                    **responses_routes.SCHEMAS,
                 }
             ),
             "headers": HEADERS,

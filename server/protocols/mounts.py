@@ -9,6 +9,8 @@ from server.protocols.ag_ui import routes as ag_ui
 from server.protocols.chat_completions.models import list_models, show_model
 from server.protocols.chat_completions.routes import OPENAI, OPENROUTER
 from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, refuse_unknown_cost, show_key
+from server.protocols.responses.routes import RESPONSES_OF_OPENAI, RESPONSES_OF_OPENROUTER, Responses, refuse_absent
+from server.protocols.responses.stored import cancel_response, delete_response, get_response
 from server.protocols.ui_stream import routes as ui
 
 OPENROUTER_MOUNT = "/api/v1"
@@ -21,6 +23,8 @@ def add_protocols(app: web.Application) -> None:
     """Adds the routes of all protocols."""
     app[SHAPES] = shapes = Shapes()
     _add_chat_completions(app, shapes)
+    for mount, responses in ((OPENROUTER_MOUNT, RESPONSES_OF_OPENROUTER), (OPENAI_MOUNT, RESPONSES_OF_OPENAI)):
+        _add_responses(app, mount, responses)
     _add_ui_stream(app, shapes)
     _add_ag_ui(app, shapes)
 
@@ -56,3 +60,15 @@ def _add_ag_ui(app: web.Application, shapes: Shapes) -> None:
     shapes.add(AG_UI_PATH, ag_ui.AG_UI.respond)
     app.router.add_post(AG_UI_PATH, ag_ui.post_run)
     app.router.add_get(AG_UI_PATH, ag_ui.get_run, allow_head=False)  # a reader of a HEAD would be sent the events too
+
+
+def _add_responses(app: web.Application, mount: str, dialect: Responses) -> None:
+    """Refused in the shape of the mount that they are below."""
+    one = f"{mount}/responses/{{response_id}}"
+    app.router.add_post(f"{mount}/responses", dialect.post)
+    app.router.add_post(f"{mount}//responses", dialect.post)
+    for absent in ("input_tokens", "compact"):
+        app.router.add_post(f"{mount}/responses/{absent}", refuse_absent)
+    app.router.add_get(one, get_response, allow_head=False)  # a reader of a HEAD would be sent the events too
+    app.router.add_delete(one, delete_response)
+    app.router.add_post(f"{one}/cancel", cancel_response)

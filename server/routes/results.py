@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
+from inspect import isawaitable
 from typing import Any, Protocol
 
 import msgspec
@@ -32,7 +34,7 @@ class Words(Protocol):
     """How a protocol of other clients says what has become of an answer."""
 
     def whole(self, result: dict[str, Any], stream: Stream) -> Any:
-        """The JSON of a whole answer, of which `result` is ours."""
+        """The JSON of a whole answer, of which `result` is ours; or what to wait for to have it."""
 
     def failed(self, failure: Failure) -> tuple[int, Any]:
         """Status and JSON of a failure."""
@@ -71,6 +73,15 @@ class Results:
             async with self._at_once:
                 status, pieces = await _reply_so_far(stream)
             return await _send(request, pieces, status, {})
+
+    async def made(
+        self, request: web.Request, stream: Stream, make: Callable[[], Awaitable[Any]]
+    ) -> web.StreamResponse:
+        """The reply with what is made of a stream's log, be it whole or not."""
+        with stream.pinned(), self._room_for(stream):
+            async with self._at_once:
+                pieces = await encode_in_steps(await make())
+            return await _send(request, pieces, 200, stream_headers(stream))
 
     def _room_for(self, stream: Stream) -> AbstractContextManager[None]:
         """Room for the reply beside the log, until it is sent; a small one is never refused."""
@@ -123,7 +134,8 @@ async def _gathered_reply(stream: Stream, headers: dict[str, str], words: Words 
     answer = await _answer_of(stream)
     result = _result_of(answer, stream)
     if answer.error is None and answer.done is not None and answer.done["completed"]:
-        return 200, await encode_in_steps(result if words is None else words.whole(result, stream))
+        made = result if words is None else words.whole(result, stream)
+        return 200, await encode_in_steps(await made if isawaitable(made) else made)
     error = _failure_of(answer, result)
     note_retry(headers, error.get("retry_after_s"))
     status = 502 if answer.start is not None else error["status"]

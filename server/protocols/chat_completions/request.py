@@ -26,15 +26,15 @@ def chat_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: fl
         problems.append(Detail("stream", "must be true or false"))
     if body.get("n") not in (None, 1) or isinstance(body.get("n"), bool):
         problems.append(Detail("n", "one answer a request can be streamed; send the request again for another"))
-    grace_s = _grace_s(body.get("grace_s"), max_grace_s, problems)
+    grace_s = asked_grace_s(body.get("grace_s"), max_grace_s, problems)
     if problems:
         raise InvalidRequest(problems)
     passed = {name: value for name, value in body.items() if name != "grace_s"}
     return ChatCall({**passed, "model": model or default_model, "stream": True}, bool(body.get("stream")), grace_s)
 
 
-def _grace_s(asked: Any, max_grace_s: float, problems: list[Detail]) -> float | None:
-    """None when the body does not say."""
+def asked_grace_s(asked: Any, max_grace_s: float, problems: list[Detail]) -> float | None:
+    """Seconds that the answer shall go on with no reader; None when the body does not say."""
     if asked is None:
         return None
     if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 <= asked <= max_grace_s:

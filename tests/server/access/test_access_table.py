@@ -62,6 +62,13 @@ FOUND = {
             ("GET", "/generation"): 400,
             ("GET", "/key"): 200,
             ("GET", "/auth/key"): 200,
+            ("POST", "/responses"): 200,
+            ("POST", "//responses"): 200,
+            ("GET", "/responses/{id}"): 200,
+            ("POST", "/responses/{id}/cancel"): 200,
+            ("DELETE", "/responses/{id}"): 404,  # of another id: it would be gone for the rest of the table
+            ("POST", "/responses/compact"): 404,
+            ("POST", "/responses/input_tokens"): 404,
         }.items()
     },
     **{
@@ -94,6 +101,9 @@ for _mount in ("/v1", "/api/v1"):
     PLACES |= {f"{_mount}/models/{{model_id}}": f"{_mount}/models/sandbox/echo"}
     PLACES |= {f"{_mount}/models/{{author}}/{{slug}}/endpoints": f"{_mount}/models/sandbox/echo/endpoints"}
     PLACES |= {f"{_mount}/model/{{author}}/{{slug}}": f"{_mount}/model/sandbox/echo"}
+    PLACES |= {f"{_mount}/responses/{{response_id}}": f"{_mount}/responses/{{id}}"}
+    PLACES |= {f"{_mount}/responses/{{response_id}}/cancel": f"{_mount}/responses/{{id}}/cancel"}
+    OWN |= {f"{_mount}/responses/{{id}}", f"{_mount}/responses/{{id}}/cancel"}
 PLACES |= {"/models/{model_id}": "/models/sandbox/echo", "/schemas/events/{name}": "/schemas/events/done"}
 PLACES |= {"/assets/{hash}/{path}": "/assets/x/main.js"}
 for _mount in ("/api/chat", "/api/chat/text"):
@@ -153,6 +163,7 @@ class Everywhere:
         number = next(self._numbers)
         address = f"{number >> 8}.{number & 255}"
         local = "127.0.0.1" if cell.source == "remote" else f"127.0.{address}"
+        is_deleted = cell.method == "DELETE" and "/responses/" in cell.path
         headers = {} if cell.token == "none" else {"Authorization": f"Bearer {cell.token}"}
         if cell.source != "local":
             headers["X-Forwarded-For"] = f"127.0.0.1, 198.18.{address}"
@@ -160,7 +171,7 @@ class Everywhere:
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(local, 0))) as http,
             http.request(
                 cell.method,
-                self._api.url + cell.path.replace("{id}", self.stream_id),
+                self._api.url + cell.path.replace("{id}", "another" if is_deleted else self.stream_id),
                 json=_BODIES.get(cell.path) if cell.method == "POST" else None,
                 headers={**headers, **(ACCEPT if cell.path.startswith("/mcp") else {})},
             ) as response,
@@ -184,6 +195,11 @@ _BODIES["/ag-ui"] = {
     "runId": "r",
     "messages": [{**_HELLO, "content": "Hi"}],
     "forwardedProps": {"model": "sandbox/echo"},
+}
+_BODIES |= {
+    f"{mount}{slash}/responses": {"model": "sandbox/echo", "input": "Hi"}
+    for mount in ("/v1", "/api/v1")
+    for slash in ("", "/")
 }
 
 

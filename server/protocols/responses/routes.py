@@ -1,0 +1,95 @@
+"""`POST /v1/responses` and `POST /api/v1/responses`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from client.errors import Failure
+from client.streams.stream import Stream
+from client.upstream.request import ChatCall, InvalidRequest
+from server.errors import invalid_request, refuse, told_as
+from server.http.json_body import read_json_object
+from server.keys import SETTINGS
+from server.protocols.answering import answer, begin
+from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
+from server.protocols.responses.request import response_call_of
+from server.protocols.responses.stored import Poll, known_items, object_of, told
+from server.protocols.responses.view import PROTOCOL, ResponsesView
+from server.routes.readers import View
+from server.routes.results import stream_headers
+from server.routes.sending import EVENTS, Form
+from server.routes.starting import stream_grace_s
+
+
+class Responses:
+    """The dialect (`server.protocols.answering.Dialect`), below either mount.
+
+    Args:
+        is_openrouters: whether a refusal is said in OpenRouter's words, else in OpenAI's.
+    """
+
+    name = PROTOCOL
+    form: Form = EVENTS
+
+    def __init__(self, *, is_openrouters: bool) -> None:
+        self._is_openrouters = is_openrouters
+
+    def view(self, stream: Stream) -> View:
+        """A new reader's view of the stream's log."""
+        return ResponsesView(stream)
+
+    async def whole(self, result: dict[str, Any], stream: Stream) -> dict[str, Any]:
+        """The reply to a request that is not streamed: items in the order in which they came."""
+        return await object_of(stream)
+
+    def failed(self, failure: Failure) -> tuple[int, Any]:
+        """Status and JSON of a failure."""
+        return status_of(failure), openrouter_error(failure) if self._is_openrouters else openai_error(failure)
+
+    def respond(self, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
+        """The reply that refuses a request."""
+        status, error = self.failed(failure)
+        return told_as(error, status, failure, headers)
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Starts an answer. With `background` it goes on without its caller, who may come back to it."""
+        config = request.app[SETTINGS].current
+        body = await read_json_object(request)
+        body = {**body, "input": await known_items(request, body.get("input"))}
+        try:
+            call = response_call_of(body, default_model=config.upstream.model, max_grace_s=config.streams.max_grace_s)
+        except InvalidRequest as exc:
+            raise invalid_request(exc.details) from exc
+        grace_s = stream_grace_s(request, call.grace_s)
+        if body.get("background"):
+            call = call._replace(grace_s=grace_s)
+            return await answer(request, self, call) if call.stream else await self._in_background(request, call)
+        return await answer(request, self, call._replace(grace_s=grace_s or 0.0))
+
+    async def _in_background(self, request: web.Request, call: ChatCall) -> web.StreamResponse:
+        """The object as soon as upstream has accepted the request; it is polled from then on."""
+        stream = begin(request, self, call._replace(stream=True))
+        stream.keep_whole()
+        poll = Poll()
+        stream.attach(poll)
+        try:
+            await poll.wait_verdict(stream, request.app[SETTINGS].current.server.ping_interval_s)
+            if stream.refusal is not None:
+                failure = stream.refusal
+                await stream.ended.wait()
+                return self.respond(failure, stream_headers(stream))
+            return await told(request, stream)
+        finally:
+            stream.detach(poll)
+
+
+async def refuse_absent(request: web.Request) -> web.Response:
+    """Routes of OpenAI below this one that are not served."""
+    raise refuse("not_found", 404, f"{request.path} is not served here.")
+
+
+RESPONSES_OF_OPENAI = Responses(is_openrouters=False)
+RESPONSES_OF_OPENROUTER = Responses(is_openrouters=True)

@@ -1,0 +1,187 @@
+"""Answers that were begun before: read again as an object or as events, stopped, forgotten.
+
+Any answer of the caller's can be read so, whatever protocol it was asked for in, for as long as the server keeps it
+(`streams.retain_s`). Reading an object counts as reading, so an answer that is polled goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+from client.streams.gathering import PIECE_BYTES
+from client.streams.log import EventsGone
+from client.streams.log_events import log_events_of
+from client.streams.stream import Stream
+from server.errors import refuse
+from server.keys import CALLER, STREAMS
+from server.protocols.responses.composer import Composer
+from server.protocols.responses.response_object import RESPONSE, stream_id_of_item, stream_ids_of
+from server.protocols.responses.view import ResponsesView, composer_of
+from server.routes.readers import ResponseReader
+from server.routes.results import RESULTS, events_gone
+from server.routes.sending import EVENTS, send_stream
+
+_NUMBER = re.compile("[0-9]{1,9}")
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+async def get_response(request: web.Request) -> web.StreamResponse:
+    """The object, or with `stream=true` its events: all, or those after the number that `starting_after` gives."""
+    stream = _find(request)
+    is_streamed = _TRUTHS.get(request.query.get("stream", "").lower())
+    if is_streamed is None:
+        raise refuse("invalid_request", 400, "stream must be true or false.")
+    text = request.query.get("starting_after")
+    if text is not None and not (is_streamed and _NUMBER.fullmatch(text)):
+        raise refuse("invalid_request", 400, "starting_after must be the number of an event, beside stream=true.")
+    if not is_streamed:
+        return await told(request, stream)
+    if stream.log.first > 1:
+        raise events_gone(stream)
+    if text is not None:
+        request.app[STREAMS].figures.resumes += 1
+    view = ResponsesView(stream, -1 if text is None else int(text))
+    reader = ResponseReader(stream, request.protocol, 0, view, EVENTS.ping)
+    stream.attach(reader)
+    try:
+        return await send_stream(request, stream, reader, EVENTS, view)
+    finally:
+        stream.detach(reader)
+
+
+async def cancel_response(request: web.Request) -> web.StreamResponse:
+    """Stops an answer; one that has ended stays as it is."""
+    stream = _find(request)
+    stream.stop("cancelled")
+    await stream.ended.wait()
+    return await told(request, stream)
+
+
+async def delete_response(request: web.Request) -> web.StreamResponse:
+    """Stops and forgets an answer: nobody finds it any more, in no protocol."""
+    stream = _find(request)
+    stream.stop("cancelled")
+    await stream.ended.wait()
+    request.app[STREAMS].forget(stream)
+    return web.json_response({"id": RESPONSE + stream.id, "object": "response", "deleted": True})
+
+
+async def told(request: web.Request, stream: Stream) -> web.StreamResponse:
+    """The reply with the object as it is now."""
+    with _reading(stream):
+        return await request.app[RESULTS].made(request, stream, lambda: object_of(stream))
+
+
+async def object_of(stream: Stream) -> dict[str, Any]:
+    """The Response object of an answer, or of what there is of it.
+
+    Raises:
+        ApiError: its beginning was dropped.
+    """
+    composer = await _composed(stream)
+    found = composer.response(stream.settlement.usage)
+    return {**found, "status": "queued"} if stream.is_running and not stream.has_verdict else found
+
+
+async def known_items(request: web.Request, given: Any) -> Any:
+    """The input with the items themselves in place of references to those that were answered here.
+
+    A client that takes its answers for stored (the AI SDK does, unless it is told otherwise) sends only the ids of
+    what the model said before. What is not here any more stays a reference.
+    """
+    if not isinstance(given, list) or not any(map(_is_reference, given)):
+        return given
+    composers: dict[str, Composer | None] = {}
+    items = []
+    for item in given:
+        stream_id = stream_id_of_item(item["id"]) if _is_reference(item) else None
+        if stream_id is not None and stream_id not in composers:
+            stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
+            composers[stream_id] = None if stream is None else await _composed(stream)
+        composer = None if stream_id is None else composers[stream_id]
+        items.append(item if composer is None else composer.item(item["id"]) or item)
+    return items
+
+
+def _is_reference(item: Any) -> bool:
+    """Also without its type, which OpenAI does not insist on."""
+    return isinstance(item, dict) and (
+        item.get("type") == "item_reference" or (item.keys() == {"id"} and isinstance(item["id"], str))
+    )
+
+
+def _find(request: web.Request) -> Stream:
+    response_id = request.match_info["response_id"]
+    for stream_id in stream_ids_of(response_id):
+        stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
+        if stream is not None:
+            return stream
+    raise refuse("not_found", 404, "There is no such response; it may have expired (streams.retain_s).")
+
+
+async def _composed(stream: Stream) -> Composer:
+    """Everything that the log holds, a piece a turn of the loop."""
+    composer, events, after = composer_of(stream), log_events_of(stream), 0
+    with stream.pinned():
+        try:
+            while after < stream.log.last:
+                records, after = await stream.log.read_after(after, PIECE_BYTES)
+                for event in events.feed(records):
+                    composer.take(event)
+                await asyncio.sleep(0)
+        except EventsGone:
+            raise events_gone(stream) from None
+    return composer
+
+
+class Poll:
+    """A reader that takes no bytes: whoever asks for the object wants the answer to go on, and all of it kept.
+
+    Attributes:
+        position: stays at the beginning, so that nothing is dropped.
+    """
+
+    position = 0
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Event()
+
+    def push(self, data: bytes, last: int) -> None:
+        """They are in the log."""
+
+    def wake(self) -> None:
+        """Upstream has given its verdict, or the stream has ended."""
+        self._turn.set()
+
+    def stalled_s(self) -> float:
+        """It takes nothing, and holds nobody up for long."""
+        return 0.0
+
+    def leave(self) -> None:
+        """It goes by itself."""
+
+    async def wait_verdict(self, stream: Stream, at_most_s: float) -> None:
+        """Until upstream has accepted or refused the request, but no longer than that."""
+        try:
+            async with asyncio.timeout(at_most_s):
+                while not stream.has_verdict:
+                    self._turn.clear()
+                    await self._turn.wait()
+        except TimeoutError:
+            return
+
+
+@contextmanager
+def _reading(stream: Stream) -> Iterator[None]:
+    poll = Poll()
+    stream.attach(poll)
+    try:
+        yield
+    finally:
+        stream.detach(poll)
