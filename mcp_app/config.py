@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from client.config import LONGEST_S, MOST_AT_ONCE, SHORTEST_S, Env, Section
 
@@ -20,6 +21,22 @@ def _check_path(path: str) -> str:
     if path.split("/")[1] in _TAKEN:
         raise ValueError("must not lie below a route that the server has already")
     return path
+
+
+def _split_paths(value: object) -> object:
+    """TOML gives a list, the environment a comma list, or one as that of PATH."""
+    if isinstance(value, str):
+        value = [part.strip() for part in re.split(f"[,{re.escape(os.pathsep)}]", value) if part.strip()]
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_folder(path: str) -> str:
+    if not path.startswith("~") and not os.path.isabs(path):  # noqa: PTH117
+        raise ValueError("must be an absolute path: clients choose the folder that a program is started in")
+    return path
+
+
+Folder = Annotated[str, AfterValidator(_check_folder)]
 
 
 class McpConfig(Section):
@@ -37,5 +54,7 @@ class McpConfig(Section):
         1800.0
     )
     """A session that is not used for so long is closed."""
+    folders: Annotated[tuple[Folder, ...], BeforeValidator(_split_paths), Env("MCP_FOLDERS")] = ()
+    """Folders below which `openrouter-mcp` may read and save files for its client; never used over HTTP."""
     budget_usd: Annotated[float | None, Field(ge=0, le=_MOST_USD), Env("MCP_BUDGET_USD")] = None
     """What one process of `openrouter-mcp` may spend, USD; None: no limit. Over HTTP callers have budgets."""

@@ -37,6 +37,7 @@ class McpState:
     Attributes:
         sees_account: whether a caller, by name, may see the key's limits and what all callers spent.
         budget: of this process, where it has one.
+        folders: of this machine, in which a caller's files may be read and written; None where none may, ever.
         serves_http: whether `/chat/{id}/result` can be read beside the tools.
         prefix: what stands before our paths for this client.
     """
@@ -49,6 +50,7 @@ class McpState:
     prefix: str = ""
     sees_account: Callable[[str], bool] = lambda owner: True
     budget: Budget | None = None
+    folders: tuple[str, ...] | None = None
 
     @property
     def lacks_key(self) -> bool:

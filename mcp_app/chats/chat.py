@@ -7,21 +7,26 @@ background.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from client.errors import OpenRouterError, Refusal
 from client.streams.log import EventsGone
 from client.streams.stream import Stream, StreamsFull
 from client.streams.streams import SHUTTING_DOWN
+from mcp_app.chats.attaching import attach, check_taken
 from mcp_app.chats.cap import capped, shares, smallest_cap
+from mcp_app.chats.keeping import find_target, keep_answer
 from mcp_app.chats.request import ChatArguments, Earlier, body_of, each_model
 from mcp_app.chats.turns import Turn, earlier_of, for_other_model, keep_turn, turn_of
+from mcp_app.files.folders import Folders
+from mcp_app.files.reading import Attached
 from mcp_app.results.clean import clean_text
 from mcp_app.results.expected import Read, is_json_expected, read_expected
 from mcp_app.results.failures import NO_KEY, ToolFailure, failure_of
-from mcp_app.results.output import ToolOutput
+from mcp_app.results.output import SavedAnswer, ToolOutput
 from mcp_app.results.progress import AnswerReader
 from mcp_app.results.reports import Reports
 from mcp_app.results.results import MAX_TEXT_BYTES, AnswerFacts, output_of
@@ -47,11 +52,11 @@ class View:
 
 @dataclass
 class _Asked:
-    """One model that is asked: the body for it, or why it was not sent."""
+    """One model that is asked, or why it was not."""
 
     model: str
-    body: dict[str, Any] = field(default_factory=dict)
-    turn: Turn | None = None
+    body: dict[str, Any]
+    turn: Turn
     failure: ToolFailure | None = None
     stream: Stream | None = None
 
@@ -64,13 +69,17 @@ async def chat(
     wait_s: float,
     reports: Reports | None = None,
     include_reasoning: bool = False,
+    folders: Folders | None = None,
 ) -> ToolOutput:
     """Starts an answer, or one of each model, and waits; what is not done after `wait_s` goes on in the background.
+
+    Args:
+        folders: where files may be read and written; None where none may.
 
     Raises:
         ToolFailure: nothing was started, or there is no answer.
     """
-    asked = await _prepare(state, arguments, owner)
+    asked = await _prepare(state, arguments, owner, folders)
     is_kept = False
     try:
         for each in asked:
@@ -119,7 +128,7 @@ async def chat_stop(state: McpState, stream_id: str, *, owner: str) -> ToolOutpu
 # -- starting -----------------------------------------------------------------------------------------------------
 
 
-async def _prepare(state: McpState, arguments: ChatArguments, owner: str) -> list[_Asked]:
+async def _prepare(state: McpState, arguments: ChatArguments, owner: str, folders: Folders | None) -> list[_Asked]:
     """What each model is to be asked, under one cap."""
     if state.lacks_key:
         raise ToolFailure(NO_KEY)
@@ -128,20 +137,37 @@ async def _prepare(state: McpState, arguments: ChatArguments, owner: str) -> lis
     earlier = None
     if arguments.going_on_from.strip():
         earlier = await earlier_of(_find(state, arguments.going_on_from, owner))
-    asked = [_asked(state, each, earlier) for each in each_model(arguments)]
-    if arguments.max_cost_usd is not None or state.budget is not None:
+    each_one = each_model(arguments)
+    is_one = len(each_one) == 1
+    target = await find_target(folders, arguments.save_to, overwrite=arguments.overwrite, is_one=is_one)
+    attached = await attach(folders, arguments.files)
+    if arguments.max_cost_usd is not None or state.budget is not None or attached:
         with suppress(OpenRouterError):  # without a list every model is reckoned at what the dearest cost
             await state.catalogue.listing()
-        _cap(state, arguments, asked)
+    asked = [_asked(state, each, earlier, attached) for each in each_one]
+    if target is not None:
+        for one in asked:
+            own = target if is_one else target.for_one_of_several(one.model)
+            one.turn = Turn(one.body, target=own)
+    _cap(state, arguments, asked)
+    if is_one and asked[0].failure is not None:
+        raise asked[0].failure
     return asked
 
 
-def _asked(state: McpState, arguments: ChatArguments, earlier: Earlier | None) -> _Asked:
-    default = state.openrouter.config.model
-    body = body_of(arguments, default, earlier=earlier)
+def _asked(
+    state: McpState, arguments: ChatArguments, earlier: Earlier | None, attached: Sequence[Attached]
+) -> _Asked:
+    default, parts = state.openrouter.config.model, [each.part for each in attached]
+    body = body_of(arguments, default, earlier=earlier, parts=parts)
     if earlier is not None and body["model"] != earlier.body.get("model"):
-        body = body_of(arguments, default, earlier=for_other_model(earlier))
-    return _Asked(body["model"], body, Turn(body))
+        body = body_of(arguments, default, earlier=for_other_model(earlier), parts=parts)
+    asked = _Asked(body["model"], body, Turn(body))
+    try:
+        check_taken(state.catalogue.known(asked.model) if attached else None, attached)
+    except ToolFailure as exc:
+        asked.failure = exc
+    return asked
 
 
 def _cap(state: McpState, arguments: ChatArguments, asked: list[_Asked]) -> None:
@@ -150,19 +176,20 @@ def _cap(state: McpState, arguments: ChatArguments, asked: list[_Asked]) -> None
     if cap is None:
         return
     known = state.catalogue.known
-    for each, share in zip(asked, shares([each.body for each in asked], cap, known), strict=True):
+    sent = [each for each in asked if each.failure is None]
+    for each, share in zip(sent, shares([each.body for each in sent], cap, known), strict=True):
         try:
             body, is_limited = capped(each.body, share, known)
         except ToolFailure as exc:
             each.failure = exc
         else:
-            each.turn = Turn(each.body, share.name if is_limited else "")
+            each.turn = replace(each.turn, cap=share.name if is_limited else "")
             each.body = body
 
 
 def _try_to_start(state: McpState, asked: _Asked, owner: str) -> None:
     """Starts it, or notes why not."""
-    if asked.failure is not None or asked.turn is None:
+    if asked.failure is not None:
         return
     try:
         turn = keep_turn(state.streams, asked.turn)
@@ -249,14 +276,16 @@ async def _follow(state: McpState, stream: Stream, wait_s: float, reports: Repor
     if reader.answer.error is not None:
         raise await _failed(state, stream, reader)
     turn = turn_of(stream)
+    read = await _read(stream, reader, turn)
     facts = AnswerFacts(
         stream_id=stream.id,
         is_running=stream.is_running,
         model=stream.model,
         settlement=stream.settlement,
         result_path=f"{state.prefix}/chat/{stream.id}/result" if state.serves_http else None,
-        read=await _read(stream, reader, turn),
+        read=read,
         cap="" if turn is None else turn.cap,
+        saved=await _saved(stream, reader, turn, read),
     )
     return output_of(
         reader.answer,
@@ -265,6 +294,18 @@ async def _follow(state: McpState, stream: Stream, wait_s: float, reports: Repor
         offset=view.offset,
         max_text_bytes=view.max_text_bytes,
     )
+
+
+async def _saved(stream: Stream, reader: AnswerReader, turn: Turn | None, read: Read | None) -> SavedAnswer:
+    """What of the answer is in files, as was asked for when it was begun; once it has ended."""
+    if turn is None or turn.target is None or stream.is_running or reader.answer.done is None:
+        return SavedAnswer()
+    if not turn.saved:
+        saved = await keep_answer(turn.target, stream.id, reader.answer.to_result(), read)
+        if saved.problem is not None:
+            return saved
+        turn.saved.append(saved)
+    return turn.saved[0]
 
 
 async def _read(stream: Stream, reader: AnswerReader, turn: Turn | None) -> Read | None:

@@ -38,6 +38,10 @@ class ChatArguments:
     going_on_from: str = ""
     """The stream whose answer is the turn before this one."""
     max_cost_usd: float | None = None
+    files: tuple[str, ...] = ()
+    """Paths on this machine."""
+    save_to: str = ""
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)

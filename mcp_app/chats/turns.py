@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from client.border.json_codec import encode_json
@@ -18,8 +18,10 @@ from client.streams.log import EventsGone
 from client.streams.stream import Stream
 from client.streams.streams import Streams
 from mcp_app.chats.request import Earlier
+from mcp_app.files.saving import Target
 from mcp_app.results.clean import clean_json
 from mcp_app.results.failures import ToolFailure
+from mcp_app.results.output import SavedAnswer
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +31,14 @@ class Turn:
     Attributes:
         body: as it was meant; what a cap on the cost added is not in it.
         cap: what limits the answer's tokens beside the caller's own words; empty when nothing does.
+        target: where the answer goes when it is whole; None where nobody wants it saved.
+        saved: what of it is in files by now.
     """
 
     body: Mapping[str, Any]
     cap: str = ""
+    target: Target | None = None
+    saved: list[SavedAnswer] = field(default_factory=list)
 
 
 def keep_turn(streams: Streams, turn: Turn) -> Turn:

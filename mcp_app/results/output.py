@@ -18,6 +18,38 @@ class Picture:
     mime_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """A file that holds some of an answer."""
+
+    path: str
+    mime_type: str
+    bytes: int
+
+    def told(self) -> dict[str, Any]:
+        """For programs."""
+        return {"path": self.path, "mime_type": self.mime_type, "bytes": self.bytes}
+
+
+@dataclass(frozen=True)
+class SavedAnswer:
+    """What of an answer is in files.
+
+    Attributes:
+        pictures: by their place among the answer's.
+        problem: why nothing could be saved.
+    """
+
+    text: SavedFile | None = None
+    pictures: Mapping[int, SavedFile] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def files(self) -> list[SavedFile]:
+        """All of them."""
+        return [*([] if self.text is None else [self.text]), *self.pictures.values()]
+
+
 @dataclass
 class ToolOutput:
     """What a tool gives back.

@@ -6,7 +6,7 @@ a result (1 MB in all, or 25,000 tokens of text), so a long answer is given in p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from client.border.fit import cost_of, count_of
@@ -15,7 +15,7 @@ from client.streams.settlement import Settlement
 from client.translation.chunks.parts import text_of
 from mcp_app.results.clean import clean_json, without_open_half
 from mcp_app.results.expected import Read
-from mcp_app.results.output import Picture, ToolOutput
+from mcp_app.results.output import Picture, SavedAnswer, SavedFile, ToolOutput
 from mcp_app.results.pictures import Encoded, Link, read_picture
 
 MAX_TEXT_BYTES: Final = 30_000
@@ -31,6 +31,10 @@ _MAX_TITLE: Final = 300
 _MAX_ARGUMENTS: Final = 4_000
 """Characters of one tool call's arguments."""
 _IN_CONTENT: Final = "an image block in the content of this result, which some hosts do not pass on"
+
+_IN_FILE: Final = "the file of that path"
+_MAX_PREVIEW_BYTES: Final = 1_000
+"""Of a text that is in a file."""
 
 _SPENT_ON_THINKING = (
     "The answer is empty: the whole token budget went into thinking. Call again with a larger max_tokens (or none), "
@@ -52,6 +56,7 @@ class AnswerFacts:
         result_path: where the whole answer can be read over HTTP; None where it cannot.
         read: what became of an answer that was to be JSON; None for any other.
         cap: what limited its tokens, where its cost is bounded.
+        saved: what of it is in files, and need not be given here.
     """
 
     stream_id: str
@@ -61,6 +66,7 @@ class AnswerFacts:
     result_path: str | None = None
     read: Read | None = None
     cap: str = ""
+    saved: SavedAnswer = field(default_factory=SavedAnswer)
 
 
 def output_of(
@@ -77,8 +83,9 @@ def output_of(
     most_thoughts = min(_MAX_REASONING_BYTES, max_text_bytes // 3)
     reasoning = _cut(whole["reasoning"] or "", most_thoughts) if include_reasoning and offset == 0 else ""
     text = whole["content"] or whole["refusal"] or ""
-    part, end = cut_text(text, offset, max_text_bytes - len(reasoning.encode()))
-    goes_on = end < len(text) or (status == "running" and end > 0)
+    room = max_text_bytes if facts.saved.text is None else _MAX_PREVIEW_BYTES
+    part, end = cut_text(text, offset, room - len(reasoning.encode()))
+    goes_on = facts.saved.text is None and (end < len(text) or (status == "running" and end > 0))
     pictures, images = _images(whole["images"], facts)
     data: dict[str, Any] = {
         "status": status,
@@ -93,6 +100,7 @@ def output_of(
         "citations": _citations(whole["annotations"]),
         "tool_calls": [_bounded_call(call) for call in whole["tool_calls"][:_MAX_ITEMS]],
         "images": images,
+        "saved": [file.told() for file in facts.saved.files],
         "next_offset": end if goes_on else None,
         "note": _note(status, whole, facts, _Part(offset, end, len(text))),
     }
@@ -179,7 +187,10 @@ def _images(images: list[Any], facts: AnswerFacts) -> tuple[list[Picture], list[
     described: list[dict[str, Any]] = []
     room = _MAX_IMAGE_CHARS
     elsewhere = {} if facts.result_path is None else {"read_it_at": facts.result_path}
-    for image in images[:_MAX_ITEMS]:
+    for number, image in enumerate(images[:_MAX_ITEMS]):
+        if (saved := facts.saved.pictures.get(number)) is not None:
+            described.append(saved.told() | {"where": _IN_FILE})
+            continue
         picture = read_picture(image)
         if isinstance(picture, Link):
             described.append({"url": picture.url})
@@ -220,13 +231,21 @@ def _note(status: Status, whole: dict[str, Any], facts: AnswerFacts, part: _Part
             notes.append("What it cost is being looked up; llm_chat_result tells in some seconds.")
     elif status == "completed":
         notes += _completion_notes(whole, facts)
+    notes += [_saved_text(file) for file in facts.saved.files]
+    notes += [facts.saved.problem] if facts.saved.problem else []
     if part.begin > part.total:
         notes.append(f"The offset {part.begin} is past the end: there are {part.total} characters.")
+    elif facts.saved.text is not None and part.end < part.total:
+        notes.append(f"This is its beginning, of {part.total:,} characters.")
     elif status != "running" and part.end < part.total:
         notes.append(f"Too long for one result: this is a part. {rest} for the next one.")
     elif status == "completed" and 0 < part.begin == part.total:
         notes.append(f"The answer is whole: nothing follows character {part.begin}.")
     return " ".join(notes) or None
+
+
+def _saved_text(file: SavedFile) -> str:
+    return f"Saved as {file.path} ({file.mime_type}, {file.bytes:,} bytes)."
 
 
 def _completion_notes(whole: dict[str, Any], facts: AnswerFacts) -> list[str]:

@@ -35,6 +35,7 @@ from mcp_app.tools.arguments import (
     Whole,
     Words,
 )
+from mcp_app.tools.roots import folders_for
 
 LOCAL = "local"
 """The caller where nobody has to say who they are."""
@@ -81,6 +82,9 @@ async def llm_chat(
             "response_format, tools, seed, plugins, preset, …"
         ),
     ] = None,
+    files: Annotated[Names, Field(description="local paths to send along: text, pictures, PDF, audio")] = None,
+    save_to: Annotated[Text, Field(description="local file or folder for the answer and its pictures")] = "",
+    overwrite: Flag = False,
     max_cost_usd: Annotated[Number, Field(description="of the call, refused or cut beyond")] = None,
     wait_s: Wait = WAIT_S,
     include_reasoning: Flag = False,
@@ -101,6 +105,9 @@ async def llm_chat(
         options=options or {},
         going_on_from=continue_,
         max_cost_usd=max_cost_usd,
+        files=tuple(files or ()),
+        save_to=save_to,
+        overwrite=overwrite,
     )
     check_arguments(arguments)
     async with reporting(_report_of(ctx)) as reports:
@@ -114,6 +121,7 @@ async def llm_chat(
             wait_s=wait_s,
             reports=reports,
             include_reasoning=include_reasoning,
+            folders=await folders_for(ctx, state, is_needed=bool(files or save_to.strip())),
         )
     return _result_of(output)
 
@@ -205,15 +213,10 @@ def _titled(title: str, hints: ToolAnnotations) -> ToolAnnotations:
     return hints.model_copy(update={"title": title})
 
 
-_READS: Final = ToolAnnotations(
-    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
-)
-_CHATS: Final = ToolAnnotations(
-    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
-)
-_STOPS: Final = ToolAnnotations(
-    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
-)
+# What a hint is without being given is not given: that the world is open, and nothing else is true.
+_READS: Final = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True)
+_CHATS: Final = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
+_STOPS: Final = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True)
 TOOLS: Final[Mapping[Callable[..., Any], ToolAnnotations]] = {
     llm_chat: _titled("Ask a model", _CHATS),
     llm_chat_result: _titled("Fetch an answer", _READS),

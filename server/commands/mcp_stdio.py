@@ -130,7 +130,7 @@ async def _open_state(config: Config) -> AsyncIterator[McpState]:
         if budget is not None:
             budget.known = catalogue.known
         try:
-            yield McpState(streams, catalogue, openrouter, spending, budget=budget)
+            yield McpState(streams, catalogue, openrouter, spending, budget=budget, folders=effective.mcp.folders)
         finally:
             await streams.aclose()
             await catalogue.aclose()

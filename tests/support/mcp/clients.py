@@ -49,6 +49,7 @@ async def open_state(
     limits: StreamsConfig | None = None,
     admit: Admit | None = None,
     serves_http: bool = False,
+    folders: tuple[str, ...] | None = None,
 ) -> AsyncIterator[McpState]:
     """What the tools work on, over a scripted upstream."""
     config = config or UpstreamConfig(base_url=upstream.base_url, model="sandbox/echo", max_retries=0)
@@ -57,7 +58,7 @@ async def open_state(
         spending = Spending()
         streams = Streams(openrouter, limits or StreamsConfig(), spending.note_end, admit=admit)
         catalogue = Catalogue(openrouter)
-        yield McpState(streams, catalogue, openrouter, spending, serves_http)
+        yield McpState(streams, catalogue, openrouter, spending, serves_http, folders=folders)
         await streams.aclose()
         await catalogue.aclose()
 

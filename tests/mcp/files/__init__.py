@@ -1,0 +1,1 @@
+"""Files of the machine: which may be touched, what is read, what is written."""
