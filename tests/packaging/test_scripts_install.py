@@ -62,7 +62,8 @@ class Clone:
         (self.folder / "scripts").mkdir(parents=True)
         for name in ("install", "serve"):
             shutil.copy(ROOT / "scripts" / name, self.folder / "scripts")
-        for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml"):
+        (self.folder / "sdk" / "python").mkdir(parents=True)
+        for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml", "sdk/python/pyproject.toml"):
             (self.folder / name).write_text(f"# {name}\n")
         self.bin.mkdir()
         self.add_python("python3", "3.11")
@@ -108,7 +109,9 @@ class Clone:
         return [step for step in steps if step != "--sandbox"]
 
 
-REBUILT = ["venv", "requirements.txt", "."]
+EDITABLE = "sdk/python"
+"""What is named last when the two projects of the folder are installed."""
+REBUILT = ["venv", "requirements.txt", EDITABLE]
 
 
 @pytest.fixture
@@ -228,7 +231,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(clone: Clone) -> None:
     assert clone.assert_serves(VENV=".venv-other") == REBUILT
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "pyproject.toml"])
+@pytest.mark.parametrize("file", ["requirements.txt", "pyproject.toml", "sdk/python/pyproject.toml"])
 def test_new_requirements_are_installed_into_what_is_there(clone: Clone, file: str) -> None:
     """bare 4: by what it holds and not by its date, which version control sets as it likes."""
     clone.assert_serves()
@@ -236,13 +239,13 @@ def test_new_requirements_are_installed_into_what_is_there(clone: Clone, file: s
     assert clone.assert_serves() == []
     (clone.folder / file).write_text("# newer\n")
     os.utime(clone.folder / file, (1, 1))
-    assert clone.assert_serves() == ["requirements.txt", "."]
+    assert clone.assert_serves() == ["requirements.txt", EDITABLE]
 
 
 def test_two_requirement_files_live_side_by_side(clone: Clone) -> None:
     clone.run("install", "requirements-dev.txt")
     clone.run("install", "requirements.txt")
-    assert clone.steps() == ["venv", "requirements-dev.txt", ".", "requirements.txt", "."]
+    assert clone.steps() == ["venv", "requirements-dev.txt", EDITABLE, "requirements.txt", EDITABLE]
     clone.run("install", "requirements-dev.txt")
     assert clone.assert_serves() == []
 
