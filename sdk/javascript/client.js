@@ -73,7 +73,7 @@ export class Chat {
   /** The thinking so far. */ reasoning = "";
   /** @type {any} */ usage = null;
   /** @type {string | null} */ finishReason = null;
-  /** Whether the answer is whole; null until it ended. @type {boolean | null} */ completed = null;
+  /** Whether the answer is whole; null until that was told. @type {boolean | null} */ completed = null;
   /** What an `error` event held. @type {Failure | null} */ error = null;
   /** @type {"connecting" | "open" | "waiting" | "closed"} */ state = "connecting";
   /** How often a lost connection was replaced. */ reconnects = 0;
@@ -83,6 +83,7 @@ export class Chat {
   #number;
   #hasHead;
   #isPulled = false;
+  #isRead = false;
   #retryAfterMs = 0;
   /** @type {Map<string, Set<(detail: any) => void>>} */ #listeners = new Map();
   /** Cuts the connection, or ends the wait for the next one. @type {(delayMs?: number) => void} */ #interrupt = () => {};
@@ -158,7 +159,7 @@ export class Chat {
   async *#read() {
     let failures = 0;
     try {
-      while (this.completed === null) {
+      while (!this.#isRead) {
         const since = Date.now();
         /** @type {number | undefined} */ let asked;
         const connection = new AbortController();
@@ -175,7 +176,7 @@ export class Chat {
             yield event;
             this.#isPulled = true;
           }
-          if (this.completed !== null) return;
+          if (this.#isRead) return;
           throw READER_GONE; // an end without `done` is a lost connection
         } catch (error) {
           this.#signal?.throwIfAborted();
@@ -217,7 +218,7 @@ export class Chat {
     };
     const asked = Date.now();
     const response = await inTime(this.#open(connection.signal));
-    if (response.status === 204 || !response.body) return void (this.completed ??= true);
+    if (response.status === 204 || !response.body) return void (this.#isRead = true); // to the end, by somebody
     this.#hasHead = true;
     this.id = response.headers.get("X-Stream-Id") ?? this.id;
     this.#to("open");
@@ -265,7 +266,7 @@ export class Chat {
     if (type === "reasoning") this.reasoning += data.text;
     if (type === "usage") this.usage = data;
     if (type === "error") this.error = data;
-    if (type === "done") [this.finishReason, this.completed] = [data.finish_reason, data.completed];
+    if (type === "done") [this.finishReason, this.completed, this.#isRead] = [data.finish_reason, data.completed, true];
   }
 
   /** Until the time has come, or the network has, or somebody looks. @param {number} ms @param {boolean} isExact */
