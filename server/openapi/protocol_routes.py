@@ -6,6 +6,7 @@ the shape in which each refuses.
 
 from __future__ import annotations
 
+from server.openapi.examples import STREAM_ID
 from server.openapi.parts import (
     GRACE,
     IDEMPOTENCY_KEY,
@@ -128,6 +129,7 @@ def _read_responses(shape: str, description: str) -> dict[str, Response]:
     }
 
 
+_OF_BODIES = ("408", "413", "415")
 _AUTHOR = in_path("author", "The part of a model's id before the slash.", "sandbox")
 _SLUG = in_path("slug", "The part behind it.", "echo")
 _READS: tuple[tuple[str, str, str, str, tuple[Parameter, ...]], ...] = (
@@ -182,6 +184,23 @@ def _operations(mount: str, prefix: str, tag: str, shape: str) -> tuple[Operatio
         body={"required": True, "content": {"application/json": {"schema": _CHAT_REQUEST, "example": _HI}}},
         shape=shape,
     )
+    again = Operation(
+        "get",
+        f"{mount}/chat/completions/{{stream_id}}",
+        f"{prefix}GetChatCompletions",
+        tag,
+        "Read an answer again, whole or in chunks",
+        {status: said for status, said in _chat_responses(shape).items() if status not in _OF_BODIES},
+        description=(
+            "Any answer of the caller's, in whatever protocol it was asked for; one that runs is waited for, or read "
+            "along."
+        ),
+        parameters=(
+            in_path("stream_id", "`X-Stream-Id` of the answer.", STREAM_ID),
+            query("stream", {"type": "string"}, "`true`: in chunks."),
+        ),
+        shape=shape,
+    )
     reads = (
         Operation(
             "get",
@@ -210,7 +229,7 @@ def _operations(mount: str, prefix: str, tag: str, shape: str) -> tuple[Operatio
             ("/completions", "Completions", "completions of a text"),
         )
     )
-    return (chat, *reads, *absent)
+    return (chat, again, *reads, *absent)
 
 
 OPERATIONS = (

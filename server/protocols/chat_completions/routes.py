@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions` and `POST /api/v1/chat/completions`."""
+"""`/v1/chat/completions` and `/api/v1/chat/completions`: an answer is started, or read again."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from typing import Any
 from aiohttp import web
 
 from client.errors import Failure
+from client.streams.log_events import log_events_of
 from client.streams.stream import Stream
+from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.upstream.request import InvalidRequest
-from server.errors import invalid_request, told_as
+from server.errors import invalid_request, refuse, told_as
 from server.http.json_body import read_json_object
-from server.keys import SETTINGS
-from server.protocols.answering import answer
+from server.keys import CALLER, SETTINGS, STREAMS
+from server.protocols.answering import answer, read
 from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
+from server.protocols.chat_completions.made_chunks import MadeChunks
 from server.protocols.chat_completions.request import chat_call_of
-from server.protocols.chat_completions.view import OpenAiView, TransparentView
+from server.protocols.chat_completions.view import ConvertedView, OpenAiView, TransparentView
 from server.protocols.chat_completions.whole import completion_of
 from server.routes.readers import View
+from server.routes.results import RESULTS, events_gone
 from server.routes.sending import EVENTS, Form
 from server.routes.starting import stream_grace_s
 
@@ -39,11 +43,14 @@ class ChatCompletions:
 
     def view(self, stream: Stream) -> View:
         """A new reader's view of the stream's log."""
-        return TransparentView() if self._is_transparent else OpenAiView()
+        view = TransparentView() if self._is_transparent else OpenAiView()
+        if stream.holds_chunks and stream.upstream_protocol == UPSTREAM_CHAT:
+            return view
+        return ConvertedView(MadeChunks(log_events_of(stream), _created_s(stream)), view)
 
     def whole(self, result: dict[str, Any], stream: Stream) -> dict[str, Any]:
         """The reply to a request that is not streamed."""
-        return completion_of(result, created_s=int(stream.created_s), with_reasoning_content=not self._is_transparent)
+        return completion_of(result, created_s=_created_s(stream), with_reasoning_content=not self._is_transparent)
 
     def failed(self, failure: Failure) -> tuple[int, Any]:
         """Status and JSON of a failure."""
@@ -65,6 +72,21 @@ class ChatCompletions:
             raise invalid_request(exc.details) from exc
         call = call._replace(grace_s=stream_grace_s(request, call.grace_s) or 0.0)
         return await answer(request, self, call)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Any answer of the caller's, in whatever words it was asked for: whole, or in chunks (`?stream=true`)."""
+        stream = request.app[STREAMS].get(request.match_info["stream_id"], request[CALLER].name)
+        if stream is None:
+            raise refuse("not_found", 404, "There is no such answer; it may have expired (streams.retain_s).")
+        if stream.log.first > 1:
+            raise events_gone(stream)
+        if request.query.get("stream", "").lower() not in ("true", "1"):
+            return await request.app[RESULTS].gathered(request, stream, self)
+        return await read(request, self, stream)
+
+
+def _created_s(stream: Stream) -> int:
+    return int(stream.created_s)
 
 
 OPENAI = ChatCompletions("chat.completions", is_transparent=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -60,6 +61,18 @@ class _View(ABC):
     @abstractmethod
     def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
         """The bytes for a failure; `is_told`: upstream's own frame tells of it."""
+
+
+class ConvertedView:
+    """One of the views over a log that holds no chunks, by way of records that do."""
+
+    def __init__(self, convert: Callable[[bytes], bytes], view: _View) -> None:
+        self._convert = convert
+        self._view = view
+
+    def view(self, records: bytes) -> bytes:
+        """The bytes for whole records."""
+        return self._view.view(self._convert(records))
 
 
 class TransparentView(_View):

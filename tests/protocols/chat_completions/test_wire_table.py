@@ -30,7 +30,7 @@ async def test_whole_answers_say_what_the_table_says(mount: str, once: Api, upst
         response, found = await complete_whole(once, mount)
         if case.said.error is None:
             assert response.status == 200, name
-            assert _said_by(found) == replace(case.said, calls=_as_told(case.said.calls)), name
+            assert said_by(found) == replace(case.said, calls=as_told(case.said.calls)), name
             message = found["choices"][0]["message"]
             assert message.get("reasoning_content") == (case.said.thinking or None if mount == "/v1" else None), name
         else:
@@ -54,12 +54,13 @@ async def test_chunks_say_what_the_table_says(mount: str, once: Api, upstream: S
             assert [each["metadata"]["type"] for each in failed] == [case.said.error], name
 
 
-def _as_told(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+def as_told(calls: tuple[Call, ...]) -> tuple[Call, ...]:
     """This protocol has no word for a call that was cut off, but the finish `length`."""
     return tuple(call._replace(is_whole=True) for call in calls)
 
 
-def _said_by(found: dict[str, Any]) -> Said:
+def said_by(found: dict[str, Any]) -> Said:
+    """What a completion says."""
     (choice,) = found["choices"]
     message = choice["message"]
     functions = [each["function"] for each in message.get("tool_calls", ())]

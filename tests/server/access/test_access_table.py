@@ -19,7 +19,8 @@ from tests.support.mcp.clients import ACCEPT
 from tests.support.serving import Api, changed, question, serving
 
 OPEN = {"/health", "/ready", "/docs", "/", "/client.js", "/favicon.ico", "/assets/format.json", "/assets/x/main.js"}
-OWN = {"/chat/{id}", "/chat/{id}/result"}
+_MOUNTED = (("/v1/chat/completions", ""), ("/api/v1/chat/completions", ""))
+OWN = {f"{path}/{{id}}{end}" for path, end in (("/chat", ""), ("/chat", "/result"), *_MOUNTED)}
 """Below these there is the stream of `right`, and for anybody else there is nothing."""
 FOUND = {
     ("GET", "/chat"): 200,
@@ -46,6 +47,7 @@ FOUND = {
         for (method, path), status in {
             ("POST", "/chat/completions"): 200,
             ("POST", "//chat/completions"): 200,
+            ("GET", "/chat/completions/{id}"): 200,
             ("POST", "/embeddings"): 404,
             ("POST", "/completions"): 404,
             ("GET", "/models"): 200,
@@ -98,6 +100,7 @@ TOKENS = ("none", "wrong", "right", "other", "admin")
 SOURCES = ("local", "remote", "forwarded")
 PLACES = {"/chat/{stream_id}": "/chat/{id}", "/chat/{stream_id}/result": "/chat/{id}/result"}
 for _mount in ("/v1", "/api/v1"):
+    PLACES |= {f"{_mount}/chat/completions/{{stream_id}}": f"{_mount}/chat/completions/{{id}}"}
     PLACES |= {f"{_mount}/models/{{model_id}}": f"{_mount}/models/sandbox/echo"}
     PLACES |= {f"{_mount}/models/{{author}}/{{slug}}/endpoints": f"{_mount}/models/sandbox/echo/endpoints"}
     PLACES |= {f"{_mount}/model/{{author}}/{{slug}}": f"{_mount}/model/sandbox/echo"}
