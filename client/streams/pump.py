@@ -20,6 +20,7 @@ from client.errors import (
     UpstreamStreamError,
     UpstreamTimeout,
 )
+from client.translation.errors.failures import with_body
 from client.translation.events import ChatEvent, StreamFailed
 from client.translation.foreign.fronts import CHAT, front_of
 from client.translation.foreign.translator import ForeignTranslator
@@ -161,10 +162,10 @@ class Pump:
             failure = INTERRUPTED if isinstance(error, UpstreamConnectionError) else error.failure
         else:
             failure = error.failure
+            if self._protocol != CHAT and isinstance(error, UpstreamStatusError):
+                failure = with_body(failure, error.body, self._openrouter.hide)
             self.translator.usage = error.usage or self.translator.usage
             self._sink.refused(failure)
-            if isinstance(self.translator, ForeignTranslator) and isinstance(error, UpstreamStatusError):
-                self.translator.take_refusal(error.body)
         self._has_handed_on = True
         self._sink.append(self.translator.close(failure))
 

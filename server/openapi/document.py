@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from server.openapi import ag_ui_routes, chat_routes, other_routes, protocol_routes, responses_routes, ui_routes
+from server.openapi import (
+    ag_ui_routes,
+    chat_routes,
+    messages_routes,
+    other_routes,
+    protocol_routes,
+    responses_routes,
+    ui_routes,
+)
 from server.openapi.events import event_components
 from server.openapi.parts import HEADERS, Operation
 from server.openapi.schemas import compact, reply_schemas, request_schemas
@@ -15,6 +23,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *other_routes.OPERATIONS,
     *protocol_routes.OPERATIONS,
     *responses_routes.OPERATIONS,
+    *messages_routes.OPERATIONS,
     *ui_routes.OPERATIONS,
     *ag_ui_routes.OPERATIONS,
 )
@@ -25,7 +34,8 @@ reads.
 
 **Errors** have one shape everywhere, as JSON bodies and as the `error` event: `Failure`. `type` is a stable word to \
 branch on; `error` says what happened and what to do. Below `/v1` and `/api/v1` they have OpenAI's shape and \
-OpenRouter's, below `/api/chat` they are one sentence of plain text. A path that does not exist is a 404, a method \
+OpenRouter's, at `/v1/messages` and `/api/v1/messages` Anthropic's, below `/api/chat` they are one sentence of \
+plain text. A path that does not exist is a 404, a method \
 that a path does not have a 405 with `Allow`, both in that shape. Only what is no proper HTTP is refused otherwise.
 
 **Streams** outlive connections: every event has an `id`, and `GET /chat/{stream_id}` goes on after any of them.
@@ -66,6 +76,7 @@ def build_document(*, version: str, routes: Collection[tuple[str, str]], mcp_pat
                     **event_components(),
                     **reply_schemas(),
                     **protocol_routes.SCHEMAS,
+                    **messages_routes.SCHEMAS,
                     **ag_ui_routes.SCHEMAS,
                     **responses_routes.SCHEMAS,
                 }

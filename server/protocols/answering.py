@@ -50,7 +50,7 @@ async def answer(request: web.Request, dialect: Dialect, call: ChatCall) -> web.
 def begin(request: web.Request, dialect: Dialect, call: ChatCall) -> Stream:
     """Starts what is asked for. Whoever shall read it attaches before the next turn of the loop."""
     grace_s = call.grace_s if call.stream else 0.0
-    headers = passed_headers(request.headers)
+    headers = passed_headers(request.headers, call.upstream_protocol)
     return start_stream(request, call, grace_s=grace_s, protocol=dialect.name, headers=headers)
 
 

@@ -9,6 +9,7 @@ from server.protocols.ag_ui import routes as ag_ui
 from server.protocols.chat_completions.models import list_models, show_model
 from server.protocols.chat_completions.routes import OPENAI, OPENROUTER
 from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, refuse_unknown_cost, show_key
+from server.protocols.messages.routes import MESSAGES, count_tokens
 from server.protocols.responses.routes import RESPONSES_OF_OPENAI, RESPONSES_OF_OPENROUTER, Responses, refuse_absent
 from server.protocols.responses.stored import cancel_response, delete_response, get_response
 from server.protocols.ui_stream import routes as ui
@@ -22,11 +23,21 @@ AG_UI_PATH = "/ag-ui"
 def add_protocols(app: web.Application) -> None:
     """Adds the routes of all protocols."""
     app[SHAPES] = shapes = Shapes()
+    _add_messages(app, shapes)  # ahead of the mounts that they lie below
     _add_chat_completions(app, shapes)
     for mount, responses in ((OPENROUTER_MOUNT, RESPONSES_OF_OPENROUTER), (OPENAI_MOUNT, RESPONSES_OF_OPENAI)):
         _add_responses(app, mount, responses)
     _add_ui_stream(app, shapes)
     _add_ag_ui(app, shapes)
+
+
+def _add_messages(app: web.Application, shapes: Shapes) -> None:
+    for mount in (OPENROUTER_MOUNT, OPENAI_MOUNT):
+        for path in (f"{mount}/messages", f"{mount}//messages"):  # a base URL that ends with a slash
+            shapes.add(path, MESSAGES.respond)
+            app.router.add_post(path, MESSAGES.post)
+            app.router.add_post(f"{path}/count_tokens", count_tokens)
+        app.router.add_get(f"{mount}/messages/{{stream_id}}", MESSAGES.get, allow_head=False)
 
 
 def _add_chat_completions(app: web.Application, shapes: Shapes) -> None:

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from client.border.fit import header_value
 
 _NAMES = {name.lower(): name for name in ("HTTP-Referer", "X-Title", "x-session-id", "x-anthropic-beta")}
+_OF_PROTOCOLS = {"messages": ("anthropic-version", "anthropic-beta")}
+"""Names that go on, too, where the body goes on in the protocol's own words."""
 _TITLES = ("X-Title", "X-OpenRouter-Title")
 _OPENROUTERS = "x-openrouter-"
 _OF_WORDS = {"openrouter": "OpenRouter"}
 _MOST, _LONGEST = 32, 2000
 
 
-def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def passed_headers(headers: Mapping[str, str], upstream_protocol: str = "chat") -> dict[str, str]:
     """The headers that go on, each once, spelled as the settings' own are."""
     found: dict[str, str] = {}
     for name, value in headers.items():
@@ -24,6 +26,9 @@ def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
         fit = header_value(value, _LONGEST)
         if known is not None and fit and known not in found and len(found) < _MOST:
             found[known] = fit
+    for name in _OF_PROTOCOLS.get(upstream_protocol, ()):
+        if fit := header_value(headers.get(name), _LONGEST):
+            found[name] = fit
     title = next((found[name] for name in _TITLES if name in found), None)
     return found if title is None else {**dict.fromkeys(_TITLES, title), **found}
 

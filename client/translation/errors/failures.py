@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from client.border.fit import fit_json, fit_name, number_of
 from client.border.json_codec import decode_json
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
@@ -69,6 +71,17 @@ def failure_of_error(
         retryable=retryable,
         retry_after_s=facts.retry_after_s if retryable else None,
         upstream=facts.upstream(),
+    )
+
+
+def with_body(failure: Failure, body: bytes, hide: Redaction = NOTHING_TO_HIDE) -> Failure:
+    """The failure with the JSON object that upstream refused with under `upstream.body`: for clients that know the
+    wording of the protocol in which they asked, and get it back unchanged."""
+    found = decode_json(body)
+    if not isinstance(found, dict):
+        return failure
+    return msgspec.structs.replace(
+        failure, upstream={**failure.upstream, "body": hide.json_in_parts(fit_json(found))}
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client.border.json_codec import decode_either_way, decode_json, encode_json
+from client.border.json_codec import decode_either_way, encode_json
 from client.translation.events import ChatEvent
 from client.translation.foreign.front import END, Front
 from client.translation.translate import DONE, ChatTranslator
@@ -21,12 +21,6 @@ class ForeignTranslator(ChatTranslator):
     def __init__(self, front: Front, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._front = front
-
-    def take_refusal(self, body: bytes) -> None:
-        """Keeps what upstream said when it refused the request, for readers who know its wording."""
-        if self._payloads is not None and isinstance(decode_json(body), dict):
-            self._payloads.add([body])
-            self.has_told_failure = True
 
     def _may_recur(self) -> bool:
         """The short ways are those of chunks."""

@@ -71,6 +71,11 @@ FOUND = {
             ("DELETE", "/responses/{id}"): 404,  # of another id: it would be gone for the rest of the table
             ("POST", "/responses/compact"): 404,
             ("POST", "/responses/input_tokens"): 404,
+            ("POST", "/messages"): 200,
+            ("POST", "//messages"): 200,
+            ("POST", "/messages/count_tokens"): 200,
+            ("POST", "//messages/count_tokens"): 200,
+            ("GET", "/messages/{id}"): 200,
         }.items()
     },
     **{
@@ -106,7 +111,8 @@ for _mount in ("/v1", "/api/v1"):
     PLACES |= {f"{_mount}/model/{{author}}/{{slug}}": f"{_mount}/model/sandbox/echo"}
     PLACES |= {f"{_mount}/responses/{{response_id}}": f"{_mount}/responses/{{id}}"}
     PLACES |= {f"{_mount}/responses/{{response_id}}/cancel": f"{_mount}/responses/{{id}}/cancel"}
-    OWN |= {f"{_mount}/responses/{{id}}", f"{_mount}/responses/{{id}}/cancel"}
+    PLACES |= {f"{_mount}/messages/{{stream_id}}": f"{_mount}/messages/{{id}}"}
+    OWN |= {f"{_mount}/messages/{{id}}", f"{_mount}/responses/{{id}}", f"{_mount}/responses/{{id}}/cancel"}
 PLACES |= {"/models/{model_id}": "/models/sandbox/echo", "/schemas/events/{name}": "/schemas/events/done"}
 PLACES |= {"/assets/{hash}/{path}": "/assets/x/main.js"}
 for _mount in ("/api/chat", "/api/chat/text"):
@@ -198,6 +204,16 @@ _BODIES["/ag-ui"] = {
     "runId": "r",
     "messages": [{**_HELLO, "content": "Hi"}],
     "forwardedProps": {"model": "sandbox/echo"},
+}
+_BODIES |= {
+    f"{mount}{slash}/messages{end}": {
+        "model": "sandbox/echo",
+        "max_tokens": 10,
+        "messages": [{"role": "user", "content": "Hi"}],
+    }
+    for mount in ("/v1", "/api/v1")
+    for slash in ("", "/")
+    for end in ("", "/count_tokens")
 }
 _BODIES |= {
     f"{mount}{slash}/responses": {"model": "sandbox/echo", "input": "Hi"}
