@@ -25,15 +25,15 @@ Pieces
     `chunk(delta, finish_reason, **top_level)` builds a chunk; `COMMENT`, `DONE`, `PADDING` are bytes.
 Scripting
     `sandbox.script(*replies, path="/chat/completions")` queues; `sandbox.script_always(reply, path=…)`
-    stands until `sandbox.clear_scripts()`. Any route can be scripted: `/messages`, `/models`, `/model/a/b`,
-    `/models/a/b/endpoints`, `/generation`, `/key`. A route with no script left behaves as usual.
+    stands until `sandbox.clear_scripts()`. Any route can be scripted: `/messages`, `/responses`, `/models`,
+    `/model/a/b`, `/models/a/b/endpoints`, `/generation`, `/key`. A route with no script left behaves as usual.
 Record
     `sandbox.requests` (all routes) and `sandbox.calls` (answers) hold `Call`s: `method`, `path`, `query`,
     `headers`, `body`, `json`, `generation_id`; events `started`, `closed`; flags `completed`,
     `cancelled`, `hung_up`; `closed_at_s`, `bytes_sent`.
 
 Protocols
-    `/chat/completions`, and Anthropic's `/messages`, as OpenRouter speaks them.
+    `/chat/completions`, Anthropic's `/messages` and OpenAI's `/responses`, as OpenRouter speaks them.
 Models
     What no script answers, the models do: see `client.sandbox.models.catalogue`, or `GET /models`, for what each is
     for, and `client.sandbox.models.order.Knobs` for the body field `sandbox` that sets pace and lengths. `settle_s`

@@ -16,14 +16,15 @@ from client.sandbox.calls import Call
 from client.sandbox.player import play_reply
 from client.sandbox.protocols.chat import Chat, error_response
 from client.sandbox.protocols.messages import Messages
+from client.sandbox.protocols.responses import Responses
 from client.sandbox.protocols.speech import Speech
 from client.sandbox.routes import catalogue_and_account_routes
-from client.sandbox.state import CALL, CHAT_PATH, MESSAGES_PATH, SANDBOX, Sandbox
+from client.sandbox.state import CALL, CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH, SANDBOX, Sandbox
 
 _logger = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
-_SPEECHES: dict[str, Speech] = {CHAT_PATH: Chat(), MESSAGES_PATH: Messages()}
+_SPEECHES: dict[str, Speech] = {CHAT_PATH: Chat(), MESSAGES_PATH: Messages(), RESPONSES_PATH: Responses()}
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
 

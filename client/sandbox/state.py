@@ -11,8 +11,8 @@ from client.sandbox.calls import Call
 from client.sandbox.generations import Generations
 from client.sandbox.script import Reply
 
-CHAT_PATH, MESSAGES_PATH = "/chat/completions", "/messages"
-ANSWERING = (CHAT_PATH, MESSAGES_PATH)
+CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH = "/chat/completions", "/messages", "/responses"
+ANSWERING = (CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH)
 """Paths at which answers are asked for."""
 _REFUSALS = 2
 _MAX_WAITING = 1000
@@ -41,7 +41,7 @@ class Sandbox:
     Attributes:
         base_url: where it is served, `http://127.0.0.1:PORT/api/v1`; "" until it listens.
         requests: every request of any route, oldest first; only the last `record` are kept.
-        calls: those that ask for an answer: at `/chat/completions` and `/messages`.
+        calls: those that ask for an answer: at `/chat/completions`, `/messages` and `/responses`.
     """
 
     def __init__(self, record: int = 256, settle_s: float = 1.0) -> None:

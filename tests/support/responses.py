@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from client.translation.foreign.fronts import CHAT
 from tests.support.serving import Api
 
 ASKED: dict[str, Any] = {"model": "acme/m", "input": "Why?"}
@@ -198,3 +199,13 @@ async def respond(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with api.http.post(f"{api.url}{mount}/responses", json=body or asking(), headers=named) as response:
         return response, await response.read()
+
+
+class Kept:
+    """A stream with such a log, as its readers must know it."""
+
+    id, created_s, requested_model, asked, protocol = "s", 7.0, "acme/m", b'{"metadata":{"a":"b"}}', "responses"
+    upstream_protocol = CHAT
+
+    def __init__(self, *, holds_chunks: bool) -> None:
+        self.holds_chunks = holds_chunks

@@ -5,4 +5,7 @@ chat               OpenRouter's chat completions
 messages           Anthropic's Messages, as OpenRouter speaks it
 messages_events    its events, piece by piece (pure)
 messages_request   its request as one of chat completions (pure)
+responses          OpenAI's Responses, as OpenRouter speaks them
+responses_events   its events, piece by piece (pure)
+responses_request  its request as one of chat completions (pure)
 """

@@ -71,9 +71,10 @@ _SPECIFIC: Final = (
         ("moderation", 403),
         _words(
             "content_policy_violation content_policy content_filter content_filtered content_filter_error "
-            "content_moderation moderation moderation_blocked moderation_error refusal ResponsibleAIPolicyViolation "
-            "data_inspection_failed DataInspectionFailed prohibited_content safety safety_error safety_violation "
-            "content_violation sensitive_content input_moderation_failed guardrail_intervened unsafe_content"
+            "image_content_policy_violation content_moderation moderation moderation_blocked moderation_error "
+            "refusal ResponsibleAIPolicyViolation data_inspection_failed DataInspectionFailed prohibited_content "
+            "safety safety_error safety_violation content_violation sensitive_content input_moderation_failed "
+            "guardrail_intervened unsafe_content"
         ),
     ),
     (

@@ -3,6 +3,7 @@
 fronts       which there are
 front        what a front is
 messages     Anthropic's Messages
+responses    OpenAI's Responses
 translator   a translator that reads through a front
 records      a log of such events as one of chunks
 

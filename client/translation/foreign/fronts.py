@@ -7,11 +7,15 @@ from typing import Final
 
 from client.translation.foreign.front import Front
 from client.translation.foreign.messages import MessagesFront
+from client.translation.foreign.responses import ResponsesFront
 
 CHAT: Final = "chat"
 """Chat completions: what is read without a front."""
 
-FRONTS: Final[dict[str, Callable[[], Front]]] = {"messages": MessagesFront}
+FRONTS: Final[dict[str, Callable[[], Front]]] = {
+    "messages": MessagesFront,
+    "responses": ResponsesFront,
+}
 """By the name that `upstream.protocols` and the last part of the path have for it."""
 
 

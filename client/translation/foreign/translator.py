@@ -44,6 +44,8 @@ class ForeignTranslator(ChatTranslator):
         for event in whole or [found]:
             for chunk in self._front.chunks_of(event):
                 is_about_model = True
+                if self.state is DONE:  # a failure with its usage was the end
+                    break
                 if chunk is END:
                     self._take_done_marker(events)
                 else:

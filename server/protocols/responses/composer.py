@@ -234,7 +234,7 @@ class Composer:
         return item.close(status)
 
     def _end(self, done: Done) -> list[Event]:
-        if not done.completed:
+        if self._failure is not None or not done.completed:
             return self._break_off(done)
         is_cut = any(call.whole is None or not call.whole.complete for call in self._calls.values())
         reason = _CUT.get(done.finish_reason or "", "max_output_tokens" if is_cut else None)

@@ -60,6 +60,16 @@ def replayed(item: Mapping[str, Any]) -> Replayed:
     return Replayed(entries, is_exact=False, is_sealed=is_sealed, text="".join(texts))
 
 
+def unsealed(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A reasoning item for an upstream that reads such items itself: what was sealed here it could not open."""
+    content = item.get("encrypted_content")
+    if not isinstance(content, str) or not content.startswith(_OURS):
+        return item
+    entries = [entry for entry in _opened(content) or () if isinstance(entry, dict)]
+    data = (entry.get("data") or entry.get("signature") for entry in entries)
+    return {**item, "encrypted_content": next((each for each in data if isinstance(each, str)), None)}
+
+
 def _opened(content: str) -> list[Any] | None:
     """None for what was changed on its way."""
     try:

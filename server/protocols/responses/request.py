@@ -10,7 +10,11 @@ from client.errors import Detail
 from client.upstream.request import ChatCall, InvalidRequest
 from server.protocols.chat_completions.request import asked_grace_s
 from server.protocols.responses.input_items import messages_of
+from server.protocols.responses.reasoning import unsealed
 from server.protocols.responses.tools import tools_of
+
+RESPONSES = "responses"
+"""What `upstream.protocols` calls it."""
 
 _STAYS = frozenset(
     {
@@ -21,6 +25,11 @@ _STAYS = frozenset(
     }
 )
 """Fields that Chat Completions have no word for, or another one; all others go on as they are."""
+
+_NOT_PASSED = frozenset(
+    {"background", "store", "stream_options", "grace_s", *("previous_response_id", "conversation")}
+)
+"""Fields that are ours where upstream speaks Responses itself, and those that are null."""
 
 _REPEATED = (
     *("background", "instructions", "max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls"),
@@ -73,6 +82,28 @@ def response_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s
     passed |= {name: value for name, value in mapped.items() if value is not None}
     passed |= {"model": body.get("model") or default_model, "messages": messages, "stream": True}
     return ChatCall(passed, bool(body.get("stream")), grace_s, repeated(body))
+
+
+def passed_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: float) -> ChatCall:
+    """The same for an upstream that speaks Responses itself: the body as it is, but for what it does not keep.
+
+    Raises:
+        InvalidRequest: what cannot be had, each field with what is wrong with it.
+    """
+    problems = checked_fields(body)
+    given = body.get("input")
+    if not isinstance(given, str | list) or given == []:
+        problems.append(Detail("input", "is missing; give text, or a list of at least one item"))
+    grace_s = asked_grace_s(body.get("grace_s"), max_grace_s, problems)
+    if problems:
+        raise InvalidRequest(problems)
+    passed = {name: value for name, value in body.items() if name not in _NOT_PASSED}
+    passed |= {"model": body.get("model") or default_model, "stream": True}
+    if isinstance(given, list):
+        passed["input"] = [
+            unsealed(item) if isinstance(item, dict) and item.get("type") == "reasoning" else item for item in given
+        ]
+    return ChatCall(passed, bool(body.get("stream")), grace_s, repeated(body), RESPONSES)
 
 
 def checked_fields(body: Mapping[str, Any]) -> list[Detail]:

@@ -15,9 +15,9 @@ from server.http.json_body import read_json_object
 from server.keys import SETTINGS
 from server.protocols.answering import answer, begin
 from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
-from server.protocols.responses.request import response_call_of
+from server.protocols.responses.request import passed_call_of, response_call_of
 from server.protocols.responses.stored import Poll, known_items, object_of, told
-from server.protocols.responses.view import PROTOCOL, ResponsesView
+from server.protocols.responses.view import PROTOCOL, view_of
 from server.routes.readers import View
 from server.routes.results import stream_headers
 from server.routes.sending import EVENTS, Form
@@ -39,7 +39,7 @@ class Responses:
 
     def view(self, stream: Stream) -> View:
         """A new reader's view of the stream's log."""
-        return ResponsesView(stream)
+        return view_of(stream)
 
     async def whole(self, result: dict[str, Any], stream: Stream) -> dict[str, Any]:
         """The reply to a request that is not streamed: items in the order in which they came."""
@@ -60,7 +60,8 @@ class Responses:
         body = await read_json_object(request)
         body = {**body, "input": await known_items(request, body.get("input"))}
         try:
-            call = response_call_of(body, default_model=config.upstream.model, max_grace_s=config.streams.max_grace_s)
+            call_of = passed_call_of if config.upstream.speaks(PROTOCOL) else response_call_of
+            call = call_of(body, default_model=config.upstream.model, max_grace_s=config.streams.max_grace_s)
         except InvalidRequest as exc:
             raise invalid_request(exc.details) from exc
         grace_s = stream_grace_s(request, call.grace_s)

@@ -16,13 +16,11 @@ from aiohttp import web
 
 from client.streams.gathering import PIECE_BYTES
 from client.streams.log import EventsGone
-from client.streams.log_events import log_events_of
 from client.streams.stream import Stream
 from server.errors import refuse
 from server.keys import CALLER, STREAMS
-from server.protocols.responses.composer import Composer
 from server.protocols.responses.response_object import RESPONSE, stream_id_of_item, stream_ids_of
-from server.protocols.responses.view import ResponsesView, composer_of
+from server.protocols.responses.view import NOTHING, Answer, view_of
 from server.routes.readers import ResponseReader
 from server.routes.results import RESULTS, events_gone
 from server.routes.sending import EVENTS, send_stream
@@ -46,7 +44,7 @@ async def get_response(request: web.Request) -> web.StreamResponse:
         raise events_gone(stream)
     if text is not None:
         request.app[STREAMS].figures.resumes += 1
-    view = ResponsesView(stream, -1 if text is None else int(text))
+    view = view_of(stream, -1 if text is None else int(text))
     reader = ResponseReader(stream, request.protocol, 0, view, EVENTS.ping)
     stream.attach(reader)
     try:
@@ -84,8 +82,8 @@ async def object_of(stream: Stream) -> dict[str, Any]:
     Raises:
         ApiError: its beginning was dropped.
     """
-    composer = await _composed(stream)
-    found = composer.response(stream.settlement.usage)
+    answer = await _read(stream)
+    found = answer.response(stream.settlement.usage)
     return {**found, "status": "queued"} if stream.is_running and not stream.has_verdict else found
 
 
@@ -97,15 +95,15 @@ async def known_items(request: web.Request, given: Any) -> Any:
     """
     if not isinstance(given, list) or not any(map(_is_reference, given)):
         return given
-    composers: dict[str, Composer | None] = {}
+    answers: dict[str, Answer | None] = {}
     items = []
     for item in given:
         stream_id = stream_id_of_item(item["id"]) if _is_reference(item) else None
-        if stream_id is not None and stream_id not in composers:
+        if stream_id is not None and stream_id not in answers:
             stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
-            composers[stream_id] = None if stream is None else await _composed(stream)
-        composer = None if stream_id is None else composers[stream_id]
-        items.append(item if composer is None else composer.item(item["id"]) or item)
+            answers[stream_id] = None if stream is None else await _read(stream)
+        answer = None if stream_id is None else answers[stream_id]
+        items.append(item if answer is None else answer.item(item["id"]) or item)
     return items
 
 
@@ -125,19 +123,18 @@ def _find(request: web.Request) -> Stream:
     raise refuse("not_found", 404, "There is no such response; it may have expired (streams.retain_s).")
 
 
-async def _composed(stream: Stream) -> Composer:
+async def _read(stream: Stream) -> Answer:
     """Everything that the log holds, a piece a turn of the loop."""
-    composer, events, after = composer_of(stream), log_events_of(stream), 0
+    view, after = view_of(stream, NOTHING), 0
     with stream.pinned():
         try:
             while after < stream.log.last:
                 records, after = await stream.log.read_after(after, PIECE_BYTES)
-                for event in events.feed(records):
-                    composer.take(event)
+                view.view(records)
                 await asyncio.sleep(0)
         except EventsGone:
             raise events_gone(stream) from None
-    return composer
+    return view.answer
 
 
 class Poll:

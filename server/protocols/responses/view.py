@@ -1,4 +1,4 @@
-"""A log of either kind as the event stream of Responses. Pure module.
+"""A log of any kind as the event stream of Responses. Pure module.
 
 Rules of this module: every event has its type twice, as `event:` and in its data, and a number, from 0 without gaps;
 no `id:` lines; nothing behind the event that ends the answer.
@@ -6,14 +6,16 @@ no `id:` lines; nothing behind the event that ends the answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from client.border.json_codec import decode_json, encode_json
-from client.streams.log_events import Kept, LogEvent, log_events_of
+from client.streams.log_events import Kept, LogEvent, LogEvents, log_events_of
+from client.streams.raw_log import records_of
 from server.protocols.event_view import EventView
 from server.protocols.responses.composer import Composer
 from server.protocols.responses.output_items import Event
+from server.protocols.responses.passed import PassedAnswer
 
 
 class Answered(Kept, Protocol):
@@ -41,33 +43,58 @@ class Answered(Kept, Protocol):
 
 
 PROTOCOL = "responses"
+NOTHING = 1 << 62
+"""After this number no event comes: of a view that is asked for the object alone."""
 
 
-def composer_of(stream: Answered) -> Composer:
-    """A new reader's composer of the stream's events."""
-    kept = stream.asked
-    asked = decode_json(kept) if stream.protocol == PROTOCOL and isinstance(kept, bytes) else {}
-    return Composer(stream.id, created_s=stream.created_s, model=stream.requested_model, asked=asked)
+class Answer(Protocol):
+    """What an answer amounts to so far."""
+
+    def response(self, usage: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The object; `usage`, in the words of chat completions, where it was found out later."""
+
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        """The item of that id; None where there is none."""
 
 
-class ResponsesView(EventView):
-    """What one reader gets.
+class AnswerView(Protocol):
+    """A view (`server.routes.readers.View`) that knows what it has shown."""
+
+    def view(self, records: bytes) -> bytes:
+        """The bytes for whole records."""
+
+    @property
+    def answer(self) -> Answer:
+        """So far."""
+
+
+def view_of(stream: Answered, after: int = -1) -> AnswerView:
+    """A new reader's view of a stream, whatever its log holds.
 
     Args:
         after: number of the last event that the reader has; -1: none.
     """
+    kept = stream.asked
+    asked = decode_json(kept) if stream.protocol == PROTOCOL and isinstance(kept, bytes) else {}
+    known: dict[str, Any] = {"created_s": stream.created_s, "model": stream.requested_model, "asked": asked}
+    if stream.holds_chunks and stream.upstream_protocol == PROTOCOL:
+        return PassedView(PassedAnswer(stream.id, **known), after)
+    return TranslatedView(log_events_of(stream), Composer(stream.id, **known), after)
 
-    def __init__(self, stream: Answered, after: int = -1) -> None:
-        super().__init__(log_events_of(stream))
-        self._composer = composer_of(stream)
+
+class _Writer:
+    """Numbers events and makes bytes of them.
+
+    Args:
+        after: number of the last event that the reader has.
+    """
+
+    def __init__(self, after: int) -> None:
         self._after = after
         self._next = 0
 
-    def say(self, event: LogEvent) -> bytes:
-        """The bytes for one event; maybe none."""
-        return self._written(self._composer.take(event))
-
-    def _written(self, events: Iterable[Event]) -> bytes:
+    def write(self, events: Iterable[Event]) -> bytes:
+        """Those that the reader has not."""
         pieces: list[bytes] = []
         for kind, fields in events:
             if self._next > self._after:
@@ -75,3 +102,36 @@ class ResponsesView(EventView):
                 pieces.append(b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n")
             self._next += 1
         return b"".join(pieces)
+
+
+class TranslatedView(EventView):
+    """The events of Responses made of those of any other log.
+
+    Attributes:
+        answer: what they amount to so far.
+    """
+
+    def __init__(self, events: LogEvents, composer: Composer, after: int) -> None:
+        super().__init__(events)
+        self.answer = composer
+        self._writer = _Writer(after)
+
+    def say(self, event: LogEvent) -> bytes:
+        """The bytes for one event; maybe none."""
+        return self._writer.write(self.answer.take(event))
+
+
+class PassedView:
+    """Upstream's own events.
+
+    Attributes:
+        answer: what they amount to so far.
+    """
+
+    def __init__(self, answer: PassedAnswer, after: int) -> None:
+        self.answer = answer
+        self._writer = _Writer(after)
+
+    def view(self, records: bytes) -> bytes:
+        """The bytes for whole records."""
+        return b"".join(self._writer.write(self.answer.take(*record)) for record in records_of(records))

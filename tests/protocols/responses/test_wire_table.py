@@ -10,14 +10,13 @@ import pytest
 
 from client.sandbox import Reply, Sandbox
 from client.streams.raw_log import records_of
-from client.translation.foreign.fronts import CHAT
 from client.translation.reasoning import ReasoningMerger
 from server.config import Config
 from server.protocols.responses.reasoning import replayed
-from server.protocols.responses.view import ResponsesView
+from server.protocols.responses.view import view_of
 from tests.protocols.wire_cases import BREAKS, CASES, Call, Said
 from tests.streams.test_raw_log import Both
-from tests.support.responses import Reader, asking, events_in, respond, response_in, texts_in
+from tests.support.responses import Kept, Reader, asking, events_in, respond, response_in, texts_in
 from tests.support.serving import Api, changed, serving
 
 CODES = {"rate_limited": "rate_limit_exceeded", "insufficient_credits": "insufficient_quota"}
@@ -70,31 +69,21 @@ async def test_streams_of_chat_read_in_this_protocol(once: Api, upstream: Sandbo
         assert read["id"] == f"resp_{stream_id}"
 
 
-class _Kept:
-    """A stream with such a log."""
-
-    id, created_s, requested_model, asked, protocol = "s", 7.0, "acme/m", b'{"metadata":{"a":"b"}}', "responses"
-    upstream_protocol = CHAT
-
-    def __init__(self, *, holds_chunks: bool) -> None:
-        self.holds_chunks = holds_chunks
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_records_may_come_in_any_pieces(name: str) -> None:
     both = Both().receive(CASES[name].body).end()
-    for kept, log in ((_Kept(holds_chunks=True), both.records), (_Kept(holds_chunks=False), both.events)):
-        whole = ResponsesView(kept).view(log)
+    for kept, log in ((Kept(holds_chunks=True), both.records), (Kept(holds_chunks=False), both.events)):
+        whole = view_of(kept).view(log)
         records = [record + b"\n\n" for record in log.split(b"\n\n")[:-1]]
-        view = ResponsesView(kept)
+        view = view_of(kept)
         assert b"".join(map(view.view, records)) == whole
-        view = ResponsesView(kept)
+        view = view_of(kept)
         middle = len(records) // 2
         assert view.view(b"".join(records[:middle])) + view.view(b"".join(records[middle:])) == whole
         events = events_in(whole)
         assert events[0][1]["response"]["metadata"] == {"a": "b"}
         for after in (0, 1, len(events) // 2, len(events) - 1, len(events)):
-            rest = ResponsesView(kept, after).view(log)
+            rest = view_of(kept, after).view(log)
             assert events_in(rest, after) == events[after + 1 :]
             assert whole.endswith(rest)
     assert len(list(records_of(both.records))) > 0
