@@ -20,13 +20,11 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mcp_app.results.failures import ToolFailure
-from mcp_app.stdio.print_config import CLIENTS, WHERE, NotPossible, http_config, stdio_config
 from server.commands.command_lines import add_shared_arguments, print_problems, shared_flags
 from server.commands.command_parser import CommandParser
-from server.commands.own_command import own_command
+from server.commands.mcp_config import add_print_config, print_config
 from server.config import Config, ConfigError, ConfigProblem, Flags, load_config
 from server.process.standard_streams import exit_code_of, print_tolerantly
 from server.telemetry.logs import close_logging, configure_logging
@@ -43,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
     parsed = _parser().parse_args(argv)
     if parsed.command == "print-config":
         output = print_tolerantly()
-        return exit_code_of(_print_config(parsed), output)
+        return exit_code_of(print_config(parsed), output)
     try:
         return _serve(shared_flags(parsed))
     finally:
@@ -62,12 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_shared_arguments(parser)
     commands = parser.add_subparsers(dest="command", metavar="print-config")
-    printing = commands.add_parser("print-config", help="print what to paste into a desktop client's configuration")
-    printing.add_argument("--client", required=True, choices=CLIENTS)
-    printing.add_argument(
-        "--http", metavar="URL", help="for a server that runs already, such as http://HOST:8000/mcp"
-    )
-    printing.add_argument("--with-token", action="store_true", help="with --http: the server wants a token")
+    add_print_config(commands)
     return parser
 
 
@@ -154,34 +147,3 @@ async def _refuse(problems: Sequence[ConfigProblem]) -> AsyncIterator[McpState]:
         f"The settings of this MCP server cannot be used. Tell the user to correct this and to restart it:\n{said}"
     )
     yield
-
-
-# -- print-config -------------------------------------------------------------------------------------------------
-
-
-def _print_config(parsed: argparse.Namespace) -> int:
-    try:
-        text = _http_text(parsed) if parsed.http else _stdio_text(parsed)
-    except NotPossible as exc:
-        print(exc, file=sys.stderr)
-        return 64
-    print(text)
-    print(f"Put this into {WHERE[parsed.client]}.", file=sys.stderr)
-    return 0
-
-
-def _stdio_text(parsed: argparse.Namespace) -> str:
-    arguments = ["--config", str(Path(parsed.config).absolute())] if parsed.config else []
-    arguments += ["--sandbox"] if parsed.sandbox else []
-    (command, *leading), environment = own_command("openrouter-mcp", "server.commands.mcp_command")
-    return stdio_config(
-        parsed.client, command, [*leading, *arguments], environment=environment, needs_key=not parsed.sandbox
-    )
-
-
-def _http_text(parsed: argparse.Namespace) -> str:
-    url = urlsplit(parsed.http)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise NotPossible("--http must be the URL of a running server, such as http://127.0.0.1:8000/mcp")
-    needs_token = parsed.with_token or url.hostname not in ("127.0.0.1", "localhost", "::1")
-    return http_config(parsed.client, parsed.http, needs_token=needs_token)

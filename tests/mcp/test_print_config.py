@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import re
+import shlex
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx2
 import pytest
+import yaml  # type: ignore[import-untyped]
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -40,15 +46,38 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
     return show
 
 
+KEYS = {
+    "vscode": "servers",
+    "codex": "mcp_servers",
+    "opencode": "mcp",
+    "zed": "context_servers",
+    "goose": "extensions",
+}
+STARTING = tuple(client for client in CLIENTS if client != "open-webui")
+"""Clients that start programs."""
+
+
 def entry_of(client: str, text: str) -> dict[str, Any]:
-    """The one server in a configuration file, where the client looks for it."""
-    config = json.loads(text)
-    servers = config["servers" if client == "vscode" else "mcpServers"]
+    """The one server in a configuration file, where the client looks for it; its command, arguments and variables by
+    the names that most have."""
+    read = {"codex": tomllib.loads, "goose": yaml.safe_load, "librechat": yaml.safe_load}.get(client, json.loads)
+    servers = read(text)[KEYS.get(client, "mcpServers")]
     assert list(servers) == ["openrouter"]
-    return dict(servers["openrouter"])
+    entry = dict(servers["openrouter"])
+    if client == "opencode" and "command" in entry:
+        entry["command"], *entry["args"] = entry["command"]
+    for theirs, name in {"cmd": "command", "envs": "env", "environment": "env", "http_headers": "headers"}.items():
+        if theirs in entry:
+            entry[name] = entry.pop(theirs)
+    return entry
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+def test_every_client_starts_the_same_command(printed: Printed) -> None:
+    entries = [entry_of(client, printed(client, "--sandbox")) for client in STARTING]
+    assert len({(entry["command"], *entry["args"], *entry.get("env", {})) for entry in entries}) == 1
+
+
+@pytest.mark.parametrize("client", ["claude-desktop", "opencode", "codex", "goose"])
 async def test_the_command_starts_exactly_as_the_file_says_without_any_path(
     client: str, tmp_path: Path, printed: Printed
 ) -> None:
@@ -63,7 +92,7 @@ async def test_the_command_starts_exactly_as_the_file_says_without_any_path(
         assert "You asked: hi" in (await host.wait_result(1))["result"]["structuredContent"]["text"]
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", STARTING)
 def test_the_key_goes_through_the_environment_and_never_through_arguments(client: str, printed: Printed) -> None:
     entry = entry_of(client, printed(client))
     assert "OPENROUTER_API_KEY" in entry["env"]
@@ -85,6 +114,14 @@ def test_vs_code_asks_for_the_key(printed: Printed) -> None:
         ("vscode", "url", "http"),
         ("cursor", "url", None),
         ("windsurf", "serverUrl", None),
+        ("codex", "url", None),
+        ("gemini-cli", "httpUrl", None),
+        ("opencode", "url", "remote"),
+        ("copilot-cli", "url", "http"),
+        ("zed", "url", None),
+        ("cline", "url", "streamableHttp"),
+        ("goose", "uri", "streamable_http"),
+        ("librechat", "url", "streamable-http"),
     ],
 )
 def test_a_server_that_runs_already_is_named_by_its_url(
@@ -101,15 +138,49 @@ def test_a_server_that_runs_already_is_named_by_its_url(
 
 async def test_a_client_that_connects_as_the_file_says_is_served(config: Config, printed: Printed) -> None:
     async with asyncio.timeout(60), serving(with_tokens(config, "token-of-ann")) as api:
-        for client in CLIENTS[1:]:  # Claude Desktop's file knows no URLs
+        for client in STARTING[1:]:  # Claude Desktop's file knows no URLs
             text = printed(client, more=("--http", f"{api.url}/mcp", "--with-token"))
             for placeholder in ("paste-a-token-of-your-server-here", "${input:openrouter-server-token}"):
                 text = text.replace(placeholder, "token-of-ann")
             entry = entry_of(client, text)
             async with httpx2.AsyncClient(headers=entry["headers"]) as http:
-                transport = streamable_http_client(entry.get("url") or entry["serverUrl"], http_client=http)
+                transport = streamable_http_client(_url_of(entry), http_client=http)
                 async with Client(transport) as connected:
                     assert len((await connected.list_tools()).tools) == 6
+
+
+def _url_of(entry: dict[str, Any]) -> str:
+    return next(str(entry[name]) for name in ("url", "serverUrl", "httpUrl", "uri") if name in entry)
+
+
+def test_open_webui_gets_a_connection_and_starts_nothing(printed: Printed) -> None:
+    assert "--http" in printed("open-webui", code=64)
+    [connection] = json.loads(printed("open-webui", more=("--http", "https://h.example/mcp")))
+    assert connection["url"] == "https://h.example/mcp"
+    assert (connection["type"], connection["auth_type"]) == ("mcp", "bearer")
+
+
+def test_links_and_lines_install_the_same_entry(printed: Printed, capsys: pytest.CaptureFixture[str]) -> None:
+    """G3."""
+    entries = {}
+    for client in ("cursor", "vscode", "codex"):
+        assert main(["print-config", "--client", client]) == 0
+        shown = capsys.readouterr()
+        entries[client] = entry_of(client, shown.out), shown.err
+    entry, said = entries["cursor"]
+    [link] = re.findall(r"^cursor:\S+", said, re.MULTILINE)
+    asked = parse_qs(urlsplit(link).query)
+    assert asked["name"] == ["openrouter"]
+    assert json.loads(base64.b64decode(asked["config"][0])) == entry
+    entry, said = entries["vscode"]
+    [link] = re.findall(r"^vscode:\S+", said, re.MULTILINE)
+    described = json.loads(unquote(link.partition("?")[2]))
+    assert described.pop("name") == "openrouter"
+    assert described.pop("inputs")[0]["password"] is True
+    assert described == entry
+    entry, said = entries["codex"]
+    [line] = re.findall(r"^codex .*", said, re.MULTILINE)
+    assert shlex.split(line)[-1 - len(entry["args"]) :] == [entry["command"], *entry["args"]]
 
 
 def test_claude_desktop_is_told_that_its_file_knows_no_urls(printed: Printed) -> None:
