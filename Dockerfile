@@ -6,6 +6,12 @@ ENV PATH=/pip/bin:$PATH \
     PIP_PYTHON=/opt/openrouter-sse-backend/bin/python
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
+# what formats answers in the page: npm's, by a Node that stays behind here
+COPY web web
+COPY scripts/build-web scripts/build-web
+RUN bash scripts/build-web
+COPY packaging/build_hook.py packaging/build_hook.py
+COPY sdk/javascript/client.js sdk/javascript/client.js
 COPY pyproject.toml LICENSE openrouter_sse_backend.py ./
 COPY client client
 COPY mcp_app mcp_app
