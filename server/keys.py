@@ -31,3 +31,5 @@ EXPECTATION = web.RequestKey("EXPECTATION", str)
 """What an `Expect` header asks for, until it is met."""
 WRONG_VERSION = web.RequestKey("WRONG_VERSION", bool)
 """Set for a request in a version of HTTP that is not spoken here."""
+REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+"""By which a refusal of another protocol is found in the log."""

@@ -22,10 +22,12 @@ class Answer:
         done: data of the `done` event; None until it came.
         usage: data of the `usage` event; None without one.
         start: data of the `start` event; None without one.
+        created_s: epoch seconds as upstream said; None where it did not, and where its chunks are not kept.
     """
 
     def __init__(self) -> None:
         self.start: dict[str, Any] | None = None
+        self.created_s: int | None = None
         self.usage: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
         self.done: dict[str, Any] | None = None

@@ -230,6 +230,11 @@ class EventsOfRecords:
         self._chunks_of = chunk_records(upstream_protocol)
         self._translator = ChatTranslator(lambda: 0.0, max_event_bytes=_ANY_SIZE)
 
+    @property
+    def created_s(self) -> int | None:
+        """When upstream began the answer, in epoch seconds; None where it did not say."""
+        return self._translator.created_s
+
     def feed(self, records: bytes) -> list[ChatEvent]:
         """The events of whole records, in order."""
         if self._chunks_of is not None:
@@ -282,6 +287,11 @@ class TypedView:
     def last(self) -> int:
         """Number of the last event so far."""
         return self._encoder.count
+
+    @property
+    def created_s(self) -> int | None:
+        """When upstream began the answer, in epoch seconds; None where it did not say."""
+        return self._events.created_s
 
     def view(self, records: bytes) -> bytes:
         """The events of these records, without those that the reader has."""

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from client.border.fit import fit_json, fit_name
+from client.border.fit import count_of, fit_json, fit_name
 from client.border.json_codec import decode_either_way, decode_json, encode_json
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.errors import Failure
@@ -143,6 +143,7 @@ class ChatTranslator:
         has_begun: whether `StreamStarted` was given out.
         started_s: clock reading at the beginning.
         generation_id, model, provider: as upstream's chunks name them; None until then.
+        created_s: when the answer was begun, in epoch seconds, as its first chunk says; None where it does not.
         usage: upstream's last usage object; None until then.
         reckoned: what `UsageReport` said was used, and its cost in USD; None until then.
         first_token_s: clock reading at the first reasoning, content or tool call; None until then.
@@ -177,6 +178,7 @@ class ChatTranslator:
         self.generation_id = generation_id
         self.model: str | None = None
         self.provider: str | None = None
+        self.created_s: int | None = None
         self.usage: dict[str, Any] | None = None
         self.reckoned: tuple[dict[str, Any], float | None] | None = None
         self.first_token_s: float | None = None
@@ -405,6 +407,8 @@ class ChatTranslator:
 
     def _take_found(self, found: dict[str, Any], is_plain: bool, events: list[ChatEvent]) -> Chunk:
         chunk = chunk_of(found)
+        if self.state is WAITING:
+            self.created_s = count_of(found.get("created"))
         if chunk.has_choice or chunk.has_other_choice or chunk.usage:
             self._said = None
         else:

@@ -8,6 +8,7 @@ anything else     `internal` 500; the trace goes to the log, never to the caller
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from aiohttp import web
 from client.errors import Failure, OpenRouterError, Refusal
 from server.errors import INTERNAL, ApiError, Handler, failure_response, refuse
 from server.http.prefix import prefix_of, prefixed
+from server.keys import REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,16 @@ def _shape_of(request: web.Request) -> Respond:
     return failure_response if shapes is None else shapes.of(request)
 
 
+def _respond(request: web.Request, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The refusal, in the shape of the path. SDKs of other protocols show an id in their exceptions: there is no
+    stream yet that could give it, so one is made, and stands in the log."""
+    respond = _shape_of(request)
+    if respond is failure_response:
+        return respond(failure, headers)
+    request_id = request[REQUEST_ID] = f"req_{secrets.token_urlsafe(16)}"
+    return respond(failure, {"X-Request-Id": request_id, "Request-Id": request_id, **(headers or {})})
+
+
 @web.middleware
 async def error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost edge: one error shape for everything that a handler raises."""
@@ -86,11 +98,11 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
             if exc.status < 400:
                 raise
             refusal = _http_failure(exc, request, prefix_of(request))
-            return _shape_of(request)(refusal.failure, refusal.headers)
+            return _respond(request, refusal.failure, refusal.headers)
         failure = prefixed(exc.failure, prefix_of(request))
         if not isinstance(exc, ApiError):
-            return _shape_of(request)(failure, None)
-        response = _shape_of(request)(failure, exc.headers)
+            return _respond(request, failure)
+        response = _respond(request, failure, exc.headers)
         if exc.closes:
             response.force_close()
         return response
@@ -100,4 +112,4 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
         if request.writer.output_size > 0:
             raise
         logger.exception("%s %s failed", request.method, request.path)
-        return _shape_of(request)(INTERNAL, None)
+        return _respond(request, INTERNAL)

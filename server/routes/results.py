@@ -34,7 +34,8 @@ class Words(Protocol):
     """How a protocol of other clients says what has become of an answer."""
 
     def whole(self, result: dict[str, Any], stream: Stream) -> Any:
-        """The JSON of a whole answer, of which `result` is ours; or what to wait for to have it."""
+        """The JSON of a whole answer, of which `result` is ours, and `created` in it the epoch seconds that upstream
+        told, or None; or what to wait for to have it."""
 
     def failed(self, failure: Failure) -> tuple[int, Any]:
         """Status and JSON of a failure."""
@@ -134,7 +135,7 @@ async def _gathered_reply(stream: Stream, headers: dict[str, str], words: Words 
     answer = await _answer_of(stream)
     result = _result_of(answer, stream)
     if answer.error is None and answer.done is not None and answer.done["completed"]:
-        made = result if words is None else words.whole(result, stream)
+        made = result if words is None else words.whole({**result, "created": answer.created_s}, stream)
         return 200, await encode_in_steps(await made if isawaitable(made) else made)
     error = _failure_of(answer, result)
     note_retry(headers, error.get("retry_after_s"))
@@ -171,7 +172,9 @@ async def _refuse_large(
 async def _answer_of(stream: Stream) -> Answer:
     answer = Answer()
     try:
-        await read_answer(stream.log, answer, view=stream.typed_view())
+        view = stream.typed_view()
+        await read_answer(stream.log, answer, view=view)
+        answer.created_s = None if view is None else view.created_s
     except EventsGone:
         raise events_gone(stream) from None
     return answer

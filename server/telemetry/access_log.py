@@ -12,7 +12,7 @@ from client.border.fit import count_of
 from client.errors import Failure
 from client.streams.stream import Stream
 from server.errors import FAILURE, Handler
-from server.keys import CALLER, STARTED_STREAM
+from server.keys import CALLER, REQUEST_ID, STARTED_STREAM
 from server.telemetry.logs import log_fields
 from server.telemetry.request_figures import REQUEST_FIGURES
 from server.telemetry.upstream_alarm import ALARM
@@ -52,6 +52,8 @@ async def access_log_middleware(request: web.Request, handler: Handler) -> web.S
                 "caller": None if caller is None else caller.name,
                 "duration_ms": round(duration_s * 1000, 1),
             }
+            if REQUEST_ID in request:
+                fields["request_id"] = request[REQUEST_ID]
             log_fields(logger, "request", fields, _level_of(request, status))
 
 

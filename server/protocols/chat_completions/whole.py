@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-_KEPT_OF_EXTRA = ("created", "service_tier", "system_fingerprint", "openrouter_metadata", "citations")
-
 
 def completion_of(result: dict[str, Any], *, created_s: int, with_reasoning_content: bool) -> dict[str, Any]:
     """The reply to a request that is not streamed.
 
     Args:
-        result: what `client.answer.Answer.to_result` gives.
+        result: what `client.streams.answer.Answer.to_result` gives, and `created`.
         created_s: epoch seconds, where upstream did not say.
         with_reasoning_content: thinking under the name, too, that OpenAI-compatible servers give it.
     """
@@ -26,7 +24,7 @@ def completion_of(result: dict[str, Any], *, created_s: int, with_reasoning_cont
     return {
         "id": result["id"],
         "object": "chat.completion",
-        "created": created_s,
+        "created": created_s if result.get("created") is None else result["created"],
         "model": result["model"],
         "provider": result["provider"],
         "system_fingerprint": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -46,6 +47,7 @@ async def refused(
     response, body = await api.request(method, mount + path, data, **headers)
     assert response.status == status, body
     assert response.headers["Content-Type"].startswith("application/json")
+    assert response.headers["X-Request-Id"] == response.headers["Request-Id"] != ""
     return judged(mount, status, body)
 
 
@@ -103,6 +105,19 @@ async def test_a_grace_that_is_no_number_is_refused(path: str, api: Api, upstrea
             assert response.status == (422 if path == "/chat" else 400)
             assert "X-Stream-Grace" in await response.text()
     assert not upstream.calls
+
+
+async def test_the_id_of_a_refusal_is_in_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    ids = []
+    with caplog.at_level(logging.INFO, "access"):
+        for path in ("/v1/nothing", "/api/v1/nothing", "/ag-ui/nothing"):
+            response, _ = await api.request("GET", path)
+            ids.append(response.headers["Request-Id"])
+        ours, _ = await api.request("GET", "/nothing")
+    assert "Request-Id" not in ours.headers
+    assert len(set(ids)) == len(ids)
+    logged = [getattr(record, "fields", {}).get("request_id") for record in caplog.records]
+    assert [each for each in logged if each is not None] == ids
 
 
 @pytest.mark.parametrize("mount", MOUNTS)

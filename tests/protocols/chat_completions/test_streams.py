@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -240,10 +241,11 @@ async def test_a_whole_answer(mount: str, once: Api, upstream: Sandbox) -> None:
     said = chunk({"reasoning": "hm", "content": "Hi"}, service_tier="flex")
     fragments = calls(call(0, '{"a"', "f", "a")) + calls(call(0, ":1}"))
     upstream.script(Reply.stream(said, fragments, chunk({}, "tool_calls"), END))
+    began_s = int(time.time())
     response, found = await complete_whole(once, mount)
     assert response.status == 200
     assert (found["id"], found["object"], found["service_tier"]) == ("gen-1", "chat.completion", "flex")
-    assert type(found["created"]) is int
+    assert began_s <= found["created"] <= time.time()
     (choice,) = found["choices"]
     message = choice["message"]
     assert (message["role"], message["content"], message["reasoning"]) == ("assistant", "Hi", "hm")
@@ -253,6 +255,16 @@ async def test_a_whole_answer(mount: str, once: Api, upstream: Sandbox) -> None:
     assert found["usage"]["cost"] == 0.001
     assert "complete" not in message["tool_calls"][0]
     assert not {"annotations", "images", "audio"} & message.keys()
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+@pytest.mark.parametrize(("told", "created"), [(1793000000, 1793000000), (7.0, 7), ("8", 8), (0, 0)])
+async def test_a_whole_answer_was_created_when_upstream_says(
+    mount: str, told: Any, created: int, once: Api, upstream: Sandbox
+) -> None:
+    upstream.script(Reply.stream(COMMENT, chunk({"content": "Hi"}, created=told), chunk({}, created=9), END))
+    _, found = await complete_whole(once, mount)
+    assert (found["created"], type(found["created"])) == (created, int)
 
 
 @pytest.mark.parametrize("mount", MOUNTS)
