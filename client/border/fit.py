@@ -60,6 +60,8 @@ def number_of(value: object) -> float | int | None:
 
 def count_of(value: object) -> int | None:
     """A count of tokens: whole and not negative, also as `3.0` or `"3"`; cut to `MOST_TOKENS`."""
+    if type(value) is int and 0 <= value < MOST_TOKENS:  # as most are
+        return value
     number = number_of(value)
     if number is None or number < 0:
         return None
@@ -70,6 +72,8 @@ def count_of(value: object) -> int | None:
 
 def cost_of(value: object) -> float | None:
     """USD of one answer: not negative, at most `MOST_USD`; also as text. What is no cost is an unknown one."""
+    if type(value) is float and 0 < value <= MOST_USD:  # as most are
+        return value
     number = number_of(value)
     return abs(float(number)) if number is not None and 0 <= number <= MOST_USD else None  # -0.0 too
 
@@ -93,6 +97,8 @@ def fit_name(value: object, limit: int = LONGEST_NAME) -> str | None:
 
     A cut one ends with `…`. A number is taken as its text; None for what is no name, and for nothing but blanks.
     """
+    if type(value) is str and len(value) <= limit and value.isprintable() and not value.isspace() and value:
+        return value  # as most are
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST_EXACT_INT:
         value = str(value)
     if not isinstance(value, str):
@@ -117,11 +123,18 @@ def fit_json(value: Any, depth: int = 0) -> Any:
     """
     kind = type(value)
     if kind is dict:
-        return (
-            {key: item if type(item) in _SAFE else fit_json(item, depth + 1) for key, item in value.items()}
-            if depth < _DEEPEST
-            else None
-        )
+        if depth >= _DEEPEST:
+            return None
+        fitted = {}
+        for key, item in value.items():  # numbers are looked at in place: usage is little else, and every answer's
+            kind = type(item)
+            if kind is int:
+                if not -_MOST_EXACT_INT < item < _MOST_EXACT_INT:
+                    item = None
+            elif kind not in _SAFE:
+                item = fit_json(item, depth + 1)
+            fitted[key] = item
+        return fitted
     if kind is list:
         return [fit_json(item, depth + 1) for item in value] if depth < _DEEPEST else None
     if kind is float:

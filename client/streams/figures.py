@@ -36,6 +36,8 @@ class BoundedNames:
 
     def bounded(self, name: str | None) -> str:
         """The name to count under; nothing is `unknown`."""
+        if name in self._names:  # as most are
+            return name
         name = fit_name(name, _LONGEST_NAME + 1)
         if name is None:
             return UNKNOWN

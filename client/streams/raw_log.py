@@ -35,6 +35,8 @@ _MESSAGE = b'"message"'
 _ERROR = b'"error"'
 _ESCAPE = b"\\u00"
 _OURS = b"event: "
+_THEN_OURS = b"\n\n" + _OURS
+_LF, _CR, _BACKSLASH = b"\n\r\\"
 _ANY_SIZE = 1 << 62
 """The chunks of a log have been measured."""
 _RECORD = re.compile(rb"(?:event: (\w+)\n)?data: ([^\n]*(?:\ndata: [^\n]*)*)\n\n")
@@ -42,7 +44,7 @@ _ENDS = (UsageReport, StreamFailed, Done)
 _MARKS = (StreamStarted, *_ENDS)
 
 
-ReadChunks = Callable[[], tuple[list[bytes], list[bytes], bool]]
+ReadChunks = Callable[[], tuple[list[bytes], list[bytes], bool, object | None]]
 
 
 class RawEncoder:
@@ -50,10 +52,13 @@ class RawEncoder:
 
     Attributes:
         count: records so far.
+        has_text_alone: whether the last ones are chunks like others before them, but for a piece of the answer: as
+            upstream sent them, without thinking, errors, or anything of ours.
 
     Args:
         read_chunks: gives upstream's chunks since it was last asked: up to the one of which the answer failed, and
-            those behind it; and whether that one told everybody so.
+            those behind it; whether that one told everybody so; and what all of them are like
+            (`ChatTranslator.same`).
         hide: what must not be in any chunk.
     """
 
@@ -63,11 +68,20 @@ class RawEncoder:
         self._first = b""
         self._read_chunks = read_chunks
         self._hide = hide
+        self.has_text_alone = False
+        self._harmless: object | None = None  # what chunks are like that need no look but for their text
 
     def encode(self, events: Sequence[ChatEvent]) -> bytes:
         """The records of one read: upstream's chunks, then the ends that the events hold; a failure stands behind the
         chunk that it came of."""
-        chunks, behind, is_upstreams = self._read_chunks()
+        chunks, behind, is_upstreams, same = self._read_chunks()
+        self.has_text_alone = (
+            same is not None and 0 < len(chunks) == len(events) and self._differ_in_text(chunks, same)
+        )
+        if self.has_text_alone:
+            self._chunks += len(chunks)
+            self.count += len(chunks)
+            return b"data: " + b"\n\ndata: ".join(chunks) + b"\n\n"
         if chunks and self._chunks and self._need_no_look(chunks):
             self._chunks += len(chunks)
             self.count += len(chunks) - 1
@@ -98,15 +112,29 @@ class RawEncoder:
         """The end of an answer of which nothing else can be said any more."""
         return self._count([_ours(b"done", Done(False, "interrupted", None))])
 
+    def _differ_in_text(self, chunks: list[bytes], same: object) -> bool:
+        """Whether these, which are like each other, need no look: one of their kind was looked at, so that nothing
+        can be in them but in their text."""
+        if same is not self._harmless:
+            if not (self._chunks and self._need_no_look(chunks)):
+                return False
+            self._harmless = same
+            return True
+        joined = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return not ((_BACKSLASH in joined and _ESCAPE in joined) or self._hide.concerns(joined))
+
     def _need_no_look(self, chunks: list[bytes]) -> bool:
-        """Whether each of them goes into the log as it is, which is seen in all of them at once."""
+        """Whether each of them goes into the log as it is, which is seen in all of them at once.
+
+        Bytes are looked for by number and by `find`: for `in`, CPython raises and drops an error first.
+        """
         joined = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return not (
-            b"\n" in joined
-            or b"\r" in joined
-            or _MESSAGE in joined
-            or _ERROR in joined
-            or (b"\\" in joined and _ESCAPE in joined)
+            _LF in joined
+            or _CR in joined
+            or joined.find(_MESSAGE) >= 0
+            or joined.find(_ERROR) >= 0
+            or (_BACKSLASH in joined and _ESCAPE in joined)
             or self._hide.concerns(joined)
         )
 
@@ -184,7 +212,7 @@ def _ours(name: bytes, data: Any) -> bytes:
 
 def has_own_records(records: bytes) -> bool:
     """Whether some of them are ours; no chunk can hold these bytes, since none has an empty line."""
-    return records.startswith(_OURS) or b"\n\n" + _OURS in records
+    return records.startswith(_OURS) or records.find(_THEN_OURS) >= 0
 
 
 def records_of(records: bytes) -> Iterator[tuple[str | None, bytes]]:

@@ -421,12 +421,20 @@ class Stream:
             self._settle_up()
         if appended_s and (gap_s > 0 or not has_ended):  # an end from outside is no event of upstream
             self._gaps_s.observe(gap_s)
-        return not self.is_full
+        return log.size_bytes < self.max_log_bytes and (
+            streams.total_bytes < streams.config.max_total_bytes or not streams.is_over
+        )
 
-    def _chunks_read(self) -> tuple[list[bytes], list[bytes], bool]:
-        """Upstream's chunks since the last time, those behind a failure, and whether upstream told of that."""
+    def _chunks_read(self) -> tuple[list[bytes], list[bytes], bool, object | None]:
+        """Upstream's chunks since the last time, those behind a failure, whether upstream told of that, and what all
+        of them are like."""
         translator = self.pump.translator
-        return *translator.take_payloads(), translator.has_told_failure
+        return *translator.take_payloads(), translator.has_told_failure, translator.same
+
+    @property
+    def has_text_alone(self) -> bool:
+        """Whether what was appended last is chunks of upstream with pieces of the answer, and nothing else at all."""
+        return self._encoder.has_text_alone
 
     def typed_view(self, after: int = 0) -> TypedView | None:
         """What makes typed events of a log that holds chunks; None where it holds events."""

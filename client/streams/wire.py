@@ -53,6 +53,8 @@ _encode = msgspec.json.Encoder().encode
 class EventEncoder:
     """Numbers and encodes the events of one stream."""
 
+    has_text_alone = False  # these are no chunks of upstream
+
     def __init__(self, stream_id: str) -> None:
         self.count = 0
         self._stream_id = stream_id
@@ -87,20 +89,24 @@ class EventEncoder:
 
 
 def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
-    """Name and data of an event."""
+    """Name and data of an event. Those come first that every answer has."""
     match event:
+        case Done():
+            return "done", event
+        case StreamStarted():
+            return "start", _start_data(event, stream_id)
+        case UsageReport():
+            return "usage", _usage_data(event)
+        case ToolCallDelta():
+            return "tool_call_delta", event
         case ContentDelta():
             return "content", event
         case ReasoningDelta():
             return "reasoning", event
         case RefusalDelta():
             return "refusal", event
-        case ToolCallDelta():
-            return "tool_call_delta", event
         case ToolCall():
             return "tool_call", event
-        case StreamStarted():
-            return "start", {"stream_id": stream_id, **_facts(event)}
         case Annotation(annotation):
             return "annotation", annotation
         case Image(image):
@@ -109,26 +115,36 @@ def _payload(event: ChatEvent, stream_id: str) -> tuple[str, Any]:
             return "audio", audio
         case ReasoningDetails():
             return "reasoning_details", event
-        case UsageReport():
-            return "usage", _usage_data(event)
         case StreamFailed(failure):
             return "error", failure
-        case Done():
-            return "done", event
     assert_never(event)  # pragma: no cover
+
+
+def _start_data(event: StreamStarted, stream_id: str) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "stream_id": stream_id,
+        "generation_id": event.generation_id,
+        "model": event.model,
+        "provider": event.provider,
+    }
+    if event.extra is not None:
+        data["extra"] = event.extra
+    return data
 
 
 def _usage_data(event: UsageReport) -> dict[str, Any]:
     """OpenRouter's object and our figures side by side."""
-    facts = _facts(event)
-    usage: dict[str, Any] = facts.pop("usage")
-    if isinstance(usage.get("extra"), dict) and "extra" in facts:
-        facts["extra"] = usage["extra"] | facts["extra"]
-    return usage | facts
-
-
-def _facts(event: StreamStarted | UsageReport) -> dict[str, Any]:
-    facts = msgspec.structs.asdict(event)
-    if event.extra is None:
-        del facts["extra"]
-    return facts
+    data = {
+        **event.usage,
+        "generation_id": event.generation_id,
+        "model": event.model,
+        "provider": event.provider,
+        "total_cost": event.total_cost,
+        "duration_ms": event.duration_ms,
+        "time_to_first_token_ms": event.time_to_first_token_ms,
+        "tokens_per_second": event.tokens_per_second,
+    }
+    if event.extra is not None:
+        own = event.usage.get("extra")
+        data["extra"] = own | event.extra if isinstance(own, dict) else event.extra
+    return data

@@ -6,10 +6,10 @@ for all (`client.translation.chunks.chunk`), and does what that rule would do. P
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from client.border.json_codec import decode_json
 from client.translation.chunks.chunk import Chunk, Piece
 from client.translation.chunks.shape import ChunkShape, Path, shape_of
 from client.translation.events import (
@@ -137,18 +137,18 @@ class Recurrences:
         self._plain += 1
         if self._plain >= _PLAIN_BEFORE_SHAPE and self._may_be_worth_it():
             self._plain = 0
-            self._learn(payload, json.loads(payload), [(ContentDelta, "")])
+            self._learn(payload, [(ContentDelta, "")])
 
-    def note(self, payload: bytes, found: dict[str, Any], chunk: Chunk) -> None:
+    def note(self, payload: bytes, chunk: Chunk) -> None:
         """A chunk was read by the rule for all; the second of its kind in a row may be the first of many."""
-        kinds = [kind for kind, _ in chunk.pieces]
-        if not kinds:
+        if not chunk.pieces:
             return
+        kinds = [kind for kind, _ in chunk.pieces]
         is_first = kinds != self._last_kinds
         self._last_kinds = kinds
         self.expects_content = kinds == [ContentDelta]
         if not is_first and _is_plain(chunk) and self._may_be_worth_it():
-            self._learn(payload, found, chunk.pieces)
+            self._learn(payload, chunk.pieces)
 
     def _may_be_worth_it(self) -> bool:
         if self.was_seen:
@@ -158,7 +158,8 @@ class Recurrences:
             return False
         return True
 
-    def _learn(self, payload: bytes, found: dict[str, Any], pieces: list[Piece]) -> None:
+    def _learn(self, payload: bytes, pieces: list[Piece]) -> None:
+        found = decode_json(payload)
         paths = _paths(found, pieces)
         shape = shape_of(payload, found, *paths) if paths else None
         if shape is not None:

@@ -29,6 +29,7 @@ from client.border.json_codec import decode_either_way, decode_json, encode_json
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.errors import Failure
 from client.translation.chunks.chunk import Chunk, chunk_of, fit_chunk
+from client.translation.chunks.ordinary import ordinary_chunk
 from client.translation.chunks.plain import plain_content
 from client.translation.errors.failures import failure_of_error
 from client.translation.errors.shapes import bare_message_in, error_in
@@ -61,6 +62,8 @@ def _failure_of(error: Any, provider: str | None) -> Failure:
 class State(enum.Enum):
     """How far a stream has come."""
 
+    __hash__ = object.__hash__  # that of `Enum` is written in Python, and members are looked up for every event
+
     WAITING = "no chunk of the model yet"
     STREAMING = "the model has begun"
     FINISHED = "a finish reason came; usage and [DONE] may follow"
@@ -70,6 +73,8 @@ class State(enum.Enum):
 
 class Signal(enum.Enum):
     """What moves a stream on."""
+
+    __hash__ = object.__hash__
 
     BEGIN = enum.auto()
     FINISH = enum.auto()
@@ -129,8 +134,12 @@ _OF_TEXT = (ContentDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 """Events that carry what was said beside a text; the first of these kinds that a chunk gives has its logprobs."""
 
 
+Ways = tuple[Callable[[bytes], str | None] | None, bool, Sequence[Taker]]
+"""Short ways that a payload may go: the text of one that recurs, whether a plain one is expected, and others."""
+NO_WAYS: Ways = None, False, ()
 _NO_CALLS = ToolCallAssembler()
 """Of all answers that call nothing, as most do."""
+_NO_DECODER = SSEDecoder(0)
 _NO_RECURRENCES = Recurrences(ReasoningMerger().add_text)
 """Of all answers that have ended."""
 
@@ -152,6 +161,8 @@ class ChatTranslator:
         finish_reason: that of `Done`; None until then.
         failure: that of `StreamFailed`; None without one.
         has_told_failure: whether upstream told of the failure where everybody looks for it, in `error`.
+        same: what all chunks of the last read were like, which differ in nothing but a piece of the answer; None
+            where one of them was not.
         skipped: events that were none of the model: no JSON object, not `[DONE]`, or one about something else; and
             those that could not be read.
 
@@ -196,6 +207,8 @@ class ChatTranslator:
         self._calls = _NO_CALLS
         self._reasoning = ReasoningMerger()
         self._recurrences = Recurrences(self._reasoning.add_text)
+        self._ways = NO_WAYS  # that the next payload may go
+        self.same: object | None = None
         self._told = Told()
         self._held: dict[type[_Text], str] = {}
         self._kinds: set[type] = set()  # kinds of pieces that came
@@ -205,7 +218,6 @@ class ChatTranslator:
         self._usage_reported = False
         self._junk = 0  # events of the read under way that were none of the model
         self._said: Failure | None = None  # what may have been an error, if nothing better follows
-        self._recurs = False  # the next payload may be one like those before
 
     @property
     def is_lingering(self) -> bool:
@@ -228,17 +240,20 @@ class ChatTranslator:
         if self._payloads is not None:
             self._payloads.add(payloads)
         recurrences = self._recurrences
-        content_in, expects_content, others = self._expected()
+        content_in, expects_content, others = self._ways
+        same = content_in
         for payload in payloads:
             try:
                 if content_in is not None and (text := content_in(payload)):
                     events.append(ContentDelta(text))
                     recurrences.was_seen = True
                     continue
+                same = None
                 if expects_content and (text := plain_content(payload)):
                     events.append(ContentDelta(text))
                     self._note_plain(payload)
-                    content_in = recurrences.content_in
+                    if content_in is not recurrences.content_in or others is not recurrences.others:
+                        content_in, expects_content, others = self._ways = self._expected()
                     continue
                 for other in others:
                     if other.take(payload, events):
@@ -248,28 +263,25 @@ class ChatTranslator:
                     self._take(payload, events)
                     if self.failure is not None and self._payloads is not None:
                         self._payloads.cut_behind(payload)
-                    self._recurs = self._may_recur()
-                    content_in, expects_content, others = self._expected()
+                    content_in, expects_content, others = self._ways = self._expected()
             except Exception:  # the border: whatever it is, the events of this read go out, and an honest end
+                same = None
                 self._break_off(events)
                 if self._payloads is not None:
                     self._payloads.drop(payload)
                     self._payloads.cut_behind(payload)
-                content_in, expects_content, others = self._expected()
+                content_in, expects_content, others = self._ways = self._expected()
+        self.same = same
         if len(payloads) > self._junk:  # some were the model's
             self.last_event_s = self.last_read_s
         self._junk = 0
         return events + self.close(_too_large(too_large.max_event_bytes)) if too_large else events
 
-    def _may_recur(self) -> bool:
-        """Whether nothing is outstanding that the next event must carry or follow."""
-        is_outstanding = self._held or self._told.pending is not None or self._calls.is_waiting
-        return self.state is STREAMING and not is_outstanding
-
-    def _expected(self) -> tuple[Callable[[bytes], str | None] | None, bool, Sequence[Taker]]:
-        """The short ways that the next payload may go."""
-        if not self._recurs:
-            return None, False, ()
+    def _expected(self) -> Ways:
+        """The short ways that the next payload may go: none while something is outstanding that the next event must
+        carry or follow."""
+        if self.state is not STREAMING or self._held or self._told.pending is not None or self._calls.is_waiting:
+            return NO_WAYS
         return self._recurrences.content_in, self._recurrences.expects_content, self._recurrences.others
 
     def _note_plain(self, payload: bytes) -> None:
@@ -280,6 +292,7 @@ class ChatTranslator:
 
     def receive_eof(self) -> list[ChatEvent]:
         """The events that the end of the connection amounts to."""
+        self.same = None
         events: list[ChatEvent] = []
         if self.state is DONE:
             return events
@@ -296,6 +309,7 @@ class ChatTranslator:
     def receive_completion(self, body: bytes) -> list[ChatEvent]:
         """The events of a whole `chat.completion`, which some upstreams send although a stream was asked for: those
         of a stream with this one event."""
+        self.same = None
         events: list[ChatEvent] = []
         if self._payloads is not None:
             self._payloads.add([body])
@@ -315,6 +329,7 @@ class ChatTranslator:
         With a failure (a reset, a time-out) that comes after the finish the answer is whole, and said to be so with
         a warning. `finish_reason` is our own word for an end that was asked for; without a failure it is a stop.
         """
+        self.same = None
         events: list[ChatEvent] = []
         if self.state is DONE:
             return events
@@ -358,11 +373,10 @@ class ChatTranslator:
 
     def release(self) -> None:
         """Gives back what is kept of a stream that has ended; its facts remain."""
-        self._decoder = SSEDecoder(0)
+        self._decoder = _NO_DECODER
         self._calls = _NO_CALLS
-        self._recurrences = _NO_RECURRENCES
+        self._recurrences, self._ways, self.same = _NO_RECURRENCES, NO_WAYS, None
         self._kinds = set()
-        self._recurs = False
 
     # -- one event's data ---------------------------------------------------------------------------------------
 
@@ -374,13 +388,20 @@ class ChatTranslator:
             self._keep_not(payload)
             self._take_done_marker(events)
             return
+        ordinary = ordinary_chunk(payload)
+        if ordinary is not None:
+            self._said = None
+            self._take_chunk(ordinary, events)
+            if self.state is STREAMING:
+                self._recurrences.note(payload, ordinary)
+            return
         found, is_plain = decode_either_way(payload)
         if isinstance(found, dict):
             if not is_plain and self._payloads is not None:
                 self._payloads.make_readable(payload, found)
             chunk = self._take_found(found, is_plain, events)
             if self.state is STREAMING and is_plain:
-                self._recurrences.note(payload, found, chunk)
+                self._recurrences.note(payload, chunk)
         elif isinstance(found, list) and any(isinstance(item, dict) for item in found):
             kept: list[bytes] = []
             for item in found:
@@ -407,8 +428,6 @@ class ChatTranslator:
 
     def _take_found(self, found: dict[str, Any], is_plain: bool, events: list[ChatEvent]) -> Chunk:
         chunk = chunk_of(found)
-        if self.state is WAITING:
-            self.created_s = count_of(found.get("created"))
         if chunk.has_choice or chunk.has_other_choice or chunk.usage:
             self._said = None
         else:
@@ -443,7 +462,6 @@ class ChatTranslator:
     def _break_off(self, events: list[ChatEvent]) -> None:
         """After an exception that nobody foresaw: needs nothing of what may have raised it."""
         self.skipped += 1
-        self._recurs = False
         if self.state is WAITING or self.state is STREAMING:
             self.failure = UNREADABLE
             self._finish_reason = self._finish_reason or ("error" if self.state is STREAMING else None)
@@ -478,7 +496,9 @@ class ChatTranslator:
             self._take_pieces(chunk, events)
             if self.first_token_s is None and len(events) > before:
                 self.first_token_s = self.last_read_s
-        has_more = self.state is FINISHED and any(isinstance(event, _OF_TEXT) for event in events[before:])
+        has_more = False
+        if self.state is FINISHED and len(events) > before:
+            has_more = any(isinstance(event, _OF_TEXT) for event in events[before:])
         if chunk.logprobs or self._told.pending is not None:
             if self._calls.is_waiting:
                 events.extend(self._calls.flush())
@@ -493,9 +513,12 @@ class ChatTranslator:
 
     def _begin(self, chunk: Chunk, events: list[ChatEvent]) -> None:
         """Names the answer at the model's first chunk; a bare error or a debug chunk is not one."""
-        self.generation_id = self._name(chunk.id) or self.generation_id
-        self.model = self._name(chunk.model) or self.model
-        self.provider = self._name(chunk.provider) or self.provider
+        self.created_s = count_of(chunk.created)
+        generation_id = fit_name(chunk.id)
+        if generation_id is not None:
+            self.generation_id = self._hide.name(generation_id)
+        self.model = self._word(chunk.model) or self.model
+        self.provider = self._word(chunk.provider) or self.provider
         if chunk.error is not None and not chunk.has_text:
             return
         if not chunk.has_choice and not has_figures(chunk.usage):
@@ -504,10 +527,12 @@ class ChatTranslator:
         self.has_begun = True
         events.append(StreamStarted(self.generation_id, self.model, self.provider, self._told.take()))
 
-    def _name(self, name: str | None) -> str | None:
+    def _word(self, word: str | None) -> str | None:
         """A name of upstream's, fit for logs, lists, labels and databases."""
-        found = fit_name(name)
-        return None if found is None else self._hide.name(found)
+        if word in self._hide.harmless:  # as most are
+            return word
+        found = fit_name(word)
+        return None if found is None else self._hide.word(found)
 
     def _take_pieces(self, chunk: Chunk, events: list[ChatEvent]) -> None:
         """What a chunk adds; of a whole message that follows its own pieces only what they did not bring."""
@@ -565,9 +590,9 @@ class ChatTranslator:
         if has_more:
             self._move(RESUME)
         if chunk.native_finish_reason not in (None, self._native_finish_reason):
-            self._native_finish_reason = self._name(chunk.native_finish_reason)
+            self._native_finish_reason = self._word(chunk.native_finish_reason)
         if chunk.finish_reason is not None and self.state is STREAMING:
-            self._finish_reason = self._name(chunk.finish_reason)
+            self._finish_reason = self._word(chunk.finish_reason)
             self._close_texts(events)
             self._move(FINISH)
 

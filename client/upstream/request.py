@@ -197,7 +197,7 @@ def _query_value(name: str, text: str, problems: list[Detail]) -> Any:
 
 def _validate(merged: dict[str, Any], problems: list[Detail]) -> ChatRequest | None:
     try:
-        return ChatRequest.model_validate({name: merged[name] for name in _OUR_FIELDS if name in merged})
+        return ChatRequest.model_validate({name: value for name, value in merged.items() if name in _OUR_FIELDS})
     except ValidationError as exc:
         problems += details_of(exc)
         return None

@@ -23,8 +23,11 @@ class Spending:
     def note_end(self, stream: Stream) -> None:
         """An answer has ended; its cost may come later."""
         self._answers[stream.owner] += 1
-        self._open.append((stream.owner, stream.settlement))
-        self._sweep()
+        if stream.settlement.is_settled:  # as most are
+            self._settled_usd[stream.owner] += stream.settlement.total_cost or 0.0
+        else:
+            self._open.append((stream.owner, stream.settlement))
+            self._sweep()
 
     def answers(self, owner: str | None = None) -> int:
         """How many have ended."""

@@ -9,10 +9,12 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from client.border.fit import cost_of, count_of, header_value
-from client.models.costs import Known, nano_usd, reckon, tokens_nano_usd
+from client.models.costs import Known, Reckoning, nano_usd, reckon, tokens_nano_usd
 from client.streams.settlement import Settlement
 from client.streams.stream import Stream
 from client.translation.usage import total_cost_of
@@ -20,6 +22,10 @@ from server.budgets.ledger import Ledger, usage_key
 from server.budgets.ledger_file import OpenAnswer
 
 logger = logging.getLogger(__name__)
+
+_SMALL_BYTES: Final = 2048
+"""Of a request that is kept until its cost is known."""
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -85,13 +91,13 @@ class AnswerLease:
 
     __slots__ = (
         "_account",
+        "_asked",
         "_has_ended",
         "_holds",
         "_id",
         "_known",
         "_ledger",
         "_open",
-        "_reckoning",
         "_reserved_nano",
     )
 
@@ -108,7 +114,7 @@ class AnswerLease:
         self._known = known
         self._account = account
         self._holds = holds
-        self._reckoning = None if reserved_nano else reckon(body)  # for an estimate where none was made
+        self._asked = None if reserved_nano else _kept_of(body)  # for an estimate where none was made
         self._reserved_nano = reserved_nano
         self._id = ""
         self._open: OpenAnswer | None = None
@@ -181,7 +187,7 @@ class AnswerLease:
         else:
             last_nano = self._tokens_nano(stream, stream.settlement.usage or {})
         if last_nano is None:
-            last_nano = self._reserved_nano if self._reckoning is None else self._reckoning.nano_usd(self._known)
+            last_nano = self._reserved_nano if self._asked is None else _reckoned(self._asked).nano_usd(self._known)
         return earlier_nano + last_nano
 
     def _told_nano(self, stream: Stream, usage: Mapping[str, Any]) -> int | None:
@@ -202,6 +208,20 @@ class AnswerLease:
         self._id = self._id or f"{stream.id}.{secrets.token_hex(8)}"
         key = usage_key(self._holds.day, stream.owner, stream.model)
         return OpenAnswer(self._id, key, estimate_nano, header_value(stream.generation_id), is_counted)
+
+
+def _kept_of(body: Mapping[str, Any]) -> Reckoning | bytes:
+    """As much of a request as its price depends on. A small one is kept as a whole: few are ever reckoned, those
+    whose cost upstream does not state, and to encode one costs less than a tenth of that."""
+    try:
+        encoded = _encode(body)
+    except (UnicodeEncodeError, OverflowError, RecursionError, ValueError, TypeError):
+        return reckon(body)
+    return encoded if len(encoded) <= _SMALL_BYTES else reckon(body)
+
+
+def _reckoned(asked: Reckoning | bytes) -> Reckoning:
+    return reckon(msgspec.json.decode(asked)) if isinstance(asked, bytes) else asked
 
 
 class LeftOver:

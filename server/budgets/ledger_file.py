@@ -75,8 +75,24 @@ class UsageCounts:
 
     def add(self, more: UsageCounts) -> None:
         """Adds every figure, up to the largest that SQLite can hold and add to."""
-        for name in _FIGURES:
-            setattr(self, name, max(min(getattr(self, name) + getattr(more, name), MOST), -MOST))
+        sums = [
+            self.requests + more.requests,
+            self.prompt_tokens + more.prompt_tokens,
+            self.completion_tokens + more.completion_tokens,
+            self.cost_nano + more.cost_nano,
+            self.settled_nano + more.settled_nano,
+            self.unsettled + more.unsettled,
+        ]
+        if max(sums) > MOST or min(sums) < -MOST:
+            sums = [max(min(each, MOST), -MOST) for each in sums]
+        (
+            self.requests,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.cost_nano,
+            self.settled_nano,
+            self.unsettled,
+        ) = sums
 
     def not_negative(self) -> UsageCounts:
         """The same figures, none of them below zero: a row of a file may be anything, and no figure can be so."""

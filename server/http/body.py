@@ -47,6 +47,14 @@ async def read_body(request: web.Request) -> bytes:
     Raises:
         ApiError: `unsupported_media_type` for a coding, `payload_too_large`, or `invalid_json`.
     """
+    content = request.content
+    if (
+        content.is_eof()
+        and content.total_bytes <= request.app[SETTINGS].current.server.max_body_bytes
+        and content.exception() is None
+        and hdrs.CONTENT_ENCODING not in request.headers
+    ):  # it came with the head, as small ones do: nothing is left to be waited for
+        return content.read_nowait()
     return await BodyReader(request).read_rest()
 
 

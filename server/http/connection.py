@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 from collections.abc import Callable
 from itertools import chain, repeat
@@ -33,6 +34,7 @@ _UNASKED_LINGERING_S: Final = 1.0
 _LINGERING_S: Final = 2.0
 """How long one stays open, after a refusal, for a caller that does not close it."""
 _HEAD_END: Final = b"\r\n\r\n"
+_LENGTH: Final = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LOOKS_S: Final = (0.001, 0.003, 0.01, 0.03)
 """After so long it is looked whether what was written was answered with a reset: on one machine that is at once."""
@@ -78,6 +80,8 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Takes what has come; one request after the other, since the parser forgets those before a fault."""
         while self._last_payload.is_eof() and (end := data.find(_HEAD_END)) >= 0:
+            if _is_one_request(data, end):  # as nearly all reads are
+                break
             self._receive(data[: end + len(_HEAD_END)])
             data = data[end + len(_HEAD_END) :]
             if not data:
@@ -260,6 +264,12 @@ class Connection(web.RequestHandler):
             self.transport.abort()
             return True
         return False
+
+
+def _is_one_request(data: bytes, end: int) -> bool:
+    """Whether a read is a head, which ends at `end`, and the whole body that it names."""
+    length = _LENGTH.search(data, 0, end + 2)
+    return length is not None and int(length[1]) == len(data) - end - len(_HEAD_END)
 
 
 def write_now(response: web.StreamResponse, data: bytes) -> None:

@@ -29,7 +29,11 @@ connection itself would make its writer wait."""
 
 
 class View(Protocol):
-    """What a reader gets to see of a log: the same in other words. Takes whole records, each once and in order."""
+    """What a reader gets to see of a log: the same in other words. Takes whole records, each once and in order.
+
+    One that has `passes_text` set is not shown records that have nothing but a piece of the answer each
+    (`Stream.has_text_alone`), which go out as they are.
+    """
 
     def view(self, records: bytes) -> bytes:
         """The bytes that go out for these records; maybe none."""
@@ -67,6 +71,7 @@ class ResponseReader:
     ) -> None:
         self.position = position
         self._view = view
+        self._passes_text = getattr(view, "passes_text", False)
         self._ping = ping
         self._stream = stream
         self._protocol = protocol
@@ -86,7 +91,7 @@ class ResponseReader:
         if transport is None or transport.get_write_buffer_size() + len(data) > PIECE_BYTES:
             self.wake()
             return
-        if self._view is not None:
+        if self._view is not None and not (self._passes_text and self._stream.has_text_alone):
             data = self._view.view(data)
             if not data:
                 self.position = last
@@ -161,7 +166,7 @@ class ResponseReader:
             await asyncio.sleep(0)
             data, last = await log.read_after(self.position, PIECE_BYTES)
         data = data if self._view is None else self._view.view(data)
-        if isinstance(self._view, WordlessView) and self._view.is_cut:
+        if self._view is not None and isinstance(self._view, WordlessView) and self._view.is_cut:
             await self._cut(data)
         await self._response.write_eof(data)
         self.position = last

@@ -46,18 +46,32 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """`{"time": …, "level": …, "logger": …, "message": …, …fields}`"""
+        fields: Mapping[str, Any] = getattr(record, "fields", None) or {}
+        trace = _cut_trace(self.formatException(record.exc_info)) if record.exc_info else None
+        return self.line_of(record.created, record.levelname, record.name, record.getMessage(), fields, trace)
+
+    def line_of(
+        self,
+        created_s: float,
+        level: str,
+        logger: str,
+        message: str,
+        fields: Mapping[str, Any],
+        trace: str | None = None,
+    ) -> str:
+        """The same of what no record was made for."""
         line: dict[str, Any] = {
-            "time": _iso_time(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": cut(record.getMessage(), _LONGEST_MESSAGE),
-            **(getattr(record, "fields", None) or {}),
+            "time": _iso_time(created_s),
+            "level": level.lower(),
+            "logger": logger,
+            "message": cut(message, _LONGEST_MESSAGE),
+            **fields,
         }
-        for name, value in line.items():
+        for name, value in fields.items():
             if type(value) is str and len(value) > LONGEST_FIELD and name != "message":
                 line[name] = cut(value)
-        if record.exc_info:
-            line["exception"] = _cut_trace(self.formatException(record.exc_info))
+        if trace is not None:
+            line["exception"] = trace
         try:
             text = _encode(line).decode()
         except UnicodeEncodeError:  # half of a surrogate pair

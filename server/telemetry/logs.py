@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from io import TextIOBase
 from typing import Any
@@ -50,6 +51,19 @@ class LogHandler(logging.Handler):
             self.handleError(record)
         else:
             self.writer.write(line)
+
+    def write_fields(self, logger: str, level: int, message: str, fields: Mapping[str, Any]) -> bool:
+        """Writes a line for programs without a record; false where that cannot be done."""
+        formatter = self.formatter
+        if type(formatter) is not JsonFormatter or not self.writer.has_room:
+            return False
+        try:
+            line = formatter.line_of(time.time(), logging.getLevelName(level), logger, message, fields)
+            priority = self._priorities.get(level, "")
+            self.writer.write(f"{priority}{line}\n".encode("utf-8", "backslashreplace"))
+        except Exception:
+            return False
+        return True
 
     def say(self, text: str, level: int) -> None:
         """Writes lines for people, such as the one that tells where to call."""
@@ -117,9 +131,17 @@ def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, Any], 
     """A line with fields.
 
     For lines that every request has: `logger.info` looks for the place in the source that calls it, which no
-    formatter here shows.
+    formatter here shows, and no record is made where our own handler is the only one that would get it.
     """
     if logger.isEnabledFor(level):
+        handlers = logging.root.handlers
+        is_ours_alone = len(handlers) == 1 and not logger.handlers and not logger.filters and logger.propagate
+        if (
+            is_ours_alone
+            and type(handlers[0]) is LogHandler
+            and handlers[0].write_fields(logger.name, level, message, fields)
+        ):
+            return
         extra = {"fields": fields}
         logger.handle(logger.makeRecord(logger.name, level, "", 0, message, (), None, extra=extra))
 

@@ -45,6 +45,10 @@ class Both:
         """The log of chunks."""
         return b"".join(self.batches)
 
+    def has_text_alone(self) -> bool:
+        """Whether the last batch is chunks with pieces of the answer and nothing else."""
+        return self._raw.has_text_alone
+
     def receive(self, *reads: bytes) -> Both:
         """Takes reads as the pump does."""
         for read in reads:
@@ -65,8 +69,8 @@ class Both:
         self.events += self._typed.encode(events)
         self.batches.append(self._raw.encode(events))
 
-    def _chunks(self) -> tuple[list[bytes], list[bytes], bool]:
-        return *self.translator.take_payloads(), self.translator.has_told_failure
+    def _chunks(self) -> tuple[list[bytes], list[bytes], bool, object | None]:
+        return *self.translator.take_payloads(), self.translator.has_told_failure, self.translator.same
 
 
 def views_of(both: Both) -> None:
@@ -252,3 +256,37 @@ def test_chunks_are_byte_for_byte_upstreams() -> None:
     stream = COMMENT + odd + text("b") + STOP + END
     chunks = [b"data: " + data + b"\n\n" for name, data in records_of(check(stream).records) if name is None]
     assert b"".join(chunks) == stream.replace(COMMENT, b"").replace(DONE, b"")
+
+
+@pytest.mark.parametrize(
+    ("piece", "is_alone"),
+    [
+        ("b", True),
+        ('"error"', True),
+        ("error", True),
+        ("\u2028", True),
+        (KEY, False),
+        (f"x{KEY}y", False),
+        (KEY.replace("s", "\\u0073"), False),
+        ("\\u000a", False),
+        ("", False),
+    ],
+)
+def test_chunks_that_differ_in_their_text_are_looked_at_as_all_others_are(piece: str, is_alone: bool) -> None:
+    def with_text(each: str) -> bytes:
+        return text("@").replace(b"@", each.replace('"', '\\"').encode())
+
+    both = Both(hide=Redaction(KEY)).receive(*[with_text(f"a{number}") for number in range(20)])
+    assert both.has_text_alone()
+    both.receive(with_text(piece))
+    assert both.has_text_alone() is is_alone
+    careful = RawEncoder(lambda: ([with_text("a")[6:-2], with_text(piece)[6:-2]], [], False, None), Redaction(KEY))
+    assert both.batches[-1] == careful.encode([]).removeprefix(with_text("a"))
+    both.receive(with_text("c"))
+    assert both.has_text_alone()
+    both.receive(chunk({"content": "d", "reasoning": "hm"}))
+    assert not both.has_text_alone()
+    both.receive(STOP + END).end()
+    assert not both.has_text_alone()
+    if is_alone:
+        views_of(both)

@@ -106,6 +106,7 @@ class Chunk(msgspec.Struct):
         logprobs: of the choice's text.
         extra: what of the chunk this product has no word for.
         extra_of_choice: the same of its choice and delta.
+        created: as it says.
     """
 
     id: str | None = None
@@ -123,6 +124,7 @@ class Chunk(msgspec.Struct):
     logprobs: Any = None
     extra: dict[str, Any] = {}
     extra_of_choice: dict[str, Any] = {}
+    created: Any = None
 
     @property
     def has_text(self) -> bool:
@@ -133,7 +135,7 @@ class Chunk(msgspec.Struct):
 def chunk_of(found: dict[str, Any]) -> Chunk:
     """A chunk from a decoded object, field by field."""
     get = found.get
-    chunk = Chunk(name_of(get("id")), name_of(get("model")), name_of(get("provider")))
+    chunk = Chunk(name_of(get("id")), name_of(get("model")), name_of(get("provider")), created=get("created"))
     if isinstance(usage := get("usage"), dict):
         chunk.usage = usage
     chunk.error = error if is_error(error := get("error")) else None

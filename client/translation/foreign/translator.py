@@ -7,7 +7,7 @@ from typing import Any
 from client.border.json_codec import decode_either_way, encode_json
 from client.translation.events import ChatEvent
 from client.translation.foreign.front import END, Front
-from client.translation.translate import DONE, ChatTranslator
+from client.translation.translate import DONE, NO_WAYS, ChatTranslator, Ways
 
 
 class ForeignTranslator(ChatTranslator):
@@ -22,9 +22,9 @@ class ForeignTranslator(ChatTranslator):
         super().__init__(*args, **more)
         self._front = front
 
-    def _may_recur(self) -> bool:
-        """The short ways are those of chunks."""
-        return False
+    def _expected(self) -> Ways:
+        """None: the short ways are those of chunks."""
+        return NO_WAYS
 
     def _take(self, payload: bytes, events: list[ChatEvent], *, is_last: bool = False) -> None:
         """One event's data. `[DONE]` is no word of these protocols, and says nothing of the end."""

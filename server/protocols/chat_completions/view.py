@@ -29,6 +29,8 @@ _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "mo
 class _View(ABC):
     """Ours are taken out, and said in the protocol's words."""
 
+    passes_text = True
+
     def __init__(self) -> None:
         self._has_told_failure = False
 
@@ -118,7 +120,7 @@ class OpenAiView(_View):
 
 def _may_change(data: bytes) -> bool:
     """Most chunks have no thinking in them, or say that they have none."""
-    return b'"error"' in data or (b'"reasoning"' in data and _THINKING.search(data) is not None)
+    return data.find(b'"error"') >= 0 or (data.find(b'"reasoning"') >= 0 and _THINKING.search(data) is not None)
 
 
 def _as_it_came(data: bytes) -> bytes:

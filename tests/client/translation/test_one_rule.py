@@ -227,7 +227,7 @@ def test_a_shape_is_made_of_the_second_chunk_with_unknown_fields() -> None:
     found = json.loads(payload)
     for _ in range(2):
         assert recurrences.content_in is None
-        recurrences.note(payload, found, chunk_of(found))
+        recurrences.note(payload, chunk_of(found))
     assert recurrences.content_in is not None
     assert recurrences.content_in(payload.replace(b'"a"', b'"b \\" c"')) == 'b " c'
     for other in (b'"flux"', b"null"):
@@ -241,7 +241,7 @@ def test_chunks_that_never_recur_cost_no_shapes_for_long() -> None:
     for number in range(30):
         payload = chunk({"content": "a"}, count=number)[6:-2]
         found = json.loads(payload)
-        recurrences.note(payload, found, chunk_of(found))
+        recurrences.note(payload, chunk_of(found))
         made.append(recurrences.content_in)
     assert len({id(each) for each in made if each}) < 12
     assert made[-1] is None

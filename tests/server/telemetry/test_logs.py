@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.telemetry.log_lines import JsonFormatter
-from server.telemetry.logs import log_fields
+from server.telemetry.logs import LogHandler, log_fields
 
 
 def line_of(record: logging.LogRecord) -> dict[str, object]:
@@ -34,6 +34,30 @@ def test_a_line_with_fields_looks_like_any_other(caplog: pytest.LogCaptureFixtur
     mine, usual = map(line_of, caplog.records)
     assert {**mine, "time": usual["time"]} == usual
     assert mine["status"] == 200
+
+
+def test_a_line_without_a_record_looks_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    handler = LogHandler()
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    monkeypatch.setattr(logging.root, "level", logging.INFO)
+    logger = logging.getLogger("some.other.logger")
+    made: list[logging.LogRecord] = []
+
+    def handle(record: logging.LogRecord) -> None:
+        made.append(record)
+        handler.handle(record)
+
+    monkeypatch.setattr(logger, "handle", handle)
+    fields = {"status": 200, "model": "m" * 300, "odd": "\u2028\ud83d", "none": None}
+    log_fields(logger, "done", fields, logging.WARNING)
+    assert not made
+    logger.warning("done", extra={"fields": fields})
+    assert made
+    handler.writer.close(5)
+    mine, usual = map(json.loads, capfd.readouterr().err.splitlines())
+    assert {**mine, "time": usual["time"]} == usual
 
 
 def test_a_line_with_fields_keeps_to_the_level(caplog: pytest.LogCaptureFixture) -> None:

@@ -97,8 +97,8 @@ class Read:
         self.events += events
         self.log += self.encoder.encode(events)
 
-    def _chunks(self) -> tuple[list[bytes], list[bytes], bool]:
-        return *self.translator.take_payloads(), self.translator.has_told_failure
+    def _chunks(self) -> tuple[list[bytes], list[bytes], bool, object | None]:
+        return *self.translator.take_payloads(), self.translator.has_told_failure, self.translator.same
 
     @property
     def payloads(self) -> list[Any]:
