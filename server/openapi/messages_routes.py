@@ -10,6 +10,7 @@ from server.openapi.parts import (
     headers,
     in_path,
     json_response,
+    query,
     response,
 )
 from server.openapi.schemas import Schema, ref
@@ -156,14 +157,19 @@ def _operations(mount: str, prefix: str) -> tuple[Operation, ...]:
         f"{mount}/messages/{{stream_id}}",
         f"{prefix}GetMessage",
         _TAG,
-        "Read any stream as the events of Messages, from its beginning and on",
+        "Get any answer as a message",
         {
-            "200": response("Events.", _EVENTS, headers=_STREAM_HEADERS),
-            "404": _refused("No such stream of this caller, or its beginning was dropped."),
-            "4XX": _refused("OpenRouter refused with this status."),
+            "200": response(
+                "A message, or with `stream` its events.",
+                {"application/json": {"schema": _MESSAGE}, **_EVENTS},
+                headers=_STREAM_HEADERS,
+            ),
+            "404": _refused("No such answer of this caller, or its beginning was dropped."),
+            "4XX": _refused("OpenRouter refused with this status, or somebody stopped the answer (499)."),
             "5XX": _refused("OpenRouter refused with this status, failed, or took too long."),
         },
-        parameters=(_ID,),
+        description="One that runs is waited for, or read along.",
+        parameters=(_ID, query("stream", {"type": "boolean"}, "Events in place of a message.")),
         shape="AnthropicError",
     )
     return post, count, get

@@ -29,6 +29,9 @@ _TYPES: Final = {
 """Anthropic's `type` for each of ours; what is not here is an `api_error`."""
 
 
+_WORDS: Final = frozenset({*_TYPES.values(), "api_error"})
+
+
 def status_of(failure: Failure) -> int:
     """The HTTP status: upstream's own where its refusal is passed on; a request that cannot be taken is 400."""
     code = failure.upstream.get("code")
@@ -47,8 +50,15 @@ def error_of(failure: Failure, request_id: str | None = None) -> dict[str, Any]:
         metadata["details"] = failure.details
     if failure.suggestions:
         metadata["suggestions"] = failure.suggestions
-    error = {"type": _TYPES.get(failure.type, "api_error"), "message": _message(failure), "metadata": metadata}
+    error = {"type": _type(failure), "message": _message(failure), "metadata": metadata}
     return {"type": "error", "error": error, "request_id": request_id}
+
+
+def _type(failure: Failure) -> str:
+    """Upstream's own word, where it is one of Anthropic's."""
+    said = failure.upstream.get("error_type")
+    is_theirs = said in _WORDS and failure.type != "upstream_auth"
+    return str(said) if is_theirs else _TYPES.get(failure.type, "api_error")
 
 
 def _told(failure: Failure) -> dict[str, Any] | None:

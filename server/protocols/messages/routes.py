@@ -21,6 +21,7 @@ from server.protocols.messages.gathering import whole_message
 from server.protocols.messages.request import body_problems, messages_call_of
 from server.protocols.messages.view import PING, PROTOCOL, message_id, view_of
 from server.routes.readers import View
+from server.routes.results import RESULTS, events_gone
 from server.routes.sending import Form
 from server.routes.starting import stream_grace_s
 
@@ -67,11 +68,15 @@ class Messages:
         return await answer(request, self, call)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """Any stream of the caller's from its beginning, whatever words it was asked for in; live while it runs."""
+        """Any answer of the caller's, in whatever words it was asked for: whole, or in events (`?stream=true`)."""
         stream_id = request.match_info["stream_id"].removeprefix(_ID_PREFIX)
         stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
         if stream is None:
             raise refuse("not_found", 404, "There is no such message; it may have expired (streams.retain_s).")
+        if stream.log.first > 1:
+            raise events_gone(stream)
+        if request.query.get("stream", "").lower() not in ("true", "1"):
+            return await request.app[RESULTS].gathered(request, stream, self)
         return await read(request, self, stream)
 
 

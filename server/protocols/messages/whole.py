@@ -81,7 +81,7 @@ def _with_input(block: dict[str, Any]) -> dict[str, Any] | None:
         return block
     text = block.pop("partial_json")
     found = decode_json(text.encode("utf-8", "surrogatepass")) if text.strip() else block.get("input")
-    return {**block, "input": found} if isinstance(found, dict) else None
+    return None if found is None else {**block, "input": found}
 
 
 def _object(value: Any) -> dict[str, Any]:
