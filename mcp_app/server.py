@@ -29,15 +29,12 @@ from mcp_app.results.clean import clean_json
 from mcp_app.results.failures import ToolFailure
 from mcp_app.results.schemas import plain_schema
 from mcp_app.stdio.disconnect import cancel_on_disconnect
+from mcp_app.stdio.greeting import INSTRUCTIONS, NAME, TITLE
 from mcp_app.tools.arguments import argument_problems
 from mcp_app.tools.cursors import refuse_unknown_cursors
 from mcp_app.tools.tools import TOOLS, state_of
 from mcp_app.tools.unknown_arguments import unknown_arguments, without_harmless
 
-_INSTRUCTIONS = (
-    "Ask any language model that OpenRouter offers. llm_chat needs only a prompt; find models with search_models. "
-    "An answer that takes longer than wait_s goes on in the background: fetch it with llm_chat_result."
-)
 _CATALOGUE_TTL_MS = 300_000
 _MAX_COMPLETIONS = 100
 
@@ -99,9 +96,9 @@ def build_mcp(open_state: OpenState, *, version: str) -> PlainMCPServer:
             await state.aclose()
 
     mcp = PlainMCPServer(
-        "openrouter",
-        title="OpenRouter",
-        instructions=_INSTRUCTIONS,
+        NAME,
+        title=TITLE,
+        instructions=INSTRUCTIONS,
         version=version,
         lifespan=lifespan,
         cache_hints={"tools/list": CacheHint(ttl_ms=_CATALOGUE_TTL_MS, scope="public")},

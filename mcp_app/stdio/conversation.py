@@ -51,13 +51,15 @@ class Conversation:
     Args:
         state: what the server's lifespan gave.
         write: sends one line.
+        is_greeted: whether the first line is an `initialize` that has its answer already (`mcp_app.stdio.greeting`).
     """
 
-    def __init__(self, server: Server[Any], state: Any, write: Write) -> None:
+    def __init__(self, server: Server[Any], state: Any, write: Write, *, is_greeted: bool = False) -> None:
         self._server = server
         self._state = state
         self._write = write
         self._to_sdk, self._sdk_reads = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        self._is_greeted = is_greeted
         self._is_opened = False
         self._opening_id: int | str | None = None
         self._opening_answered = anyio.Event()
@@ -76,6 +78,8 @@ class Conversation:
             with anyio.move_on_after(_END_S):  # calls that still run are told so, if the host reads it
                 await ended.wait()
             group.cancel_scope.cancel()
+        for stream in (answers, self._sdk_reads):
+            stream.close()
 
     def _start_sdk(
         self, group: TaskGroup, reads: MemoryObjectReceiveStream[SessionMessage | Exception]
@@ -150,6 +154,9 @@ class Conversation:
         if request_id == self._opening_id and "method" not in content:
             self._revision = content.get("result", {}).get("protocolVersion", self._revision)
             self._opening_answered.set()
+            if self._is_greeted:
+                self._is_greeted = False
+                return
         batch = None if "method" in content else self._batches.pop(request_id, None)
         if batch is None:
             await self._send(content)

@@ -1,21 +1,34 @@
-"""Serving over stdin and stdout, and ending whenever the host does."""
+"""Serving over stdin and stdout, and ending whenever the host does.
+
+Imports nothing that is slow to load: the host is greeted first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mcp.server import MCPServer
+from mcp_app.stdio.greeting import Greeted, greet
+from mcp_app.stdio.pipes import LineTooLong, StdinLines, StdoutLines
 
-from mcp_app.stdio.conversation import Conversation
-from mcp_app.stdio.pipes import StdinLines, StdoutLines
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+_PATIENCE_S = 0.05
+"""How long a host is waited for that speaks at once: what is loaded meanwhile would delay its answer."""
 
 
-async def serve_stdio(mcp: MCPServer[Any]) -> None:
-    """Serves until stdin ends, stdout is closed, or SIGINT or SIGTERM comes; running calls are stopped then."""
-    serving = asyncio.create_task(_serve(mcp))
+async def serve_stdio(load: Callable[[], MCPServer[Any]], *, version: str) -> None:
+    """Serves until stdin ends, stdout is closed, or SIGINT or SIGTERM comes; running calls are stopped then.
+
+    Args:
+        load: makes the server; called on a thread, while the host gets its first answer.
+        version: of this program.
+    """
+    serving = asyncio.create_task(_serve(load, version))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows
@@ -25,13 +38,31 @@ async def serve_stdio(mcp: MCPServer[Any]) -> None:
         raise error
 
 
-async def _serve(mcp: MCPServer[Any]) -> None:
-    server = mcp._lowlevel_server  # no public name leads from an MCPServer to a transport of one's own
+async def _serve(load: Callable[[], MCPServer[Any]], version: str) -> None:
     lines, out = StdinLines(), StdoutLines()
     lines.start()
     out.start()
+    greeting = asyncio.create_task(greet(lines, out.write, version))
+    try:
+        await asyncio.wait({greeting}, timeout=_PATIENCE_S)
+        mcp = await asyncio.to_thread(load)
+        greeted = await greeting
+    finally:
+        greeting.cancel()
+    if greeted.line is None:
+        return
+    from mcp_app.stdio.conversation import Conversation
+
+    server = mcp._lowlevel_server  # no public name leads from an MCPServer to a transport of one's own
     async with server.lifespan(server) as state:
-        await Conversation(server, state, out.write).run(lines)
+        await Conversation(server, state, out.write, is_greeted=greeted.is_answered).run(_from(greeted, lines))
+
+
+async def _from(greeted: Greeted, lines: StdinLines) -> AsyncIterator[bytes | LineTooLong]:
+    if greeted.line is not None:
+        yield greeted.line
+    async for line in lines:
+        yield line
 
 
 def _is_end(error: BaseException) -> bool:

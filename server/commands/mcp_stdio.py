@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import importlib
 import logging
 import os
@@ -19,33 +18,51 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp_app.results.failures import ToolFailure
 from server.commands.command_lines import add_shared_arguments, print_problems, shared_flags
 from server.commands.command_parser import CommandParser
 from server.commands.mcp_config import add_print_config, print_config
-from server.config import Config, ConfigError, ConfigProblem, Flags, load_config
+from server.config import Config, ConfigError, ConfigProblem, load_config
 from server.process.standard_streams import exit_code_of, print_tolerantly
-from server.telemetry.logs import close_logging, configure_logging
+from server.telemetry.logs import configure_logging
 from server.version import DISTRIBUTION, program_version
 
 if TYPE_CHECKING:
-    from mcp_app.late_state import OpenState
+    from mcp.server import MCPServer
+
     from mcp_app.state import McpState
     from server.budgets.process_budget import ProcessBudget
 
 
-def run(argv: Sequence[str]) -> int:
-    """Runs the command, given its line without the program's name; returns its exit code."""
+def run(argv: Sequence[str]) -> int | None:
+    """Does what is not serving, given the line without the program's name; returns the exit code, or None to serve.
+
+    Raises:
+        SystemExit: on --help, --version and mistakes, as argparse does.
+    """
     parsed = _parser().parse_args(argv)
-    if parsed.command == "print-config":
-        output = print_tolerantly()
-        return exit_code_of(print_config(parsed), output)
+    if parsed.command != "print-config":
+        return None
+    output = print_tolerantly()
+    return exit_code_of(print_config(parsed), output)
+
+
+def build(argv: Sequence[str]) -> MCPServer[Any]:
+    """The server that a line asks for. Its state is opened by the first call that needs it."""
+    flags = shared_flags(_parser().parse_args(argv))
+    configure_logging(level=logging.WARNING)
+    from mcp_app.server import build_mcp
+
     try:
-        return _serve(shared_flags(parsed))
-    finally:
-        close_logging()
+        config = load_config(flags, os.environ, Path.cwd())
+    except ConfigError as exc:
+        print_problems(exc.problems)
+        return build_mcp(partial(_refuse, exc.problems), version=program_version())
+    if config.sandbox:
+        print("Answers come from the sandbox: no key, no network, no cost.", file=sys.stderr)
+    return build_mcp(partial(_open_state, config), version=program_version())
 
 
 _NO_HTTP = "This is the MCP server for desktop clients; openrouter-server serves HTTP"
@@ -64,38 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# -- serving ------------------------------------------------------------------------------------------------------
-
-
-def _serve(flags: Flags) -> int:
-    configure_logging(level=logging.WARNING)
-    if sys.stdin.isatty():
-        print(
-            f"{_NO_HTTP}. It waits for a client on standard input (Ctrl-D ends it); "
-            "openrouter-mcp print-config --client NAME prints what to paste into one.",
-            file=sys.stderr,
-        )
-    try:
-        config = load_config(flags, os.environ, Path.cwd())
-    except ConfigError as exc:
-        print_problems(exc.problems)
-        asyncio.run(_run(partial(_refuse, exc.problems)))
-    else:
-        if config.sandbox:
-            print("Answers come from the sandbox: no key, no network, no cost.", file=sys.stderr)
-        asyncio.run(_run(partial(_open_state, config)))
-    return 0
-
-
-async def _run(open_state: OpenState) -> None:
-    gc.disable()  # while the SDK is loaded there is nothing to collect, and a client waits
-    from mcp_app.server import build_mcp
-    from mcp_app.stdio.serve import serve_stdio
-
-    mcp = build_mcp(open_state, version=program_version())
-    gc.enable()
-    gc.freeze()
-    await serve_stdio(mcp)
+# -- the state ----------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
