@@ -9,6 +9,7 @@ from server.openapi import (
     ag_ui_routes,
     chat_routes,
     messages_routes,
+    ollama_routes,
     other_routes,
     protocol_routes,
     responses_routes,
@@ -26,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *messages_routes.OPERATIONS,
     *ui_routes.OPERATIONS,
     *ag_ui_routes.OPERATIONS,
+    *ollama_routes.OPERATIONS,
 )
 
 _DESCRIPTION = """\
@@ -34,9 +36,9 @@ reads.
 
 **Errors** have one shape everywhere, as JSON bodies and as the `error` event: `Failure`. `type` is a stable word to \
 branch on; `error` says what happened and what to do. Below `/v1` and `/api/v1` they have OpenAI's shape and \
-OpenRouter's, at `/v1/messages` and `/api/v1/messages` Anthropic's, below `/api/chat` they are one sentence of \
-plain text. A path that does not exist is a 404, a method \
-that a path does not have a 405 with `Allow`, both in that shape. Only what is no proper HTTP is refused otherwise.
+OpenRouter's, at `/v1/messages` and `/api/v1/messages` Anthropic's, elsewhere below `/api` Ollama's; for the AI \
+SDK's `useChat` they are one sentence of plain text. A path that does not exist is a 404, a method that a path does \
+not have a 405 with `Allow`, both in that shape. Only what is no proper HTTP is refused otherwise.
 
 **Streams** outlive connections: every event has an `id`, and `GET /chat/{stream_id}` goes on after any of them.
 
@@ -79,6 +81,7 @@ def build_document(*, version: str, routes: Collection[tuple[str, str]], mcp_pat
                     **messages_routes.SCHEMAS,
                     **ag_ui_routes.SCHEMAS,
                     **responses_routes.SCHEMAS,
+                    **ollama_routes.SCHEMAS,
                 }
             ),
             "headers": HEADERS,

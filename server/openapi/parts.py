@@ -26,7 +26,7 @@ class Operation:
         responses: by status, without those that every operation has.
         body: `requestBody`.
         is_open: needs no token.
-        shape: the component that describes its refusals; `text`: they are plain text.
+        shape: the component that describes its refusals; `text`: they are plain text; with a + between, either.
     """
 
     method: str
@@ -62,9 +62,12 @@ def _in_shape(responses: Responses, shape: str) -> Responses:
     """Refusals of our own shape in another."""
     if shape == "Failure":
         return responses
-    content = (
-        {"text/plain": media({"type": "string"})} if shape == "text" else {"application/json": media(ref(shape))}
-    )
+    content: dict[str, Any] = {}
+    for name in shape.split("+"):
+        if name == "text":
+            content["text/plain"] = media({"type": "string"})
+        else:
+            content["application/json"] = media(ref(name))
     return {status: {**response, "content": content} for status, response in responses.items()}
 
 

@@ -134,7 +134,6 @@ _TEXT_CHAT = Operation(
     shape="text",
 )
 OPERATIONS: tuple[Operation, ...] = (
-    CHAT,
     *_operations("/api/chat", "ui", "", STREAMED),
     _TEXT_CHAT,
     *_operations("/api/chat/text", "uiText", " as plain text", _WITH_TEXT),

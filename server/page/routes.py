@@ -17,6 +17,8 @@ from server.page.files import CLIENT, FORMAT, INDEX, File, Files, read_files
 routes = web.RouteTableDef()
 
 _ICON: Final = "icon.svg"
+_GREETING: Final = "Ollama is running"
+"""By these words Ollama's clients know that somebody is there who speaks as they do."""
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
@@ -53,7 +55,9 @@ def add_page(app: web.Application) -> None:
 
 @routes.get("/")
 async def get_page(request: web.Request) -> web.Response:
-    """The page, with the addresses of its files as they are now."""
+    """The page, with the addresses of its files as they are now. Programs get a word instead."""
+    if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+        return web.Response(text=_GREETING, headers={hdrs.VARY: hdrs.ACCEPT, hdrs.CACHE_CONTROL: "no-cache"})
     files = await _files(request).fresh()
     body = files.by_path[INDEX].body
     body = body.replace(b"{assets}", f"assets/{files.hash}".encode())
@@ -62,6 +66,7 @@ async def get_page(request: web.Request) -> web.Response:
     response = unchanged(request, etag) or tagged(body, "text/html", etag)
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.add(hdrs.VARY, hdrs.ACCEPT)
     if _is_trustworthy(request):
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     if response.status == 200:

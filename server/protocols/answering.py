@@ -57,7 +57,7 @@ def begin(request: web.Request, dialect: Dialect, call: ChatCall) -> Stream:
 async def read(request: web.Request, dialect: Dialect, stream: Stream) -> web.StreamResponse:
     """Sends a stream from its beginning and on, or what it was refused with."""
     view = dialect.view(stream)
-    reader = ResponseReader(stream, request.protocol, 0, view, dialect.form.ping)
+    reader = ResponseReader(stream, request.protocol, 0, view, dialect.form.ping, dialect.form.probe)
     stream.attach(reader)
     try:
         await reader.wait_verdict(request.app[SETTINGS].current.server.ping_interval_s)

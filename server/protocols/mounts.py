@@ -5,11 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from server.http.failures import SHAPES, Shapes
+from server.protocols import api_chat
 from server.protocols.ag_ui import routes as ag_ui
 from server.protocols.chat_completions.models import list_models, show_model
 from server.protocols.chat_completions.routes import OPENAI, OPENROUTER
 from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, refuse_unknown_cost, show_key
 from server.protocols.messages.routes import MESSAGES, count_tokens
+from server.protocols.ollama import models as ollama_models
+from server.protocols.ollama import routes as ollama
 from server.protocols.responses.routes import RESPONSES_OF_OPENAI, RESPONSES_OF_OPENROUTER, Responses, refuse_absent
 from server.protocols.responses.stored import cancel_response, delete_response, get_response
 from server.protocols.ui_stream import routes as ui
@@ -18,6 +21,7 @@ OPENROUTER_MOUNT = "/api/v1"
 OPENAI_MOUNT = "/v1"
 UI_MOUNT = "/api/chat"
 AG_UI_PATH = "/ag-ui"
+OLLAMA_MOUNT = "/api"
 
 
 def add_protocols(app: web.Application) -> None:
@@ -29,6 +33,7 @@ def add_protocols(app: web.Application) -> None:
         _add_responses(app, mount, responses)
     _add_ui_stream(app, shapes)
     _add_ag_ui(app, shapes)
+    _add_ollama(app, shapes)
 
 
 def _add_messages(app: web.Application, shapes: Shapes) -> None:
@@ -58,8 +63,8 @@ def _add_chat_completions(app: web.Application, shapes: Shapes) -> None:
 
 def _add_ui_stream(app: web.Application, shapes: Shapes) -> None:
     """Chats' ids stand in paths as they are: clients do not write a slash in one as `%2F`."""
-    shapes.add(UI_MOUNT, ui.respond)
-    app.router.add_post(UI_MOUNT, ui.post_chat)
+    shapes.add_choice(UI_MOUNT, api_chat.shape_of)
+    app.router.add_post(UI_MOUNT, api_chat.post_chat)
     app.router.add_post(f"{UI_MOUNT}/text", ui.post_text)
     app.router.add_get(f"{UI_MOUNT}/text/{{chat_id:.+}}/stream", ui.get_text, allow_head=False)
     app.router.add_get(f"{UI_MOUNT}/{{chat_id:.+}}/stream", ui.get_chat, allow_head=False)
@@ -84,3 +89,15 @@ def _add_responses(app: web.Application, mount: str, dialect: Responses) -> None
     app.router.add_get(one, get_response, allow_head=False)  # a reader of a HEAD would be sent the events too
     app.router.add_delete(one, delete_response)
     app.router.add_post(f"{one}/cancel", cancel_response)
+
+
+def _add_ollama(app: web.Application, shapes: Shapes) -> None:
+    """Whatever else is below `/api` is refused as Ollama would refuse it."""
+    shapes.add(OLLAMA_MOUNT, ollama.respond)
+    app.router.add_post(f"{OLLAMA_MOUNT}/generate", ollama.GENERATE.post)
+    app.router.add_get(f"{OLLAMA_MOUNT}/tags", ollama_models.list_models)
+    app.router.add_get(f"{OLLAMA_MOUNT}/ps", ollama_models.list_loaded)
+    app.router.add_get(f"{OLLAMA_MOUNT}/version", ollama_models.show_version)
+    app.router.add_post(f"{OLLAMA_MOUNT}/show", ollama_models.show_model)
+    for path in ("/embed", "/embeddings"):
+        app.router.add_post(OLLAMA_MOUNT + path, ollama.refuse_embeddings)

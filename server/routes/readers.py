@@ -59,6 +59,8 @@ class ResponseReader:
     Args:
         view: None: the log as it is.
         ping: what goes out in a silence; maybe nothing.
+        probe: what a caller is sent who has closed its side, to find out whether it is still there; where that is
+            nothing, it is taken to have left.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class ResponseReader:
         position: int,
         view: View | None = None,
         ping: bytes = PING,
+        probe: bytes = PING,
     ) -> None:
         self.position = position
         self._view = view
         self._passes_text = getattr(view, "passes_text", False)
         self._ping = ping
+        self._harmless = probe
         self._stream = stream
         self._protocol = protocol
         self._response: web.StreamResponse
@@ -153,9 +157,13 @@ class ResponseReader:
 
     def _probe(self) -> None:
         """Says something, since only so can it be told whether the caller is still there."""
-        if self._keeps_up:
-            with suppress(ConnectionError):
-                write_now(self._response, self._ping or b"")
+        if not self._keeps_up:
+            return
+        if not self._harmless:
+            self.leave()
+            return
+        with suppress(ConnectionError):
+            write_now(self._response, self._harmless)
 
     async def _write_rest(self) -> None:
         """The events of a log that is closed; the last piece goes out in one with the end."""

@@ -23,6 +23,7 @@ class Form:
 
     Attributes:
         ping: what goes out in a silence; empty where readers would not bear it.
+        probe: the same for callers who have closed their side (`ResponseReader`).
         headers: beside those that every stream has.
         charset: of text.
         tells_failures: whether there are words for them; else the connection of a broken answer breaks off, too.
@@ -30,6 +31,7 @@ class Form:
 
     content_type: str = EVENT_STREAM
     ping: bytes = PING
+    probe: bytes = PING
     headers: Mapping[str, str] = field(default_factory=dict)
     charset: str | None = None
     tells_failures: bool = True

@@ -42,7 +42,7 @@ def start_stream(
         Refusal: the caller may not.
     """
     streams = request.app[STREAMS]
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     fingerprint = None if key is None else _fingerprint_of(call, protocol)
     known = None if key is None else streams.get(key, request[CALLER].name)
     if known is not None and not known.has_come_to_nothing:
@@ -73,8 +73,12 @@ def start_stream(
     return stream
 
 
-def _idempotency_key(request: web.Request) -> str | None:
-    """What the caller wants to call its answer, so that it can ask again without starting another."""
+def idempotency_key(request: web.Request) -> str | None:
+    """What the caller wants to call its answer, so that it can ask again without starting another.
+
+    Raises:
+        ApiError: it is no key.
+    """
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None and not _KEY.fullmatch(key):
         raise refuse("invalid_request", 422, f"{IDEMPOTENCY_KEY} must be 22 to 64 of A-Z, a-z, 0-9, - and _.")

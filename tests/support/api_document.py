@@ -88,11 +88,14 @@ class ApiDocument:
         elif media_type == "text/event-stream":
             for event in parse_events(body):
                 self.check_event(event.name, event.id, event.data)
+        elif media_type.endswith("ndjson"):
+            for line in body.decode().splitlines():
+                self.check_value(schema, json.loads(line))
         elif media_type.endswith("json"):
             value = json.loads(body)
             self.check_value(schema, value)
             if status >= 400 and "partial" not in value:
-                code = value["error"].get("code") if isinstance(value["error"], dict) else value["status"]
+                code = value["error"].get("code") if isinstance(value["error"], dict) else value.get("status")
                 assert code == status or not isinstance(code, int)
         else:
             self.check_value(schema, body.decode())

@@ -64,12 +64,13 @@ class UiStream:
 
 
 PARTS = UiStream("ui", Form(headers={"x-vercel-ai-ui-message-stream": "v1"}), is_text=False)
-TEXT = UiStream("ui.text", Form(content_type=PLAIN, ping=b"", charset="utf-8", tells_failures=False), is_text=True)
+_BARE = Form(content_type=PLAIN, ping=b"", probe=b"", charset="utf-8", tells_failures=False)
+TEXT = UiStream("ui.text", _BARE, is_text=True)
 
 
-async def post_chat(request: web.Request) -> web.StreamResponse:
+async def start_asked(request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
     """Starts an answer, in parts unless plain text is asked for."""
-    return await start(request, await read_json_object(request), _asked_dialect(request))
+    return await start(request, body, _asked_dialect(request))
 
 
 async def post_text(request: web.Request) -> web.StreamResponse:

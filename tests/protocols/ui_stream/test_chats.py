@@ -18,6 +18,8 @@ from tests.support.ui_parts import ask, parts_in, posting, text_in, user
 ONE, TWO = {"Authorization": f"Bearer {'one' * 11}"}, {"x-api-key": "two" * 11}
 STREAM, STOPPING = "/api/chat/chat-1/stream", "/api/chat/chat-1/stop"
 PLAIN = {"Accept": "text/plain"}
+FETCHED = {"Sec-Fetch-Mode": "cors"}
+"""What every `fetch` sends: by that a client is told from Ollama's, before it has said anything."""
 
 
 @pytest.fixture
@@ -189,6 +191,19 @@ async def test_text_is_the_answer_and_nothing_else(
             assert (body + await response.read()).decode() == await again.text() == "🚀\u2028x\ufffdy\ufffd"
 
 
+async def test_whoever_leaves_a_text_is_noticed_though_nothing_can_be_said_in_it(
+    patient: Api, upstream: Sandbox
+) -> None:
+    """trap 9"""
+    upstream.script(Reply.stream(text("Hi"), Hold()))
+    body = posting(grace_s=0)
+    response = await patient.http.post(f"{patient.url}/api/chat/text", json=body)
+    await read_until(response, b"Hi")
+    response.close()
+    await upstream.calls[0].closed.wait()
+    assert upstream.calls[0].cancelled
+
+
 @pytest.mark.parametrize("moment", ["amid", "at once"])
 async def test_a_text_that_breaks_off_does_not_look_whole(moment: str, patient: Api, upstream: Sandbox) -> None:
     """trap 2"""
@@ -216,7 +231,7 @@ async def test_refusals_are_one_plain_sentence(config: Config, upstream: Sandbox
             ("/api/chat", posting(user("x" * 3000)), ONE, 413, "2000"),
             ("/api/chat/a/b/c", {}, ONE, 404, "nothing at /api/chat/a/b/c"),
         ):
-            async with api.http.post(api.url + path, json=sent, headers=headers) as response:
+            async with api.http.post(api.url + path, json=sent, headers={**FETCHED, **headers}) as response:
                 body = await response.text()
             assert (response.status, response.content_type) == (status, "text/plain")
             assert told in body

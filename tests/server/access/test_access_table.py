@@ -88,6 +88,13 @@ FOUND = {
             ("DELETE", "/{chat}/stop"): 204,
         }.items()
     },
+    ("POST", "/api/generate"): 200,
+    ("GET", "/api/tags"): 200,
+    ("POST", "/api/show"): 200,
+    ("GET", "/api/ps"): 200,
+    ("GET", "/api/version"): 200,
+    ("POST", "/api/embed"): 404,
+    ("POST", "/api/embeddings"): 404,
     ("POST", "/ag-ui"): 200,
     ("GET", "/ag-ui"): 400,
     ("GET", "/"): 200,
@@ -199,6 +206,7 @@ _HELLO = {"id": "1", "role": "user"}
 _PARTS = [{"type": "text", "text": "Hi"}]
 _CHAT = {"id": "chat", "model": "sandbox/echo", "messages": [{**_HELLO, "parts": _PARTS}]}
 _BODIES |= {"/api/chat": _CHAT, "/api/chat/text": _CHAT}
+_BODIES |= {"/api/generate": {"model": "sandbox/echo", "prompt": "Hi"}, "/api/show": {"model": "sandbox/echo"}}
 _BODIES["/ag-ui"] = {
     "threadId": "t",
     "runId": "r",

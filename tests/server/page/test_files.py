@@ -17,18 +17,18 @@ from tests.support.serving import Api, changed, serving, with_tokens
 
 async def hash_of(api: Api) -> str:
     """The hash in the addresses of the page as it is now."""
-    _, body = await api.request("GET", "/")
+    _, body = await api.request("GET", "/", Accept="text/html")
     found = re.search(r"assets/([0-9a-f]{16})/", body.decode())
     assert found is not None
     return found[1]
 
 
 async def test_the_page_is_asked_for_again_and_its_files_are_kept_for_ever(api: Api) -> None:
-    page, body = await api.request("GET", "/")
+    page, body = await api.request("GET", "/", Accept="text/html")
     assert page.content_type == "text/html"
     assert page.headers["Cache-Control"] == "no-cache"
     assert b"{assets}" not in body
-    unchanged, _ = await api.request("GET", "/", If_None_Match=page.headers["ETag"])
+    unchanged, _ = await api.request("GET", "/", Accept="text/html", If_None_Match=page.headers["ETag"])
     assert unchanged.status == 304
     path = f"/assets/{await hash_of(api)}/main.js"
     file, body = await api.request("GET", path)
@@ -49,14 +49,14 @@ async def test_nothing_but_the_files_of_the_page_can_be_had(api: Api) -> None:
 
 
 async def test_the_policy_has_no_exceptions(api: Api) -> None:
-    page, _ = await api.request("GET", "/")
+    page, _ = await api.request("GET", "/", Accept="text/html")
     policy = page.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
     assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
     assert not re.search(r"unsafe|https?:|\*|nonce|sha256", policy)
     assert page.headers["Referrer-Policy"] == "no-referrer"
     assert page.headers["Cross-Origin-Opener-Policy"] == "same-origin"
-    elsewhere, _ = await api.request("GET", "/", Host="192.0.2.1:8000")
+    elsewhere, _ = await api.request("GET", "/", Accept="text/html", Host="192.0.2.1:8000")
     assert "Cross-Origin-Opener-Policy" not in elsewhere.headers  # browsers complain of it there
 
 
@@ -80,11 +80,11 @@ async def test_the_client_is_the_one_that_is_published(api: Api) -> None:
 async def test_the_page_can_be_switched_off(config: Config) -> None:
     async with serving(changed(config, "page", enabled=False)) as api:
         for path in ("/", "/client.js", "/assets/format.json", "/favicon.ico"):
-            reply, body = await api.request("GET", path)
+            reply, body = await api.request("GET", path, Accept="text/html")
             assert reply.status == 404
             assert b"There is nothing at" in body
     async with serving(with_tokens(changed(config, "page", enabled=False), "a-token")) as api:
-        assert (await api.request("GET", "/"))[0].status == 401
+        assert (await api.request("GET", "/", Accept="text/html"))[0].status == 401
 
 
 def test_what_was_built_beside_the_running_server_is_found(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Ollama's own protocol: chats and single prompts in lines of JSON, and what its clients read of models."""
