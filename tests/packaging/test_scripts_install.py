@@ -44,10 +44,12 @@ case "$*" in
         stop requirements ;;
     *--editable*)
         stop editable
-        printf '#!%s\\n' "$PWD/$(dirname "$0")/python" >"$(dirname "$0")/openrouter-server"
-        echo 'echo serving "$@"' >>"$(dirname "$0")/openrouter-server"
-        chmod +x "$(dirname "$0")/openrouter-server" ;;
+        for name in openrouter-server openrouter-chat; do
+            printf '#!%s\\n' "$PWD/$(dirname "$0")/python" >"$(dirname "$0")/$name"
+            chmod +x "$(dirname "$0")/$name"
+        done ;;
     *openrouter-server*) shift; echo "serving $*" ;;
+    *openrouter-chat*) shift; echo "asked $*, given $(cat)" ;;
 esac
 """
 
@@ -60,7 +62,7 @@ class Clone:
         self.log = folder / "log"
         self.bin = folder / "bin"
         (self.folder / "scripts").mkdir(parents=True)
-        for name in ("install", "serve"):
+        for name in ("chat", "install", "serve"):
             shutil.copy(ROOT / "scripts" / name, self.folder / "scripts")
         (self.folder / "sdk" / "python").mkdir(parents=True)
         for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml", "sdk/python/pyproject.toml"):
@@ -83,11 +85,19 @@ class Clone:
 
     def run(self, script: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Runs a script to its end; a signal that it sends to its group reaches nothing else."""
+        given = environ.pop("GIVEN", "")
         clean = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "VENV")}
         env = {**clean, "PATH": f"{self.bin}:/usr/bin:/bin", "LOG": str(self.log), **environ}
         command = ["bash", f"scripts/{script}", *words]
         return subprocess.run(
-            command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=30, start_new_session=True
+            command,
+            cwd=self.folder,
+            env=env,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            start_new_session=True,
         )
 
     def steps(self) -> list[str]:
@@ -154,6 +164,12 @@ def test_without_python3_venv_the_package_is_named(clone: Clone) -> None:
     """bare 3"""
     done = clone.run("serve", STOP_AT="venv", STOP_HOW="fail")
     assert "sudo apt install python3-venv" in done.stderr
+
+
+def test_the_terminal_program_is_installed_beside_the_server_and_given_what_is_piped(clone: Clone) -> None:
+    done = clone.run("chat", "-m", "acme/m", "Why is it?", GIVEN="the text")
+    assert done.stdout.endswith("asked -m acme/m Why is it?, given the text\n")
+    assert clone.run("chat", "Why?", GIVEN="x").stderr == ""
 
 
 def test_a_moved_folder_is_made_anew(clone: Clone) -> None:

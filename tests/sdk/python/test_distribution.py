@@ -99,7 +99,7 @@ def test_it_needs_aiohttp_and_nothing_else() -> None:
     assert (SDK / "openrouter_sse_client" / "py.typed").exists()
 
 
-async def test_the_readme_s_examples_run_from_the_wheel(bare: Path, tmp_path: Path) -> None:
+async def test_the_readme_s_examples_and_the_program_run_from_the_wheel(bare: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (SDK / "README.md").read_text(), re.DOTALL)
     assert len(blocks) >= 2
     async with running_server("--sandbox") as server:
@@ -108,6 +108,10 @@ async def test_the_readme_s_examples_run_from_the_wheel(bare: Path, tmp_path: Pa
             file.write_text(block.replace("http://localhost:8000", server.url))
             printed = await run(bare / "bin" / "python", str(file), cwd=tmp_path)
             assert "You asked: Why is the sky blue?" in printed, block
+        program = bare / "bin" / "openrouter-chat"
+        asked = await run(program, "--url", server.url, "-R", "Why is the sky blue?", cwd=tmp_path)
+        assert asked == "You asked: Why is the sky blue?. Having thought about it, I agree.\n"
+        assert PROJECT["version"] in await run(program, "--version", cwd=tmp_path)
 
 
 async def run(program: Path, *words: str, cwd: Path) -> str:

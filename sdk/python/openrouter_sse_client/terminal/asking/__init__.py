@@ -1,0 +1,1 @@
+"""What a person asks: the command line, lines that are typed, files."""

@@ -1,0 +1,1 @@
+"""`openrouter-chat`, in a pseudo-terminal and in a pipe."""
