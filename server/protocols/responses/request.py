@@ -64,7 +64,7 @@ def response_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s
     Raises:
         InvalidRequest: what cannot be had, each field with what is wrong with it.
     """
-    problems = checked_fields(body)
+    problems = _field_problems(body, *_OF_STORED)
     messages = messages_of(body.get("instructions"), body.get("input"), problems)
     tools = tools_of(body, problems)
     mapped = {
@@ -90,7 +90,7 @@ def passed_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: 
     Raises:
         InvalidRequest: what cannot be had, each field with what is wrong with it.
     """
-    problems = checked_fields(body)
+    problems = _field_problems(body, "previous_response_id", "conversation")
     given = body.get("input")
     if not isinstance(given, str | list) or given == []:
         problems.append(Detail("input", "is missing; give text, or a list of at least one item"))
@@ -106,7 +106,7 @@ def passed_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: 
     return ChatCall(passed, bool(body.get("stream")), grace_s, repeated(body), RESPONSES)
 
 
-def checked_fields(body: Mapping[str, Any]) -> list[Detail]:
+def _field_problems(body: Mapping[str, Any], *of_stored: str) -> list[Detail]:
     """What is wrong with fields that are our own business."""
     problems: list[Detail] = []
     model = body.get("model")
@@ -115,7 +115,7 @@ def checked_fields(body: Mapping[str, Any]) -> list[Detail]:
     for name in ("stream", "background", "store"):
         if not isinstance(body.get(name) or False, bool):
             problems.append(Detail(name, "must be true or false"))
-    problems += [Detail(name, what) for name, what in _OF_STORED.items() if body.get(name) is not None]
+    problems += [Detail(name, _OF_STORED[name]) for name in of_stored if body.get(name) is not None]
     return problems
 
 

@@ -20,12 +20,14 @@ from client.streams.stream import Stream
 from server.errors import refuse
 from server.keys import CALLER, STREAMS
 from server.protocols.responses.response_object import RESPONSE, stream_id_of_item, stream_ids_of
-from server.protocols.responses.view import NOTHING, Answer, view_of
+from server.protocols.responses.view import NOTHING, PROTOCOL, Answer, view_of
 from server.routes.readers import ResponseReader
 from server.routes.results import RESULTS, events_gone
 from server.routes.sending import EVENTS, send_stream
 
 _NUMBER = re.compile("[0-9]{1,9}")
+_MOST_LOOKED_THROUGH = 20
+"""Answers of a caller in which items are looked for."""
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
@@ -95,22 +97,41 @@ async def known_items(request: web.Request, given: Any) -> Any:
     """
     if not isinstance(given, list) or not any(map(_is_reference, given)):
         return given
-    answers: dict[str, Answer | None] = {}
-    items = []
-    for item in given:
-        stream_id = stream_id_of_item(item["id"]) if _is_reference(item) else None
-        if stream_id is not None and stream_id not in answers:
-            stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
-            answers[stream_id] = None if stream is None else await _read(stream)
-        answer = None if stream_id is None else answers[stream_id]
-        items.append(item if answer is None else answer.item(item["id"]) or item)
-    return items
+    known = _KnownItems(request)
+    return [await known.find(item["id"]) or item if _is_reference(item) else item for item in given]
+
+
+class _KnownItems:
+    """Items of the caller's answers."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._streams = request.app[STREAMS]
+        self._owner = request[CALLER].name
+        self._answers: dict[str, Answer] = {}
+
+    async def find(self, item_id: Any) -> dict[str, Any] | None:
+        """Our ids say whose they are; those that upstream gave are looked for in the newest answers."""
+        stream_id = stream_id_of_item(item_id)
+        named = None if stream_id is None else self._streams.get(stream_id, self._owner)
+        for stream in self._passed() if named is None else [named]:
+            if stream.id not in self._answers:
+                self._answers[stream.id] = await _read(stream)
+            found = self._answers[stream.id].item(item_id)
+            if found is not None:
+                return found
+        return None
+
+    def _passed(self) -> list[Stream]:
+        newest = self._streams.list_of(self._owner, _MOST_LOOKED_THROUGH)
+        return [each for each in newest if each.upstream_protocol == PROTOCOL and each.log.first == 1]
 
 
 def _is_reference(item: Any) -> bool:
     """Also without its type, which OpenAI does not insist on."""
-    return isinstance(item, dict) and (
-        item.get("type") == "item_reference" or (item.keys() == {"id"} and isinstance(item["id"], str))
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("id"), str)
+        and (item.get("type") == "item_reference" or item.keys() == {"id"})
     )
 
 

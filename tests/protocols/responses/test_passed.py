@@ -112,6 +112,21 @@ async def test_the_request_goes_on_as_it_is_but_for_what_upstream_does_not_keep(
 ITEM = {"id": "ct_1", "type": "custom_tool_call", "call_id": "c1", "name": "apply_patch", "input": "*** Begin"}
 
 
+async def test_what_upstream_has_said_here_may_be_referred_to(passing: Api, upstream: Sandbox) -> None:
+    reply = Reply.stream(told(CASES["Q45 empty pieces"].body), DONE)
+    upstream.script_always(reply, path=RESPONSES_PATH)
+    _, body = await respond(passing)
+    read = Reader().read(events_in(body)).response
+    assert read is not None
+    (call,) = read["output"]
+    for reference in ({"type": "item_reference", "id": call["id"]}, {"id": call["id"]}):
+        await respond(passing, asking(input=[{"role": "user", "content": "Why?"}, reference]))
+        assert upstream.calls[-1].json["input"][1] == call
+    gone = {"type": "item_reference", "id": "fc_elsewhere"}
+    await respond(passing, asking(input=[gone]))
+    assert upstream.calls[-1].json["input"] == [gone]
+
+
 async def test_events_that_nobody_here_knows_pass(passing: Api, upstream: Sandbox) -> None:
     head = {"id": "gen-1", "object": "response", "status": "in_progress", "model": "acme/m", "output": []}
     sent: list[tuple[str, dict[str, Any]]] = [
@@ -215,7 +230,7 @@ async def test_trap_10_a_background_answer_of_such_an_upstream_is_resumed(passin
     path = f"/v1/responses/{events[0][1]['response']['id']}"
     _, found = await passing.request("GET", path)
     so_far = response_in(json.loads(found))
-    assert (so_far["status"], so_far["background"], len(so_far["output"])) == ("in_progress", True, 1)
+    assert (so_far["status"], so_far["background"], texts_in(so_far)) == ("in_progress", True, "Hi")
     go_on.set()
     last = len(events) - 1
     _, more = await passing.request("GET", f"{path}?stream=true&starting_after={last}")
