@@ -32,6 +32,8 @@ from mcp_app.stdio.disconnect import cancel_on_disconnect
 from mcp_app.stdio.greeting import INSTRUCTIONS, NAME, TITLE
 from mcp_app.tools.arguments import argument_problems
 from mcp_app.tools.cursors import refuse_unknown_cursors
+from mcp_app.tools.hosts import fit_host
+from mcp_app.tools.prompts import PROMPTS
 from mcp_app.tools.tools import TOOLS, state_of
 from mcp_app.tools.unknown_arguments import unknown_arguments, without_harmless
 
@@ -102,10 +104,12 @@ def build_mcp(open_state: OpenState, *, version: str) -> PlainMCPServer:
         version=version,
         lifespan=lifespan,
         cache_hints={"tools/list": CacheHint(ttl_ms=_CATALOGUE_TTL_MS, scope="public")},
-        middleware=[refuse_unknown_cursors, cancel_on_disconnect],
+        middleware=[refuse_unknown_cursors, fit_host, cancel_on_disconnect],
     )
     for function, hints in TOOLS.items():
         mcp.add_tool(function, annotations=hints)
+    for name, facts in PROMPTS.items():
+        mcp.prompt(name, title=facts.title)(facts.function)
     _add_catalogue(mcp, states)
     return mcp
 
@@ -136,9 +140,13 @@ def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:
     ) -> Completion | None:
         from mcp_app.tools.find_models import complete_model_id
 
-        if argument.name != "model_id":
+        if argument.name not in ("model_id", "model", "models"):
             return None
-        found = clean_json(await complete_model_id(await states[0].get(), argument.value))
+        before, comma, typed = (
+            argument.value.rpartition(",") if argument.name == "models" else ("", "", argument.value)
+        )
+        found = clean_json(await complete_model_id(await states[0].get(), typed))
+        found = [f"{before}{comma}{model_id}" for model_id in found]
         return Completion(values=found[:_MAX_COMPLETIONS], total=len(found), has_more=len(found) > _MAX_COMPLETIONS)
 
 
