@@ -6,10 +6,14 @@ and it is forgotten with its answer, so there are never more of them than what i
 
 from __future__ import annotations
 
+import sys
+
 from client.streams.stream import Stream
 
 LONGEST_NAME = 256
 """Characters of one name; what is longer is no id."""
+_PLACE_BYTES = 400
+"""What a name takes beside its text: its places in tables. It is counted with its answer."""
 
 _Key = tuple[str, str, str]
 
@@ -37,7 +41,10 @@ class StreamNames:
         if before is not None and before is not stream:
             self._keys[before].discard(key)
         self._streams[key] = stream
-        self._keys.setdefault(stream, set()).add(key)
+        keys = self._keys.setdefault(stream, set())
+        if key not in keys:
+            keys.add(key)
+            stream.count_kept(_PLACE_BYTES + sys.getsizeof(name))
 
     def find(self, owner: str, kind: str, name: str) -> Stream | None:
         """The owner's answer of that name; None when there is none, or no more."""

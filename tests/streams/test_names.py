@@ -51,11 +51,13 @@ async def test_a_name_that_is_given_again_means_the_newer_answer(config: Config,
 async def test_names_go_with_their_answer(config: Config, upstream: Sandbox) -> None:
     async with serving(config) as api:
         stream = await _stream(api, upstream)
-        for kind in ("run", "thread"):
-            api.streams.names.give(stream, kind, "r")
+        before_bytes = api.streams.total_bytes
+        for kind in ("run", "thread", "run"):
+            api.streams.names.give(stream, kind, "r" * LONGEST_NAME)
         assert len(api.streams.names) == 2
+        assert 2 * LONGEST_NAME < api.streams.total_bytes - before_bytes < 2048
         api.streams.configure(config.streams.model_copy(update={"retain_s": 0}))
-        assert api.streams.kept == len(api.streams.names) == 0
+        assert api.streams.kept == len(api.streams.names) == api.streams.total_bytes == 0
 
 
 @pytest.mark.parametrize("name", ["", "x" * (LONGEST_NAME + 1)])
