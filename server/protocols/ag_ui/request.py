@@ -25,6 +25,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("deferred_tools", "prompt_cache_options", "web_search_options", "debug"), (dict,)),
     "stop": (str, list),
     "tool_choice": (str, dict),
+    "sandbox": (dict,),  # how the sandbox shall behave
 }
 """OpenRouter's fields that `forwardedProps` may hold, and what each is: an application has other properties of its
 own there, also ones of the same name, which are nobody else's business."""

@@ -32,6 +32,7 @@ def sent(*messages: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_only_openrouters_own_fields_of_forwarded_props_go_on() -> None:
     props = {"model": "acme/m", "temperature": 0.5, "reasoning": {"effort": "low"}, "provider": {"sort": "price"}}
+    props |= {"sandbox": {"tokens": 3}}
     search = {"type": "openrouter:web_search"}
     mine = {"userName": "somebody", "messages": [], "stream": False, "tools": [search], "grace_s": 9}
     body = upstream_body(forwardedProps={**props, **mine}, state={"secret": 1}, data={"x": 1})
