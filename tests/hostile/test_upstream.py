@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -34,8 +34,10 @@ from tests.hostile.ways import (
 )
 from tests.support.chunks import DONE, STOP, USAGE, event, text
 from tests.support.completions import MOUNTS, asking, frames_in
+from tests.support.ollama_lines import ASKED, lines_in
 from tests.support.raw_upstream import http_reply, raw_upstream
 from tests.support.serving import KEY, Api, changed, serving
+from tests.support.ui_parts import parts_in, posting
 
 LOOK_EVERY = 200
 PATIENCE_S = 60
@@ -134,25 +136,54 @@ async def told_alike(case: Case, template: str, watch: Watch, ways: list[Way], u
         assert told == (first if isinstance(way, Collected) else first.as_over_mcp()), type(way).__name__
 
 
+def _has_error_frame(said: bytes) -> bool:
+    return any(frame.get("error") for frame in frames_in(said))
+
+
+def _has_error_line(said: bytes) -> bool:
+    """But for calls that only this protocol has no words for."""
+    return "that are no object" not in lines_in(said)[-1].get("error", "that are no object")
+
+
+def _is_error_object(said: bytes) -> bool:
+    return bool(strict(said).keys() == {"error"})
+
+
+WORDS: dict[str, tuple[str, dict[str, Any], Callable[[bytes], bool], Callable[[bytes], bool]]] = {
+    **{
+        mount: (
+            f"{mount}/chat/completions",
+            asking(),
+            _has_error_frame,
+            lambda said: strict(said).keys() == {"error"},
+        )
+        for mount in MOUNTS
+    },
+    "ui": ("/api/chat", posting(), lambda said: parts_in(said)[-1]["type"] == "error", lambda said: said[:1] != b"{"),
+    "ollama": ("/api/chat", ASKED, _has_error_line, lambda said: strict(said).keys() == {"error", "type"}),
+}
+"""Of each protocol: the path, the body, how a failure looks in what it says, and a refusal."""
+
+
 @pytest.mark.parametrize("template", ["chunk", "usage", "completion", "error", "error-frame"])
-async def test_an_odd_value_in_an_answer_leaves_chunks_that_every_client_can_read(
+async def test_an_odd_value_in_an_answer_leaves_what_every_client_can_read(
     template: str, watch: Watch, upstream: Sandbox, every: bool
 ) -> None:
-    """In both dialects of Chat Completions: strict JSON, one end, and an error where `/chat` has one."""
+    """In the words of other clients: strict JSON, one end, and an error where `/chat` has one."""
     faults = Faults()
     for number, case in enumerate(cases(template, every=every)):
-        mounts = MOUNTS if every else [MOUNTS[number % 2]]
+        asked = list(WORDS) if every else [list(WORDS)[number % len(WORDS)]]
         try:
             async with asyncio.timeout(PATIENCE_S):
                 upstream.script_always(reply_of(template, case.body))
                 first = await Streamed(watch).tell()
-                for mount in mounts:
-                    body = json.dumps(asking(max_tokens=10)).encode()
-                    status, said = await watch.ask("POST", f"{mount}/chat/completions", body)
+                for name in asked:
+                    path, body, has_failed, is_refusal = WORDS[name]
+                    status, said = await watch.ask("POST", path, json.dumps({**body, "max_tokens": 10}).encode())
                     if status == 200:
-                        assert any(frame.get("error") for frame in frames_in(said)) == (first.error is not None)
+                        assert has_failed(said) == (first.error is not None), name
                     else:
-                        assert strict(said).keys() == {"error"}
+                        assert is_refusal(said), name
                         assert first.error is not None
         except (Exception, pytest.fail.Exception) as exc:
             faults.note(case.name, exc)
