@@ -63,7 +63,6 @@ REQUEST: Schema = {
         "store": {"type": ["boolean", "null"], "description": "Repeated in the answer; nothing is stored."},
         "previous_response_id": {"type": "null", "description": "No turns are stored: send the whole conversation."},
         "conversation": {"type": "null", "description": "As `previous_response_id`."},
-        "prompt": {"type": "null", "description": "As `previous_response_id`."},
         "grace_s": {
             "type": ["number", "null"],
             "minimum": 0,

@@ -27,7 +27,7 @@ _STAYS = frozenset(
 """Fields that Chat Completions have no word for, or another one; all others go on as they are."""
 
 _NOT_PASSED = frozenset(
-    {"background", "store", "stream_options", "grace_s", *("previous_response_id", "conversation")}
+    {"background", "store", "stream_options", "grace_s", "client_metadata", *("previous_response_id", "conversation")}
 )
 """Fields that are ours where upstream speaks Responses itself, and those that are null."""
 
@@ -100,10 +100,22 @@ def passed_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: 
     passed = {name: value for name, value in body.items() if name not in _NOT_PASSED}
     passed |= {"model": body.get("model") or default_model, "stream": True}
     if isinstance(given, list):
-        passed["input"] = [
-            unsealed(item) if isinstance(item, dict) and item.get("type") == "reasoning" else item for item in given
-        ]
+        passed["input"] = [_passed_item(item, place) for place, item in enumerate(given)]
     return ChatCall(passed, bool(body.get("stream")), grace_s, repeated(body), RESPONSES)
+
+
+def _passed_item(item: Any, place: int) -> Any:
+    """OpenRouter wants an id and a status of what the model said, which OpenAI does not, and not all clients give."""
+    if not isinstance(item, dict):
+        return item
+    kind = item.get("type", "message")
+    if kind == "reasoning":
+        return unsealed(item)
+    if kind == "function_call":
+        return {"id": f"fc_{place}", "status": "completed", **item}
+    if kind == "message" and item.get("role") == "assistant" and isinstance(item.get("content"), list):
+        return {"type": "message", "id": f"msg_{place}", "status": "completed", **item}
+    return item
 
 
 def _field_problems(body: Mapping[str, Any], *of_stored: str) -> list[Detail]:

@@ -90,8 +90,17 @@ async def test_the_request_goes_on_as_it_is_but_for_what_upstream_does_not_keep(
         "include": ["reasoning.encrypted_content"],
         "odd": {"kept": 1},
         "text": {"verbosity": "low"},
+        "prompt": {"id": "p"},
     }
-    asked = {**body, "background": True, "store": True, "grace_s": 5, "stream": True, "previous_response_id": None}
+    asked = {
+        **body,
+        "client_metadata": {"a": "b"},
+        "background": True,
+        "store": True,
+        "grace_s": 5,
+        "stream": True,
+        "previous_response_id": None,
+    }
     response, answered = await respond(passing, asked)
     assert response.status == 200
     sent = upstream.calls[0].json
@@ -102,6 +111,16 @@ async def test_the_request_goes_on_as_it_is_but_for_what_upstream_does_not_keep(
         if "response" in data:
             assert (data["response"]["background"], data["response"]["store"]) == (True, True)
             assert data["response"]["id"] == f"resp_{response.headers['X-Stream-Id']}"
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    said = {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+    plain = {"role": "assistant", "content": "Hi"}
+    await respond(passing, {**asked, "input": [said, call, {**call, "id": "fc_x", "status": "incomplete"}, plain]})
+    assert upstream.calls[1].json["input"] == [
+        {"type": "message", "id": "msg_0", "status": "completed", **said},
+        {"id": "fc_1", "status": "completed", **call},
+        {**call, "id": "fc_x", "status": "incomplete"},
+        plain,
+    ]
     for wrong, field in ((None, "input"), ([], "input")):
         refused, error = await respond(passing, {**asked, "input": wrong})
         assert (refused.status, json.loads(error)["error"]["param"]) == (400, field)

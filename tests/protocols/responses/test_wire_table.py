@@ -15,8 +15,8 @@ from server.config import Config
 from server.protocols.responses.reasoning import replayed
 from server.protocols.responses.view import view_of
 from tests.protocols.wire_cases import BREAKS, CASES, Call, Said
-from tests.streams.test_raw_log import Both
-from tests.support.responses import Kept, Reader, asking, events_in, respond, response_in, texts_in
+from tests.streams.test_raw_log import STREAMS, Both
+from tests.support.responses import ENDS, Kept, Reader, asking, events_in, respond, response_in, texts_in
 from tests.support.serving import Api, changed, serving
 
 CODES = {"rate_limited": "rate_limit_exceeded", "insufficient_credits": "insufficient_quota"}
@@ -130,3 +130,13 @@ def neutral(response: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps({**response, "created_at": 0}).replace(response["id"].removeprefix("resp_"), "S")
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_odd_streams_keep_to_the_protocols_rules(name: str) -> None:
+    """traps 5, 7: whatever upstream sends, there is one end, and every item and number in its place."""
+    both = Both().receive(STREAMS[name]).end()
+    for holds_chunks, log in ((True, both.records), (False, both.events)):
+        read = Reader().read(events_in(view_of(Kept(holds_chunks=holds_chunks)).view(log)))
+        assert read.response is not None
+        assert read.kinds[-1] in ENDS
