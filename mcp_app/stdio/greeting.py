@@ -1,7 +1,8 @@
-"""The handshake, answered before the SDK is loaded, which takes a second: hosts give up on slow servers.
+"""The handshake and the lists, answered before the SDK is loaded, which takes a second.
 
-What is answered here is what the SDK would say, word for word (a test compares them); anything unusual is left to it.
-Imports nothing that is slow to load.
+Hosts give up on slow servers, and some ask their model before the list of tools is there. What is answered here is
+what the SDK would say (a test compares them; `scripts/write-mcp-lists` writes the lists); anything unusual is left to
+it. Imports nothing that is slow to load.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from mcp_app.results.readers import reads_content
 from mcp_app.stdio.pipes import LineTooLong
 
 NAME: Final = "openrouter"
@@ -23,6 +26,9 @@ _REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Those that begin with `initialize`; the last is offered to whoever asks for another."""
 _NEWER: Final = "2026-07-28"
 _META: Final = "io.modelcontextprotocol/"
+_INITIALIZED: Final = {"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}
+_LISTS: Final = Path(__file__).with_name("lists.json")
+"""By method, as revisions up to 2025-11-25 have them."""
 _CAPABILITIES: Final = ("protocolVersion", "clientInfo", "clientCapabilities")
 
 
@@ -31,43 +37,54 @@ class Greeted:
     """How far a conversation is.
 
     Attributes:
-        line: the first one that is not done with; None when there are no more.
-        is_answered: whether it is an `initialize` that has its answer, of which the SDK must hear all the same.
+        lines: what the SDK must hear of; an `initialize` among them is the first.
+        is_answered: whether that has its answer.
+        has_more: whether the host may write more.
     """
 
-    line: bytes | LineTooLong | None
+    lines: tuple[bytes | LineTooLong, ...] = ()
     is_answered: bool = False
+    has_more: bool = True
 
 
 async def greet(
     lines: AsyncIterator[bytes | LineTooLong], write: Callable[[bytes], Awaitable[None]], version: str
 ) -> Greeted:
-    """Answers what comes before anything is asked for; returns at the first line that does more.
+    """Answers what comes before a tool is called; returns at the first line that does more.
 
     Raises:
         BrokenPipeError: the host has closed its end.
     """
+    kept: list[bytes | LineTooLong] = []
+    client: str | None = None
     async for line in lines:
         message = None if isinstance(line, LineTooLong) else _read(line)
-        result = None if message is None else _result(message, version)
+        if message is not None and client is not None and message == _INITIALIZED:
+            kept.append(line)
+            continue
+        result = None if message is None else _result(message, version) if client is None else _list(message, client)
         if message is None or result is None:
-            return Greeted(line)
+            return Greeted((*kept, line), client is not None)
         await write(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode())
         if message["method"] == "initialize":
-            return Greeted(line, is_answered=True)
-    return Greeted(None)
+            client = message["params"]["clientInfo"]["name"]
+            kept.append(line)
+    return Greeted(tuple(kept), client is not None, has_more=False)
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
-    """A request in the usual form; None for anything else."""
+    """A message in the usual form; None for anything else."""
     try:
         message = json.loads(line.decode("ascii"), parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(message, dict) or message.keys() != {"jsonrpc", "id", "method", "params"}:
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0" or b"\\u" in line:
         return None
-    is_request = message["jsonrpc"] == "2.0" and isinstance(message["params"], dict)
-    return message if is_request and type(message["id"]) in (int, str) and b"\\u" not in line else None
+    message.setdefault("params", {})
+    if message == _INITIALIZED:
+        return message
+    is_request = message.keys() == {"jsonrpc", "id", "method", "params"} and isinstance(message["params"], dict)
+    return message if is_request and type(message["id"]) in (int, str) else None
 
 
 def _refuse(name: str) -> NoReturn:
@@ -86,6 +103,16 @@ def _result(message: dict[str, Any], version: str) -> dict[str, Any] | None:
         if asked == _NEWER and _is_client(info, capabilities):
             return _discovered(version)
     return None
+
+
+def _list(message: dict[str, Any], client: str) -> dict[str, Any] | None:
+    """A list that is the same for everybody but in its form."""
+    if message["params"]:
+        return None
+    found: dict[str, Any] | None = json.loads(_LISTS.read_bytes()).get(message["method"])
+    if found is not None and "tools" in found and reads_content(client):
+        found["tools"] = [{key: tool[key] for key in tool if key != "outputSchema"} for tool in found["tools"]]
+    return found
 
 
 def _is_client(info: object, capabilities: object) -> bool:

@@ -49,7 +49,7 @@ async def _serve(load: Callable[[], MCPServer[Any]], version: str) -> None:
         greeted = await greeting
     finally:
         greeting.cancel()
-    if greeted.line is None:
+    if not greeted.lines or not greeted.has_more:
         return
     from mcp_app.stdio.conversation import Conversation
 
@@ -59,8 +59,8 @@ async def _serve(load: Callable[[], MCPServer[Any]], version: str) -> None:
 
 
 async def _from(greeted: Greeted, lines: StdinLines) -> AsyncIterator[bytes | LineTooLong]:
-    if greeted.line is not None:
-        yield greeted.line
+    for kept in greeted.lines:
+        yield kept
     async for line in lines:
         yield line
 

@@ -1,50 +1,21 @@
-"""Hosts that are known to give a model what they get: an answer goes to them once, as content.
-
-A result has two forms, of which some hosts hand on the one, some the other, and some both, so that their model reads,
-and its user pays for, everything twice. Structured content alone hides pictures. Every host hands the content on when
-there is nothing else. Programs, and hosts that nobody knows, get both forms.
-"""
+"""Sends hosts that are known an answer once (`mcp_app.results.readers`)."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from pydantic import BaseModel
 
-_HOSTS: Final = (
-    "claude-code",
-    "claude-ai",
-    "claude desktop",
-    "codex",
-    "copilot",
-    "github-copilot",
-    "gemini-cli",
-    "opencode",
-    "cursor",
-    "visual studio code",
-    "windsurf",
-    "zed",
-    "cline",
-    "roo code",
-    "goose",
-    "librechat",
-    "@librechat",
-)
-"""What the names begin with by which hosts say who they are, in small letters."""
+from mcp_app.results.readers import reads_content
 
 
 async def fit_host(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """A middleware of the MCP server: leaves the structured form out for hosts whose model reads the content."""
     result = await call_next(ctx)
-    if ctx.method not in ("tools/call", "tools/list") or not is_host(_name_of(ctx)):
+    if ctx.method not in ("tools/call", "tools/list") or not reads_content(_name_of(ctx)):
         return result
     return _without_structure(result)
-
-
-def is_host(name: str) -> bool:
-    """Whether a client of that name gives its model the content."""
-    return name.lower().startswith(_HOSTS)
 
 
 def _name_of(ctx: ServerRequestContext[Any, Any]) -> str:

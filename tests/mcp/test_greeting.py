@@ -17,6 +17,7 @@ from mcp_app.stdio.greeting import Greeted, greet
 from tests.mcp.test_conversation import INITIALIZED, discover, initialize, request
 from tests.mcp.test_stdio import environment, hosting
 from tests.support.mcp.clients import open_state
+from tests.support.mcp.lists import METHODS, read_lists
 
 VERSION = "1.2.3"
 
@@ -96,7 +97,28 @@ async def test_it_says_what_the_sdk_says(upstream: Sandbox, message: dict[str, A
 async def test_anything_unusual_is_left_to_the_sdk(message: Any) -> None:
     greeted, written = await greeted_with(message, initialize())
     assert written == []
-    assert greeted == Greeted(message if isinstance(message, bytes) else json.dumps(message).encode())
+    line = message if isinstance(message, bytes) else json.dumps(message).encode()
+    assert greeted == Greeted((line,))
+
+
+@pytest.mark.parametrize("client", ["a-program", "claude-code"])
+async def test_its_lists_are_the_sdks(client: str) -> None:
+    """Otherwise: scripts/write-mcp-lists"""
+    opening = initialize()
+    opening["params"]["clientInfo"] = {"name": client, "version": "0"}
+    asked = [request(method, number) for number, method in enumerate(METHODS, start=1)]
+    greeted, written = await greeted_with(opening, INITIALIZED, *asked)
+    wanted = await read_lists(client)
+    assert {METHODS[answer["id"] - 1]: answer["result"] for answer in written[1:]} == wanted
+    assert greeted.is_answered
+    assert [json.loads(line) for line in greeted.lines if isinstance(line, bytes)] == [opening, INITIALIZED]
+
+
+async def test_a_list_that_is_asked_for_otherwise_and_what_follows_is_left_to_the_sdk() -> None:
+    odd = request("tools/list", 3, cursor="x")
+    greeted, written = await greeted_with(initialize(), request("tools/list", 1), odd, request("tools/list", 4))
+    assert [answer["id"] for answer in written] == [2, 1]
+    assert [json.loads(line) for line in greeted.lines if isinstance(line, bytes)] == [initialize(), odd]
 
 
 async def test_the_sdk_hears_of_it_and_does_not_answer_again(upstream: Sandbox) -> None:

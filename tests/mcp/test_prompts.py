@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from mcp import Client
 from mcp.types import ImageContent, Implementation, PromptReference, TextContent
 
 from client.sandbox import Sandbox
+from mcp_app.results.readers import reads_content
 from mcp_app.server import build_mcp
-from mcp_app.tools.hosts import is_host
 from tests.support.mcp.clients import ERAS, Era, in_memory, open_state, text_of
 
 
@@ -54,9 +53,9 @@ async def test_models_are_completed_in_prompts(upstream: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize(("name", "reads_content"), [("claude-code", True), ("my-program", False)])
+@pytest.mark.parametrize(("name", "is_host"), [("claude-code", True), ("my-program", False)])
 async def test_a_host_gets_an_answer_once_and_a_program_both_forms(
-    upstream: Sandbox, era: Era, name: str, reads_content: bool
+    upstream: Sandbox, era: Era, name: str, is_host: bool
 ) -> None:
     mcp = build_mcp(lambda: open_state(upstream), version="0")
     info = Implementation(name=name, version="1")
@@ -64,9 +63,9 @@ async def test_a_host_gets_an_answer_once_and_a_program_both_forms(
         listed = await client.list_tools()
         result = await client.call_tool("llm_chat", {"prompt": "draw", "model": "sandbox/painter"})
         found = await client.call_tool("search_models", {"q": "echo"})
-    assert [tool.output_schema is None for tool in listed.tools[:3]] == [reads_content] * 3
-    assert (result.structured_content is None) is reads_content
-    assert (found.structured_content is None) is reads_content
+    assert [tool.output_schema is None for tool in listed.tools[:3]] == [is_host] * 3
+    assert (result.structured_content is None) is is_host
+    assert (found.structured_content is None) is is_host
     assert any(isinstance(block, ImageContent) for block in result.content)
     assert "cost" in text_of(result)
 
@@ -81,5 +80,5 @@ async def test_a_host_gets_an_answer_once_and_a_program_both_forms(
         ("", False),
     ],
 )
-def test_hosts_are_known_by_their_names(name: str, expected: Any) -> None:
-    assert is_host(name) is expected
+def test_hosts_are_known_by_their_names(name: str, expected: bool) -> None:
+    assert reads_content(name) is expected
