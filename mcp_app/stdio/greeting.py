@@ -94,7 +94,7 @@ def _refuse(name: str) -> NoReturn:
 def _result(message: dict[str, Any], version: str) -> dict[str, Any] | None:
     params = message["params"]
     meta = params.get("_meta")
-    if message["method"] == "initialize" and meta is None:
+    if message["method"] == "initialize" and _is_plain(meta):
         asked = params.get("protocolVersion")
         if isinstance(asked, str) and _is_client(params.get("clientInfo"), params.get("capabilities")):
             return _initialized(asked, version)
@@ -107,12 +107,17 @@ def _result(message: dict[str, Any], version: str) -> dict[str, Any] | None:
 
 def _list(message: dict[str, Any], client: str) -> dict[str, Any] | None:
     """A list that is the same for everybody but in its form."""
-    if message["params"]:
+    if not message["params"].keys() <= {"_meta"} or not _is_plain(message["params"].get("_meta")):
         return None
     found: dict[str, Any] | None = json.loads(_LISTS.read_bytes()).get(message["method"])
     if found is not None and "tools" in found and reads_content(client):
         found["tools"] = [{key: tool[key] for key in tool if key != "outputSchema"} for tool in found["tools"]]
     return found
+
+
+def _is_plain(meta: object) -> bool:
+    """Whether what goes beside a request says nothing of the newer revision."""
+    return meta is None or (isinstance(meta, dict) and not any(name.startswith(_META) for name in meta))
 
 
 def _is_client(info: object, capabilities: object) -> bool:

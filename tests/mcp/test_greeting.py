@@ -88,7 +88,7 @@ async def test_it_says_what_the_sdk_says(upstream: Sandbox, message: dict[str, A
         {**initialize(), "params": {}},
         {**initialize(), "params": {**initialize()["params"], "capabilities": {"roots": 1}}},
         {**initialize(), "params": {**initialize()["params"], "clientInfo": {"name": "x"}}},
-        {**initialize(), "params": {**initialize()["params"], "_meta": {}}},
+        {**initialize(), "params": {**initialize()["params"], "_meta": discover()["params"]["_meta"]}},
         {**initialize(), "id": "\ud83d"},
         request("ping", 1),
         request("tools/list", 1),
@@ -107,6 +107,7 @@ async def test_its_lists_are_the_sdks(client: str) -> None:
     opening = initialize()
     opening["params"]["clientInfo"] = {"name": client, "version": "0"}
     asked = [request(method, number) for number, method in enumerate(METHODS, start=1)]
+    asked[0]["params"] = {"_meta": {"progressToken": 0}}
     greeted, written = await greeted_with(opening, INITIALIZED, *asked)
     wanted = await read_lists(client)
     assert {METHODS[answer["id"] - 1]: answer["result"] for answer in written[1:]} == wanted
