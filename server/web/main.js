@@ -306,6 +306,7 @@ class App {
     byId("open-settings").addEventListener("click", async () => (await import("./panels/settings.js")).openSettings(this));
     addEventListener("hashchange", () => this.#openByHash());
     addEventListener("keydown", (event) => this.#key(event));
+    for (const name of ["keydown", "pointerdown"]) addEventListener(name, loadRest, {once: true, passive: true});
     byId("main").addEventListener("click", () => this.panels.list && matchMedia("(max-width: 54rem)").matches && byId("list").close());
   }
 
@@ -327,5 +328,14 @@ class App {
     action();
   }
 }
+
+/** What is needed later, so that it is there when the server is not. */
+let isRestLoaded = false;
+const loadRest = () => {
+  if (isRestLoaded) return;
+  isRestLoaded = true;
+  const load = () => Promise.all([import("./panels/picker.js"), import("./panels/events.js"), import("./panels/list.js"), import("./panels/settings.js"), import("./panels/code.js"), import("./panels/usage.js")]).catch(() => {});
+  setTimeout(load, 1000);
+};
 
 await new App().start();

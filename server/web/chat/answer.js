@@ -1,6 +1,7 @@
 // Shows one answer, whole or while it comes: thinking, text, refusal, tools, sources, pictures, an error, what it cost.
 
 import {append, button, bytes, copy, duration, fill, h, money, newId, safeLink, save} from "../lib/dom.js";
+import {errorCard} from "./errors.js";
 import {PlainRenderer} from "../render/plain.js";
 
 const REASONS = {
@@ -230,17 +231,14 @@ export class AnswerView {
 
   #error(answer) {
     if (!answer.error && answer.state !== "gone") return fill(this.#parts.error);
-    import("./errors.js").then(({errorCard}) => {
-      if (this.#answer === answer) fill(this.#parts.error, errorCard(this.#app, answer, this.#message, this.#actions));
-      this.#app.follower.settle();
-    });
+    fill(this.#parts.error, errorCard(this.#app, answer, this.#message, this.#actions));
   }
 
   #footer(answer) {
     const message = this.#message;
     if (answer.state === "running") return fill(this.#parts.footer);
     const usage = answer.usage;
-    const cost = answer.cost?.sought ? "cost being looked up…" : answer.cost?.unknown ? "cost not known" : answer.cost ? money(answer.cost.usd) : null;
+    const cost = answer.cost?.sought ? "cost being looked up…" : answer.cost?.unknown ? "cost unknown" : answer.cost?.notFound ? "cost not known" : answer.cost ? money(answer.cost.usd) : null;
     const words = [
       answer.provider,
       cost,

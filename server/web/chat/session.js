@@ -5,6 +5,9 @@ import {ChatError} from "../../../client.js";
 
 const SETTLE_MS = [2000, 4000, 8000, 16_000, 30_000];
 const MOST_EVENTS = 20_000;
+/** Attempts after which a server of which nothing was heard is said to be away; the key makes asking again safe. */
+const MOST_UNHEARD = 3;
+const UNHEARD = "Nothing was heard of the server. What you wrote is kept; old conversations can be read.";
 const BURST_MS = 40;
 const FADE_MS = 6000;
 
@@ -27,7 +30,7 @@ export const newAnswer = (key, model) => ({
   completed: null,
   lastEventId: "",
   state: "running", // running, ended, gone (the server has it no more), failed (nothing of it came)
-  cost: null, // {usd} | {sought: true} | {unknown: true}
+  cost: null, // {usd} | {sought: true} | {unknown: true} | {notFound: true}
   startedMs: Date.now(),
   firstMs: null,
   thoughtMs: null,
@@ -89,6 +92,7 @@ export class Session {
   #number = 0;
   #changed = new Set();
   #cutMs = 0;
+  #leaving = new AbortController();
 
   /** @param {any} client @param {any} answer @param {any} body null: it is resumed */
   constructor(client, answer, body) {
@@ -97,9 +101,10 @@ export class Session {
     this.body = body;
     this.startMs = performance.now();
     this.#number = Number(answer.lastEventId.split(":")[1] ?? 0);
+    const {signal} = this.#leaving;
     this.chat = body && !answer.lastEventId
-      ? client.chat(body, {idempotencyKey: answer.key})
-      : client.resume(answer.key, {lastEventId: answer.lastEventId});
+      ? client.chat(body, {idempotencyKey: answer.key, signal})
+      : client.resume(answer.key, {lastEventId: answer.lastEventId, signal});
     this.chat.on("reconnecting", ({delayMs, times}) => this.#lost(delayMs, times));
     this.chat.on("reconnected", () => {
       this.connection = {kind: "back", number: this.#number, waited: 0};
@@ -144,10 +149,10 @@ export class Session {
       if (!answer.cost?.sought) return;
       await new Promise((resolve) => setTimeout(resolve, ms));
       const usage = await this.client.get(`chat/${answer.key}/result`).then((result) => result.usage, () => undefined);
-      if (usage?.settled) answer.cost = usage.total_cost === null || usage.total_cost === undefined ? {unknown: true} : {usd: usage.total_cost};
+      if (usage?.settled) answer.cost = usage.total_cost === null || usage.total_cost === undefined ? {notFound: true} : {usd: usage.total_cost};
       if (usage?.settled && usage.prompt_tokens !== undefined) answer.usage = usage;
     }
-    if (answer.cost?.sought) answer.cost = {unknown: true};
+    if (answer.cost?.sought) answer.cost = {notFound: true};
     this.#tell();
   }
 
@@ -193,6 +198,7 @@ export class Session {
       this.cuts.push({at: this.#number, afterMs: 0, waited: 0, lost: 0, twice: 0});
       this.log.push({mark: this.cuts.at(-1), ms: this.#cutMs - this.startMs});
     }
+    if (times > MOST_UNHEARD && !this.answer.lastEventId) this.#leaving.abort(new ChatError({error: UNHEARD, type: "connection_lost", retryable: true}));
     this.connection = {kind: "lost", untilMs: Date.now() + delayMs};
     this.#tell();
   }

@@ -231,6 +231,12 @@ export class Transcript {
     again: async (message) => {
       if (this.session) return;
       await this.#cutAfter(message);
+      const last = shown(message);
+      if (last.error?.type === "connection_lost" && !last.lastEventId) {
+        // under the same key: if the server did hear of it after all, nothing is asked or paid twice
+        Object.assign(last, newAnswer(last.key, last.asked ?? last.model));
+        return this.#start(message);
+      }
       message.versions.push(newAnswer(newId(), this.#app.model));
       message.version = message.versions.length - 1;
       this.#views.get(message.id)?.update();

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 PAGE_PATH = b"/page.html"
-_READS_STREAM = b"GET /chat/"
+_READS_STREAM = b"GET /chat/", b"POST /chat"
 
 
 class MortalProxy:
@@ -133,7 +133,7 @@ class _Requests:
     """What a connection was used for.
 
     Attributes:
-        reads_stream: whether a stream is read by it, by a request of its own.
+        reads_stream: whether a stream is read by it.
     """
 
     reads_stream = False
