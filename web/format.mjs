@@ -29,7 +29,7 @@ import xml from "highlight.js/lib/languages/xml";
 import yaml from "highlight.js/lib/languages/yaml";
 import {createLowlight} from "lowlight";
 
-export {Marked} from "marked";
+export {Marked, Tokenizer} from "marked";
 export {default as remend} from "remend";
 export const lowlight = createLowlight({
   bash, c, cpp, csharp, css, diff, dockerfile, go, ini, java, javascript, json, kotlin, lua, makefile, markdown, php, powershell, python, r, ruby, rust, shell,

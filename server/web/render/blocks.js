@@ -10,8 +10,9 @@ const LIVE = 2;
 const MOST_TEXT = 1_000_000;
 const MOST_BLOCK = 200_000;
 const MOST_CODE = 20_000;
-/** Quotations in quotations, which cost the lexer the square of their number. */
-const TOO_DEEP = /^(?:[ \t]*>){50}/m;
+const NEAR = 2000;
+/** Quotations and lists in each other, which cost the lexer the square of their number. */
+const TOO_DEEP = /^(?:[ \t]*(?:>|[-+*](?=[ \t]))){50}/m;
 const MOST_LINE = 5000;
 /** A block that is longer is read anew when it has grown by a tenth; what comes meanwhile stands behind it as it is. */
 const LONG = 2500;
@@ -24,8 +25,24 @@ export const counts = {lexed: 0, blocks: 0};
 
 /** Loads what formats. */
 export const load = async () => {
-  const {Marked, lowlight, remend} = await import("../vendor/format.js");
-  const marked = new Marked({gfm: true, extensions: formulas});
+  const {Marked, Tokenizer, lowlight, remend} = await import("../vendor/format.js");
+  const {emStrong, inlineText, url} = Tokenizer.prototype;
+  const marked = new Marked({
+    gfm: true,
+    extensions: formulas,
+    // what looks for an end looks nearby only: to the end of a long block it would cost the square of the marks in it
+    tokenizer: {
+      emStrong(text, masked, before) {
+        return emStrong.call(this, text.slice(0, NEAR), masked.slice(-text.length).slice(0, NEAR), before);
+      },
+      url(text) {
+        return url.call(this, text.slice(0, NEAR));
+      },
+      inlineText(text) {
+        return inlineText.call(this, text.slice(0, NEAR));
+      },
+    },
+  });
   const loader = new FormulaLoader();
   const lex = (text) => {
     counts.lexed += text.length;
@@ -105,7 +122,7 @@ class BlockRenderer {
     const last = tokens.findLastIndex(({type}) => type !== "space");
     if (last < 0 || !["paragraph", "heading", "list", "blockquote", "table"].includes(tokens[last].type)) return tokens;
     const raw = tokens[last].raw;
-    const mended = this.#tools.mended(raw);
+    const mended = raw.length > LONG ? raw : this.#tools.mended(raw);
     if (mended === raw) return tokens;
     const [again] = this.#tools.lex(mended);
     if (again?.type === tokens[last].type) tokens[last] = {...again, raw, mended};
@@ -159,16 +176,16 @@ class BlockRenderer {
   #growList(before, token) {
     const old = before.token;
     if (old.ordered !== token.ordered || old.start !== token.start || old.loose !== token.loose || token.items.length < old.items.length || depthOf(token) > DEEPEST) return false;
-    token.items.forEach((item, index) => {
+    const items = token.items.map((item, index) => {
       const was = old.items[index];
-      if (was && was.raw === item.raw && !old.mended && !token.mended) return;
-      if (was && was.raw === item.raw && index < token.items.length - 1) return;
+      if (was && was.raw === item.raw && ((!old.mended && !token.mended) || index < token.items.length - 1)) return was;
       const [node] = nodesOf(item, this.#tools);
       const here = before.node.children[index];
       if (here) here.replaceWith(node);
       else before.node.append(node);
+      return item;
     });
-    before.token = token;
+    before.token = {...token, items}; // as they are shown: the end finds what a late definition has changed
     return true;
   }
 
@@ -178,13 +195,14 @@ class BlockRenderer {
     const same = (a, b) => a.length === b.length && a.every((cell, index) => cell.text === b[index].text && cell.align === b[index].align);
     if (!same(old.header, token.header) || token.rows.length < old.rows.length || old.mended || token.mended) return false;
     const body = before.node.querySelector("tbody");
-    token.rows.forEach((row, index) => {
-      if (old.rows[index] && same(old.rows[index], row)) return;
+    const rows = token.rows.map((row, index) => {
+      if (old.rows[index] && same(old.rows[index], row)) return old.rows[index];
       const node = rowOf(row, this.#tools);
       if (body.children[index]) body.children[index].replaceWith(node);
       else body.append(node);
+      return row;
     });
-    before.token = token;
+    before.token = {...token, header: old.header, rows};
     return true;
   }
 

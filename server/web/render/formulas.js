@@ -2,7 +2,9 @@
 
 const BLOCK = /^ {0,3}(?:\$\$([^]+?)\$\$|\\\[([^]+?)\\\])[ \t]*(?:\n+|$)/;
 const INLINE = /^(?:\\\(([^]+?)\\\)|\\\[([^]+?)\\\]|\$\$([^]+?)\$\$|\$(?!\s)((?:\\[^\n]|[^\\$\n])+?)(?<!\s)\$(?!\d))/;
-const MOST = 20_000;
+const MOST = 5000;
+/** Braces in braces: browsers do not bear any number of boxes in boxes. */
+const DEEPEST = 40;
 
 /** Extensions of the lexer. */
 export const formulas = [
@@ -30,11 +32,22 @@ export const formulas = [
 
 const OPTIONS = {trust: false, throwOnError: false, maxSize: 20, maxExpand: 1000, strict: false, output: "htmlAndMathml"};
 
+/** @param {string} text */
+const depthOf = (text) => {
+  let [depth, deepest] = [0, 0];
+  for (const letter of text) {
+    if (letter === "{") deepest = Math.max(deepest, ++depth);
+    else if (letter === "}") depth--;
+  }
+  return deepest;
+};
+
 export class FormulaLoader {
   /** @type {Promise<any> | null} */ #render = null;
 
   /** Draws a formula into a node that holds its source; what cannot be read stays as it is. @param {any} node @param {string} text @param {boolean} display */
   async show(node, text, display) {
+    if (depthOf(text) > DEEPEST) return;
     this.#render ??= this.#load();
     const render = await this.#render;
     const source = node.textContent;

@@ -38,7 +38,7 @@ async def test_their_types_hold(tmp_path: Path) -> None:
     for name in ("client.js", "events.d.ts"):
         shutil.copy(SDK / name, tmp_path)
     (tmp_path / "vendor.d.ts").write_text(
-        'declare module "*/vendor/format.js" { export const Marked: any, lowlight: any, remend: any; }\n'
+        'declare module "*/vendor/format.js" { export const Marked, Tokenizer, lowlight, remend; }\n'
         'declare module "*/vendor/maths.js" { export const render: any; }\n'
     )
     settings = {"compilerOptions": _OPTIONS, "include": ["assets/**/*.js", "vendor.d.ts"]}
