@@ -198,7 +198,7 @@ class App {
       };
       return [
         h("p", {}, told),
-        h("form", {onSubmit: submit}, h("p", {}, h("label", {htmlFor: "token"}, "Token"), field), h("p", {}, keeps, " ", h("label", {htmlFor: "token-keep"}, "Keep it on this device")), h("p", {}, h("button", {type: "submit", class: "main"}, "Use it"))),
+        h("form", {onSubmit: submit}, h("input", {class: "unseen", autocomplete: "username", value: location.host, tabIndex: -1, "aria-hidden": "true"}), h("p", {}, h("label", {htmlFor: "token"}, "Token"), field), h("p", {}, keeps, " ", h("label", {htmlFor: "token-keep"}, "Keep it on this device")), h("p", {}, h("button", {type: "submit", class: "main"}, "Use it"))),
       ];
     }).then((value) => {
       this.tokenDialog = null;

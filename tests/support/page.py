@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from tests.support.process import ROOT
 
@@ -48,7 +49,11 @@ class Visitor:
 
     async def ready(self) -> None:
         """Waits until it can be used."""
-        await self.page.wait_for_selector("html[data-ready]", state="attached")
+        try:
+            await self.page.wait_for_selector("html[data-ready]", state="attached")
+        except PlaywrightTimeout:
+            print(self.complaints, self.lost)
+            raise
 
     def press(self, name: str) -> Any:
         """Presses the last button of this name."""
@@ -107,7 +112,7 @@ class Visitor:
 
     def assert_content(self) -> None:
         """It complained of nothing, and asked nobody else."""
-        assert self.complaints == []
+        assert not self.complaints, self.complaints
         assert [url for url in self.urls if not url.startswith((self.url, "data:", "blob:"))] == []
 
 

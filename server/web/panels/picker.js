@@ -49,7 +49,7 @@ export const openPicker = (app, wanted) =>
         models = offset ? [...models, ...found.data] : found.data;
         total = found.total;
         told.textContent = `${total} ${total === 1 ? "model" : "models"}${found.stale ? `; the list is of ${found.fetched_at}, since OpenRouter cannot be asked now` : ""}`;
-        if (!offset) at = Math.max(0, models.findIndex(({id}) => id === app.model));
+        if (!offset) at = field.value.trim() ? 0 : Math.max(0, models.findIndex(({id}) => id === app.model));
         show();
       } catch (error) {
         if (!signal.aborted) told.textContent = error.message;

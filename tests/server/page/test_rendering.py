@@ -15,7 +15,41 @@ from tests.support.chunks import END, STOP, text
 from tests.support.page import needs_vendor, visiting
 from tests.support.serving import Api
 
-PIECES = ["# H\n\n", "para **bold** `code` *em* ~~x~~ \n", "- a\n- b\n  - c\n\n", "1. x\n2. y\n\n", "> q\n> w\n\n", "```python\nx = 1\n\n# y\n```\n\n", "~~~\nraw ```\n~~~\n", "| a | b |\n|---|:-:|\n| 1 | 2 |\n\n", "$$\nx^2\n$$\n\n", "inline $a+b$ and \\(c\\) $5 to $10\n\n", "[ref] [x][ref]\n\n", "[ref]: https://example.com/\n\n", "<div>\nhtml\n</div>\n\n", "    indented\n\n", "---\n", "text\n---\n", "* * *\n", "- [ ] todo\n- [x] done\n", "\\[ y \\]\n", "a\r\nb\r\n\r\n", "```\nopen fence\n", "- item\n\n  para in item\n\n      code\n\n", "line  \nbreak\\\nx\n", "https://example.com/auto\n", "***bold em** x*\n\n", "\n\n\n", "Setext\n===\n\n", "1) one\n1) two\n", "&amp; &lt; \\* \\_\n", "\t- tab\n", "+ p\n\n+ q\n", "![i](https://e.x/y)\n", "``` js\nlet a;\n```"]
+PIECES = [
+    "# H\n\n",
+    "para **bold** `code` *em* ~~x~~ \n",
+    "- a\n- b\n  - c\n\n",
+    "1. x\n2. y\n\n",
+    "> q\n> w\n\n",
+    "```python\nx = 1\n\n# y\n```\n\n",
+    "~~~\nraw ```\n~~~\n",
+    "| a | b |\n|---|:-:|\n| 1 | 2 |\n\n",
+    "$$\nx^2\n$$\n\n",
+    "inline $a+b$ and \\(c\\) $5 to $10\n\n",
+    "[ref] [x][ref]\n\n",
+    "[ref]: https://example.com/\n\n",
+    "<div>\nhtml\n</div>\n\n",
+    "    indented\n\n",
+    "---\n",
+    "text\n---\n",
+    "* * *\n",
+    "- [ ] todo\n- [x] done\n",
+    "\\[ y \\]\n",
+    "a\r\nb\r\n\r\n",
+    "```\nopen fence\n",
+    "- item\n\n  para in item\n\n      code\n\n",
+    "line  \nbreak\\\nx\n",
+    "https://example.com/auto\n",
+    "***bold em** x*\n\n",
+    "\n\n\n",
+    "Setext\n===\n\n",
+    "1) one\n1) two\n",
+    "&amp; &lt; \\* \\_\n",
+    "\t- tab\n",
+    "+ p\n\n+ q\n",
+    "![i](https://e.x/y)\n",
+    "``` js\nlet a;\n```",
+]
 
 SAME = """async (cases) => {
   const {load} = await import("/assets/x/render/blocks.js");
