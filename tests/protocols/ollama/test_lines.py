@@ -17,6 +17,7 @@ from server.protocols.ollama.view import OllamaView, head_of
 from tests.protocols.wire_cases import CASES, Call, Said
 from tests.support.chunks import DONE, END, STOP, USAGE, call, calls, chunk, text
 from tests.support.ollama_lines import ASKED, ask, check_line, lines_in, text_in
+from tests.support.raw_http import parse_replies
 from tests.support.serving import Api, changed, serving
 from tests.support.sse_reader import read_until
 
@@ -230,3 +231,21 @@ async def test_an_answer_without_figures_makes_none_up(once: Api, upstream: Sand
     *_, last = lines_in((await ask(once))[1])
     assert "eval_count" not in last
     assert "eval_count" not in json.loads((await ask(once, stream=False))[1])
+
+
+async def test_a_caller_that_has_closed_its_side_gets_its_lines(api: Api, upstream: Sandbox) -> None:
+    """Whether it is still there is found out with a space, with which JSON may begin."""
+    silence = Hold()
+    upstream.script(Reply.stream(text("x"), silence, text("y"), STOP, END))
+    asked = json.dumps(ASKED).encode()
+    head = f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(asked)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(head.encode() + asked)
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        found = await reader.readuntil(b"1\r\n \r\n")
+        silence.until.set()
+        found += await reader.read()
+    writer.close()
+    [reply] = parse_replies(found)
+    assert text_in(lines_in(reply.body)) == "xy"
