@@ -50,11 +50,13 @@ class Reconnecting:
 
     Attributes:
         reason: in a few words.
+        was_connected: whether the server has had a word before; else it may never have been there.
         attempt: tries in a row without an event, this one included.
         delay_s: until then.
     """
 
     reason: str
+    was_connected: bool
     attempt: int
     delay_s: float
 
@@ -322,7 +324,7 @@ class Chat:
         if delay_s is None:
             delay_s = backoff_s(self._failures, random.random)
         self._change("waiting")
-        self._tell("reconnecting", Reconnecting(str(lost), self._failures, delay_s))
+        self._tell("reconnecting", Reconnecting(str(lost), self._is_known, self._failures, delay_s))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay_s)
 

@@ -78,7 +78,7 @@ class Client:
         Raises:
             ValueError: the key is none.
         """
-        key = secrets.token_urlsafe(24) if idempotency_key is None else idempotency_key
+        key = secrets.token_hex(16) if idempotency_key is None else idempotency_key
         if not _KEY.fullmatch(key):
             raise ValueError("idempotency_key must be 22 to 64 of A-Z, a-z, 0-9, _ and -")
         body = {**_body_of(message), **fields}

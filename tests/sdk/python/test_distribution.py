@@ -39,7 +39,7 @@ def bare(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [site] = venv.glob("lib/*/site-packages")
     for name in needed("aiohttp"):
         for file in distribution(name).files or ():
-            if ".." not in file.parts and "__pycache__" not in file.parts:
+            if ".." not in file.parts:
                 target = site / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.hardlink_to(Path(str(file.locate())))

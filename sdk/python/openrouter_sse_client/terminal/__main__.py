@@ -7,8 +7,8 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TextIO
 
 from openrouter_sse_client.client import Client
 from openrouter_sse_client.errors import ChatError
@@ -22,17 +22,26 @@ from openrouter_sse_client.terminal.sandbox import NoServer, sandbox_server
 from openrouter_sse_client.terminal.talk import Talk
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program; its exit code."""
+def main() -> int:
+    """Runs the program as a process; its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a mark that the terminal's encoding lacks is no reason to end
             stream.reconfigure(errors="backslashreplace")
-    screen = Screen()
+    try:
+        return run(sys.argv[1:], sys.stdin, sys.stdout, sys.stderr, os.environ)
+    finally:
+        _forget_closed_output()
+
+
+def run(arguments: Sequence[str], stdin: TextIO, stdout: TextIO, stderr: TextIO, environ: Mapping[str, str]) -> int:
+    """Does what the arguments say; the exit code."""
+    screen = Screen(stdout, stderr, environ)
     try:
         with contextlib.ExitStack() as stack:
-            order = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+            order = parse_arguments(arguments, environ)
             url = stack.enter_context(sandbox_server()) if order.is_sandbox else order.url
-            return stack.enter_context(_Program(order, url, screen)).run()
+            program = stack.enter_context(_Program(order, url, screen, Store(state_folder(environ))))
+            return program.run(stdin)
     except UsageError as exc:
         screen.error(str(exc), "openrouter-chat --help tells what there is")
         return MISUSED
@@ -44,17 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:
         return PIPE_CLOSED
-    finally:
-        _forget_closed_output()
     return FAILED
 
 
 class _Program:
     """One call of it, with an event loop of its own that stands still while a person types."""
 
-    def __init__(self, order: Order, url: str, screen: Screen) -> None:
+    def __init__(self, order: Order, url: str, screen: Screen, store: Store) -> None:
         self._order = order
         self._screen = screen
+        self._store = store
         try:
             self._client = Client(url, token=None if order.is_sandbox else order.token)
         except ValueError as exc:
@@ -68,26 +76,33 @@ class _Program:
         self._loop.run_until_complete(self._client.aclose())
         self._loop.close()
 
-    def run(self) -> int:
+    def run(self, stdin: TextIO) -> int:
         """The exit code."""
         order = self._order
         if order.command and order.command != "attach":
             code: int = self._do(run_command(order, self._client, self._screen))
             return code
-        talk = Talk(order, self._client, self._screen, Store(state_folder(os.environ)), self._do)
+        talk = Talk(order, self._client, self._screen, self._store, self._do)
         if order.command:
             return talk.attach()
-        question = "\n\n".join(filter(None, (_piped(), order.question)))
+        question = "\n\n".join(filter(None, (_piped(stdin), order.question)))
         if question or order.files:
             return talk.once(question)
-        if not sys.stdin.isatty():
+        if not stdin.isatty():
             raise UsageError("there is no question: neither a word nor anything in the pipe")
         if order.is_json or order.extracts:
             raise UsageError("--json and -x need a question")
         return talk.converse()
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._loop.run_until_complete(_after_a_look(work))
+        task = self._loop.create_task(_after_a_look(work))
+        try:
+            return self._loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(task)
+            raise
 
 
 async def _after_a_look(work: Coroutine[Any, Any, Any]) -> Any:
@@ -97,11 +112,9 @@ async def _after_a_look(work: Coroutine[Any, Any, Any]) -> Any:
     return await work
 
 
-def _piped() -> str:
+def _piped(stdin: TextIO) -> str:
     """What a pipe or a file brings."""
-    if sys.stdin is None or sys.stdin.isatty():
-        return ""
-    return sys.stdin.buffer.read().decode("utf-8", "replace").strip("\n")
+    return "" if stdin.isatty() else stdin.buffer.read().decode("utf-8", "replace").strip("\n")
 
 
 def _forget_closed_output() -> None:

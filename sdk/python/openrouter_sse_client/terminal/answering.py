@@ -129,11 +129,13 @@ class Answering:
         """Ctrl-C ends the answer, and only a second one this program's part in it."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101
-        loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread beside the main one
+            loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
+            with contextlib.suppress(NotImplementedError, RuntimeError):
+                loop.remove_signal_handler(signal.SIGINT)
             if self._stopping is not None:
                 self._stopping.cancel()
 
@@ -153,7 +155,8 @@ class Answering:
     def _note_lost(self, lost: Reconnecting) -> None:
         if not self._is_lost:
             self._is_lost = True
-            self._screen.note(f"connection lost ({lost.reason}), trying again")
+            told = f"connection lost ({lost.reason})" if lost.was_connected else lost.reason
+            self._screen.note(f"{told}, trying again")
 
     def _note_back(self, _: object) -> None:
         self._is_lost = False

@@ -39,7 +39,7 @@ def sandbox_server() -> Iterator[str]:
         process = subprocess.Popen(  # noqa: S603 - no word of it is anybody else's
             [command, "--sandbox", "--host", "127.0.0.1", "--port", "0"],
             cwd=folder,
-            env={**environ, **places, "HOME": folder},
+            env={**environ, **places, "HOME": folder, "SHUTDOWN_TIMEOUT": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -101,11 +102,12 @@ class Talk:
                 self._screen.note("Ctrl-C again leaves, Ctrl-D too")
                 continue
             was_interrupted = False
-            if text.startswith("/") and not text.startswith("//"):
-                if not self._obey(text):
-                    return WHOLE
-            elif text.strip() and self._ask(text.strip()).is_left:
-                return STOPPED
+            with contextlib.suppress(KeyboardInterrupt):  # of something that is no answer, such as /cost
+                if text.startswith("/"):
+                    if not self._obey(text):
+                        return WHOLE
+                elif text.strip() and self._ask(text.strip()).is_left:
+                    return STOPPED
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -153,7 +155,8 @@ class Talk:
         is_ended = chat.completed is not None or outcome.error is not None
         usage = None
         if self._order.shows_usage and not outcome.is_left and is_ended:
-            usage = self._run(usage_of(self._client, chat, waits=True))
+            with contextlib.suppress(KeyboardInterrupt):  # whoever will not wait for it
+                usage = self._run(usage_of(self._client, chat, waits=True))
             self._screen.note(figures.of_answer(usage))
         if turn is not None:
             turn.answer = answering.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import io
 import os
 import signal
 import struct
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from openrouter_sse_client.terminal.__main__ import run
 from tests.support.process import ROOT
 
 PROGRAM = [sys.executable, "-m", "openrouter_sse_client.terminal"]
@@ -143,23 +145,30 @@ async def in_terminal(
 
 
 async def piped(
-    folder: Path, url: str, *words: str, given: str | bytes | None = None, **environ: str
+    folder: Path, url: str, *words: str, given: str | bytes = b"", **environ: str
 ) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *PROGRAM,
-        *words,
-        env=environment(folder, url, **environ),
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    """Exit code, standard output and standard error; in this process, since starting one takes half a second."""
     data = given.encode() if isinstance(given, str) else given
+    stdin, stdout, stderr = (io.TextIOWrapper(io.BytesIO(each), "utf-8", newline="") for each in (data, b"", b""))
     async with asyncio.timeout(20):
-        stdout, stderr = await process.communicate(data)
-    assert process.returncode is not None
+        code = await asyncio.to_thread(run, words, stdin, stdout, stderr, environment(folder, url, **environ))
+    return code, _written(stdout), _written(stderr)
+
+
+async def as_process(folder: Path, url: str, *words: str, given: bytes = b"") -> tuple[int | None, str, str]:
+    """The same as a program calls it."""
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM, *words, env=environment(folder, url), cwd=folder, stdin=-1, stdout=-1, stderr=-1
+    )
+    async with asyncio.timeout(20):
+        stdout, stderr = await process.communicate(given)
     return process.returncode, stdout.decode(), stderr.decode()
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 def kill_hard(terminal: Terminal) -> None:

@@ -16,7 +16,7 @@ from openrouter_sse_client.terminal.output import figures
 from openrouter_sse_client.terminal.output.code_block import first_code_block
 from openrouter_sse_client.terminal.output.marks import Marker
 from server.config import Config
-from tests.sdk.python.terminal.running import PROGRAM, environment, piped
+from tests.sdk.python.terminal.running import PROGRAM, as_process, environment, piped
 from tests.support.chunks import END, STOP, call, calls, chunk, text
 from tests.support.serving import Api, changed, serving, with_tokens
 
@@ -30,7 +30,7 @@ def said(*pieces: str) -> Reply:
 
 async def test_what_is_piped_stands_before_the_question(api: Api, upstream: Sandbox, tmp_path: Path) -> None:
     upstream.script(*[said("It ", "scatters.")] * 3)
-    done = await piped(tmp_path, api.url, *OPTIONS, "Explain", "this", given=b"caf\xe9\n")
+    done = await as_process(tmp_path, api.url, *OPTIONS, "Explain", "this", given=b"caf\xe9\n")
     assert done == (0, "It scatters.\n", "")
     assert (await piped(tmp_path, api.url, *OPTIONS, given="Why?"))[0] == 0
     assert (await piped(tmp_path, api.url, *OPTIONS, "--", "usage"))[0] == 0
@@ -260,7 +260,7 @@ async def test_models_and_costs_are_tables(api: Api, upstream: Sandbox, tmp_path
 
 
 async def test_the_sandbox_is_started_for_one_call_and_ends_with_it(tmp_path: Path) -> None:
-    done = await piped(tmp_path, "http://127.0.0.1:9", "--sandbox", "-R", "Why is the sky blue?")
+    done = await as_process(tmp_path, "http://127.0.0.1:9", "--sandbox", "-R", "Why is the sky blue?")
     assert done == (0, "You asked: Why is the sky blue?. Having thought about it, I agree.\n", "")
 
 
@@ -269,35 +269,30 @@ async def test_the_sandbox_is_started_for_one_call_and_ends_with_it(tmp_path: Pa
 
 async def test_files_go_along_as_what_they_are(api: Api, upstream: Sandbox, tmp_path: Path) -> None:
     upstream.script(said("x"))
-    for name, data in {
-        "a.png": b"PNG",
-        "b.pdf": b"PDF",
-        "c.wav": b"WAV",
-        "d.py": b"print()",
-        "e.mp4": b"MP4",
-    }.items():
-        (tmp_path / name).write_bytes(data)
-    files = [
-        word for name in ("a.png", "b.pdf", "c.wav", "d.py", "e.mp4", "https://x/y.png") for word in ("-a", name)
-    ]
+    files = []
+    for name in ("a.png", "b.pdf", "c.wav", "d.py", "e.mp4"):
+        (tmp_path / name).write_bytes(name.encode())
+        files += ["-a", str(tmp_path / name)]
+    files += ["-a", "https://x/y.png"]
     assert (await piped(tmp_path, api.url, *OPTIONS, "Look", *files))[0] == 0
     parts: list[dict[str, Any]] = upstream.calls[0].json["messages"][0]["content"]
     assert [part["type"] for part in parts] == [
         "text", "image_url", "file", "input_audio", "text", "video_url", "image_url"
     ]  # fmt: skip
-    assert parts[1]["image_url"]["url"] == "data:image/png;base64,UE5H"
-    assert parts[2]["file"] == {"filename": "b.pdf", "file_data": "data:application/pdf;base64,UERG"}
-    assert parts[3]["input_audio"] == {"data": "V0FW", "format": "wav"}
-    assert parts[4]["text"] == "d.py:\n\nprint()"
+    assert parts[1]["image_url"]["url"] == "data:image/png;base64,YS5wbmc="
+    assert parts[2]["file"] == {"filename": "b.pdf", "file_data": "data:application/pdf;base64,Yi5wZGY="}
+    assert parts[3]["input_audio"] == {"data": "Yy53YXY=", "format": "wav"}
+    assert parts[4]["text"] == "d.py:\n\nd.py"
     assert parts[6]["image_url"]["url"] == "https://x/y.png"
 
 
 async def test_a_file_that_cannot_go_along_is_named(api: Api, upstream: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"\xff\0")
-    for name, why in (("missing.png", "No such file"), ("x.bin", "neither a picture"), (".", "Is a directory")):
-        code, _, beside = await piped(tmp_path, api.url, "Look", "-a", name)
+    for name, why in (("missing.png", "No such file"), ("x.bin", "neither a picture"), ("", "Is a directory")):
+        file = str(tmp_path / name)
+        code, _, beside = await piped(tmp_path, api.url, "Look", "-a", file)
         assert code == 1
-        assert f"error: {name}: " in beside
+        assert f"error: {file}: " in beside
         assert why in beside
     assert not upstream.calls
 
@@ -316,7 +311,16 @@ async def test_a_file_that_cannot_go_along_is_named(api: Api, upstream: Sandbox,
 )
 def test_a_command_line_that_makes_no_sense(words: list[str]) -> None:
     with pytest.raises(UsageError):
-        parse_arguments(words)
+        parse_arguments(words, {})
+
+
+@pytest.mark.parametrize(
+    "stream_id", ["-AbCdEfGhIjKlMnOpQrStUv", "--bCdEfGhIjKlMnOpQrStUv", "AbCdEfGhIjKlMnOpQrStUv"]
+)
+@pytest.mark.parametrize("command", ["stop", "attach"])
+def test_an_id_may_begin_as_an_option_does(command: str, stream_id: str) -> None:
+    order = parse_arguments(["--json", command, stream_id, "-R"], {})
+    assert (order.command, order.words, order.is_json, order.hides_thinking) == (command, (stream_id,), True, True)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
 COMMANDS = ("models", "usage", "ps", "attach", "stop")
+_GUARD = "\0"
+_ID = re.compile(r"-[A-Za-z0-9_-]{21,63}")
 _ABOUT = """\
 Asks a model through an openrouter-sse-backend. Without a question: a conversation.
 
@@ -66,23 +68,23 @@ class UsageError(Exception):
     """The command line makes no sense; its text says why."""
 
 
-def parse_arguments(arguments: Sequence[str]) -> Order:
+def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> Order:
     """The order.
 
     Raises:
         UsageError: it makes none.
         SystemExit: after `--help` and `--version`.
     """
-    found = create_parser().parse_intermixed_args(arguments)
-    words = tuple(found.words)
+    found = create_parser().parse_intermixed_args(_guarded(arguments))
+    words = tuple(word.removeprefix(_GUARD) for word in found.words)
     command = words[0] if words and words[0] in COMMANDS and "--" not in arguments else ""
     if found.system is not None and command:
         raise UsageError(f"--system does not go with {command}")
     return Order(
         command=command,
         words=words[1:] if command else words,
-        url=_with_scheme(found.url or os.environ.get("OPENROUTER_SERVER_URL") or "http://localhost:8000"),
-        token=os.environ.get("OPENROUTER_SERVER_TOKEN") or None,
+        url=_with_scheme(found.url or environ.get("OPENROUTER_SERVER_URL") or "http://localhost:8000"),
+        token=environ.get("OPENROUTER_SERVER_TOKEN") or None,
         model=found.model,
         system=found.system,
         options={key: option_value(value) for key, value in found.option},
@@ -104,6 +106,15 @@ def option_value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _guarded(arguments: Sequence[str]) -> list[str]:
+    """With a guard before ids, of which some begin as options do."""
+    before = ("", *arguments)
+    return [
+        _GUARD + word if last in ("attach", "stop") and _ID.fullmatch(word) else word
+        for last, word in zip(before, arguments, strict=False)
+    ]
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
+from collections.abc import Mapping
 from typing import TextIO
 
 from openrouter_sse_client.terminal.output.marks import Marker, in_one_line
@@ -19,12 +18,12 @@ class Screen:
         is_terminal: whether the answer is read by a person, and not by a program.
     """
 
-    def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
-        self._stdout = sys.stdout if stdout is None else stdout
-        self._stderr = sys.stderr if stderr is None else stderr
+    def __init__(self, stdout: TextIO, stderr: TextIO, environ: Mapping[str, str]) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
         self.is_terminal = self._stdout.isatty()
         self._is_bright = not (
-            self._stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            self._stderr.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         )
         self._is_one = self.is_terminal and self._stderr.isatty()
         self._answer, self._thinking = Marker(), Marker()

@@ -11,7 +11,7 @@ _WAYS = {
     "insufficient_credits": "`openrouter-chat models` shows prices; free models cost nothing.",
     "model_not_found": "`openrouter-chat models WORD` finds models, -m takes one.",
     "context_length_exceeded": "Ask less at once; in a conversation /clear begins anew.",
-    "not_found": "Answers are kept for a few minutes only; `openrouter-chat ps --all` lists them.",
+    "not_found": "Answers are kept for a few minutes (`openrouter-chat ps --all`); --url names the server.",
 }
 
 

@@ -110,4 +110,5 @@ def _kind(url: str | None) -> str:
     head, _, data = url.partition(",")
     if not head.startswith("data:"):
         return url[:200]
-    return f"{head[5:].partition(';')[0]}, {max(1, len(data) * 3 // 4 // 1000)} kB"
+    size = len(data) * 3 // 4
+    return f"{head[5:].partition(';')[0]}, {f'{size // 1000} kB' if size >= 1000 else f'{size} bytes'}"
