@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from client.translation.chunks.shape import Path
+
 Chunk = dict[str, Any]
 END = None
 """What stands for `[DONE]`: the protocol has said that the answer is over."""
@@ -17,7 +19,14 @@ LIFE: Chunk = {"choices": [{"index": 0, "delta": {}}]}
 
 
 class Front(Protocol):
-    """Reads one answer, event by event. It raises for nothing that an event holds."""
+    """Reads one answer, event by event. It raises for nothing that an event holds.
+
+    Attributes:
+        text_path: where a piece of the answer's text stands in events that differ in nothing else; None where all
+            events differ in more.
+    """
+
+    text_path: Path | None
 
     def chunks_of(self, event: dict[str, Any]) -> Iterable[Chunk | None]:
         """The chunks that an event stands for, in order, and `END`; none where it says nothing of the model, such as

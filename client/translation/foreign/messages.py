@@ -11,6 +11,7 @@ from typing import Any
 
 from client.border.fit import count_of
 from client.border.json_codec import encode_json
+from client.translation.chunks.shape import Path
 from client.translation.foreign.front import END, LIFE, Chunk
 
 FORMAT = "anthropic-claude-v1"
@@ -32,6 +33,8 @@ _GENERATION = "gen-"
 
 class MessagesFront:
     """One answer of `/messages` (`client.translation.foreign.front.Front`)."""
+
+    text_path: Path | None = ("delta", "text")
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}

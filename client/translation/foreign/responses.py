@@ -11,6 +11,7 @@ from typing import Any
 
 from client.border.fit import count_of
 from client.border.json_codec import encode_json
+from client.translation.chunks.shape import Path
 from client.translation.foreign.front import END, LIFE, Chunk
 
 FORMAT = "openai-responses-v1"
@@ -30,6 +31,8 @@ _ENDS = ("response.completed", "response.incomplete", "response.failed", "respon
 
 class ResponsesFront:
     """One answer of `/responses` (`client.translation.foreign.front.Front`)."""
+
+    text_path: Path | None = None  # every event has a number
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from client.border.json_codec import decode_either_way, encode_json
-from client.translation.events import ChatEvent
+from client.translation.chunks.shape import shape_of
+from client.translation.events import ChatEvent, ContentDelta
 from client.translation.foreign.front import END, Front
 from client.translation.translate import DONE, NO_WAYS, ChatTranslator, Ways
+
+_MOST_LEARNT: Final = 32
+"""Shapes made for one answer: each block of text has its own."""
 
 
 class ForeignTranslator(ChatTranslator):
@@ -21,10 +26,14 @@ class ForeignTranslator(ChatTranslator):
     def __init__(self, front: Front, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._front = front
+        self._text_in: Callable[[bytes], str | None] | None = None  # of events like one before, but for their text
+        self._learnt = 0
 
     def _expected(self) -> Ways:
-        """None: the short ways are those of chunks."""
-        return NO_WAYS
+        """The short way of text alone: the others are those of chunks."""
+        if self._text_in is None or super()._expected() is NO_WAYS:
+            return NO_WAYS
+        return self._text_in, False, ()
 
     def _take(self, payload: bytes, events: list[ChatEvent], *, is_last: bool = False) -> None:
         """One event's data. `[DONE]` is no word of these protocols, and says nothing of the end."""
@@ -40,7 +49,7 @@ class ForeignTranslator(ChatTranslator):
             self._payloads.put(payload, *map(encode_json, whole))
         elif not is_plain and self._payloads is not None:
             self._payloads.make_readable(payload, found)
-        is_about_model = False
+        is_about_model, before = False, len(events)
         for event in whole or [found]:
             for chunk in self._front.chunks_of(event):
                 is_about_model = True
@@ -52,3 +61,13 @@ class ForeignTranslator(ChatTranslator):
                     self._take_found(chunk, is_plain, events)
         if not is_about_model:
             self._junk += 1
+        elif is_plain and len(events) == before + 1 and type(events[before]) is ContentDelta:
+            self._learn(payload, found)
+
+    def _learn(self, payload: bytes, found: dict[str, Any]) -> None:
+        """An event has given a piece of the answer and nothing else, so others like it do the same."""
+        path = self._front.text_path
+        if path is not None and self._learnt < _MOST_LEARNT:
+            self._learnt += 1
+            shape = shape_of(payload, found, path)
+            self._text_in = None if shape is None else shape.text_in
