@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from inspect import signature
 from typing import Any
 
 from client.config import UpstreamConfig
 from mcp_app.stdio.print_config import CLIENTS, stdio_config
+from mcp_app.tools.prompts import PROMPTS
 from mcp_app.tools.tools import TOOLS
 from server.config import environment_name, setting_fields
 from tests.support.process import ROOT
@@ -69,3 +71,9 @@ def test_the_guide_names_every_client_and_every_tool() -> None:
         assert f"--client {client}" in GUIDE
     for tool in MANIFEST["tools"]:
         assert f"`{tool['name']}`" in GUIDE
+
+
+def test_the_bundle_names_the_prompts_that_there_are() -> None:
+    assert {prompt["name"]: prompt["arguments"] for prompt in MANIFEST["prompts"]} == {
+        name: list(signature(facts.function).parameters) for name, facts in PROMPTS.items()
+    }
