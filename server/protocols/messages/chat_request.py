@@ -37,7 +37,7 @@ def chat_body_of(body: Mapping[str, Any], problems: list[Detail]) -> dict[str, A
     chat["messages"] = [*turns.system(body.get("system")), *turns.messages(listed)]
     if body.get("mcp_servers"):
         problems.append(Detail("mcp_servers", "cannot be translated: this upstream runs no MCP tools"))
-    if tools := _tools(body.get("tools"), problems):
+    if tools := _tools(body.get("tools"), turns.referenced, problems):
         chat["tools"] = tools
         chat |= _choice(body.get("tool_choice"))
     if reasoning := _reasoning(body):
@@ -52,12 +52,15 @@ def chat_body_of(body: Mapping[str, Any], problems: list[Detail]) -> dict[str, A
     return {**chat, "stream": True, "stream_options": {"include_usage": True}}
 
 
-def _tools(tools: Any, problems: list[Detail]) -> list[dict[str, Any]]:
+def _tools(tools: Any, referenced: set[str], problems: list[Detail]) -> list[dict[str, Any]]:
+    """Functions; those that are deferred only once they have been made known."""
     found: list[dict[str, Any]] = []
     for place, tool in enumerate(tools if isinstance(tools, list) else ()):
         kind = tool.get("type") if isinstance(tool, dict) else None
+        if isinstance(tool, dict) and tool.get("defer_loading") is True and tool.get("name") not in referenced:
+            continue
         if isinstance(tool, dict) and (kind in (None, "custom") or "input_schema" in tool):
-            named = {name: tool[name] for name in ("name", "description", "strict") if name in tool}
+            named = {name: tool[name] for name in ("name", "description", "strict") if tool.get(name) is not None}
             found.append({"type": "function", "function": {**named, "parameters": tool.get("input_schema") or {}}})
         elif isinstance(kind, str) and kind.startswith(_SEARCH):
             found.append({"type": "openrouter:web_search"})

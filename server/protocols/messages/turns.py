@@ -17,12 +17,16 @@ _SEE_BELOW = "The result follows in the next message."
 class Turns:
     """Translates turns, and notes what has no translation.
 
+    Attributes:
+        referenced: names of tools that the turns have made known; others may be deferred until then.
+
     Args:
         problems: takes what is found wrong.
     """
 
     def __init__(self, problems: list[Detail]) -> None:
         self._problems = problems
+        self.referenced: set[str] = set()
 
     def system(self, system: Any) -> Iterator[dict[str, Any]]:
         """The instructions ahead of all turns."""
@@ -114,7 +118,10 @@ class Turns:
                 parts = self._parts(block.get("content"), f"{where}.content")
                 texts = [str(each) for each in told if each] + [part["text"] for part in parts if "text" in part]
                 return [{"type": "text", "text": "\n".join(texts)}]
-            case "tool_use" | "tool_result" | "thinking" | "redacted_thinking" | "tool_reference":
+            case "tool_reference":
+                self.referenced.add(str(block.get("tool_name")))
+                return [{"type": "text", "text": f"The tool {block.get('tool_name')} can be called now."}]
+            case "tool_use" | "tool_result" | "thinking" | "redacted_thinking":
                 return []
             case str() if kind in _OF_SERVER_TOOLS or kind.endswith("_tool_result"):
                 return []

@@ -174,7 +174,7 @@ def test_thinking_of_other_makers_comes_back_whole() -> None:
 
 def test_tools_and_the_choice_of_them() -> None:
     schema = {"type": "object"}
-    tool = {"name": "f", "description": "d", "input_schema": schema, "cache_control": MARK, "defer_loading": True}
+    tool = {"name": "f", "description": "d", "input_schema": schema, "cache_control": MARK, "strict": None}
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 5}
     found = translated(tools=[tool, search], tool_choice={"type": "any", "disable_parallel_tool_use": True})
     function = {"name": "f", "description": "d", "parameters": schema}
@@ -187,6 +187,15 @@ def test_tools_and_the_choice_of_them() -> None:
     ):
         assert translated(tools=[tool], tool_choice=choice)["tool_choice"] == expected
     assert "tool_choice" not in translated(tool_choice={"type": "auto"})
+
+
+def test_deferred_tools_come_once_they_are_known() -> None:
+    """Claude Code's search for tools answers with references to them."""
+    names = ("ToolSearch", "a", "b")
+    tools = [{"name": name, "input_schema": dict[str, Any](), "defer_loading": name != names[0]} for name in names]
+    found = translated(tools=tools, messages=[user(result([{"type": "tool_reference", "tool_name": "b"}]))])
+    assert [tool["function"]["name"] for tool in found["tools"]] == ["ToolSearch", "b"]
+    assert found["messages"] == [{"role": "tool", "tool_call_id": "t", "content": "The tool b can be called now."}]
 
 
 @pytest.mark.parametrize(
