@@ -164,12 +164,13 @@ def _operations(mount: str, prefix: str) -> tuple[Operation, ...]:
                 {"application/json": {"schema": _MESSAGE}, **_EVENTS},
                 headers=_STREAM_HEADERS,
             ),
+            "400": _refused("OpenRouter refused with this status."),
             "404": _refused("No such answer of this caller, or its beginning was dropped."),
             "4XX": _refused("OpenRouter refused with this status, or somebody stopped the answer (499)."),
             "5XX": _refused("OpenRouter refused with this status, failed, or took too long."),
         },
         description="One that runs is waited for, or read along.",
-        parameters=(_ID, query("stream", {"type": "boolean"}, "Events in place of a message.")),
+        parameters=(_ID, query("stream", _TEXT, "`true`: events in place of a message.")),
         shape="AnthropicError",
     )
     return post, count, get

@@ -131,7 +131,7 @@ def _operations(mount: str, prefix: str, tag: str, shape: str) -> tuple[Operatio
         {"200": response("The object, or events.", _STREAM, headers=_STREAM_HEADERS), "400": bad, "404": missing},
         parameters=(
             _ID,
-            query("stream", {"type": "boolean"}, "true: the events, live until the end."),
+            query("stream", {"type": "string"}, "`true`: the events, live until the end."),
             query(
                 "starting_after",
                 {"type": "integer", "minimum": 0, "maximum": 999_999_999},

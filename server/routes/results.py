@@ -142,6 +142,8 @@ async def _gathered_reply(stream: Stream, headers: dict[str, str], words: Words 
     status = 502 if answer.start is not None else error["status"]
     if words is not None:
         error.pop("partial", None)
+        if answer.error is None and result["finish_reason"] == "cancelled":  # no fault, and to be asked for no more
+            status, error["retryable"] = 499, False
         status, error = words.failed(msgspec.convert({**error, "status": status}, Failure))
     return status, await encode_in_steps(error)
 

@@ -81,10 +81,12 @@ class ApiDocument:
         self.check_value({"$ref": self._data_of(name)}, data)
 
     def _check_body(self, media_type: str, schema: Any, status: int, body: bytes) -> None:
-        if media_type == "text/event-stream" and "$ref" not in schema:  # another protocol's, without names
-            for block in body.decode().removesuffix("\n\n").split("\n\n"):
-                if not block.startswith(":"):
-                    self.check_value(schema, {"data": block.removeprefix("data: ")})
+        if media_type == "text/event-stream" and "$ref" not in schema:  # another protocol's
+            for block in body.decode().split("\n\n")[:-1]:
+                fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
+                fields.pop("id", None)
+                if fields:
+                    self.check_value(schema, fields)
         elif media_type == "text/event-stream":
             for event in parse_events(body):
                 self.check_event(event.name, event.id, event.data)
