@@ -52,7 +52,7 @@ class ServerProcess:
         """Reads the start line; everything after it is gathered in the background."""
         assert self.process.stderr is not None
         match = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while match is None:
                 line = (await self.process.stderr.readline()).decode()
                 assert line, self.output.decode()
@@ -70,7 +70,7 @@ class ServerProcess:
 
     async def wait_said(self, words: bytes, count: int = 1) -> None:
         """Returns when it has printed these words, so many times."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.output.count(words) < count:
                 self._said.clear()
                 await self._said.wait()
@@ -80,7 +80,7 @@ class ServerProcess:
         self.process.send_signal(number)
         return await self.wait_exit()
 
-    async def wait_exit(self, timeout_s: float = 20) -> int:
+    async def wait_exit(self, timeout_s: float = 60) -> int:
         """The exit code, when it has ended; its output is complete then."""
         async with asyncio.timeout(timeout_s):
             code = await self.process.wait()
@@ -98,7 +98,7 @@ class ServerProcess:
         """Returns when no answer runs and nobody reads one, or fails: nothing outlives its stream."""
         counts: dict[str, int] = {}
         try:
-            async with aiohttp.ClientSession() as http, asyncio.timeout(10):
+            async with aiohttp.ClientSession() as http, asyncio.timeout(30):
                 while (counts := await self.counts(http))["active"] or counts["readers"]:
                     pass
         except TimeoutError:

@@ -29,7 +29,7 @@ class RawReply:
         return json.loads(self.body)
 
 
-async def exchange(port: int, *pieces: bytes, half_close: bool = False, timeout_s: float = 10) -> list[RawReply]:
+async def exchange(port: int, *pieces: bytes, half_close: bool = False, timeout_s: float = 30) -> list[RawReply]:
     """Sends bytes and reads until the server closes; every response that came.
 
     Args:
@@ -53,7 +53,7 @@ async def ask(port: int, *pieces: bytes) -> RawReply:
     """Sends bytes; the first response, without waiting for the end of the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             for piece in pieces:
                 writer.write(piece)
             return await read_reply(reader)

@@ -92,9 +92,9 @@ async def serving(config: Config | LiveConfig) -> AsyncIterator[Api]:
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
             yield Api(f"http://127.0.0.1:{runner.addresses[0][1]}", http, runner.app)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await runner.app[STREAMS].wait_idle()
     finally:
         await runner.cleanup()
@@ -104,5 +104,5 @@ async def serving(config: Config | LiveConfig) -> AsyncIterator[Api]:
 async def _no_task_is_left(before: set[asyncio.Task[Any]]) -> None:
     tasks = asyncio.all_tasks() - before - {asyncio.current_task()}
     if tasks:  # a connection that was just closed may take a turn of the loop
-        _, left = await asyncio.wait(tasks, timeout=5)
+        _, left = await asyncio.wait(tasks, timeout=30)
         assert not left, left
