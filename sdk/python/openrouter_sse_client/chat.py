@@ -250,7 +250,7 @@ class Chat:
 
     def _take(self, piece: bytes) -> None:
         if not piece:
-            raise Lost("the connection ended before the answer did")
+            raise Lost("cut")
         try:
             events = self._decoder.receive_data(piece)
         except EventTooLarge as exc:

@@ -82,6 +82,8 @@ class Transport:
         self, base_url: str, token: Token, session: aiohttp.ClientSession | None, idle_timeout_s: float
     ) -> None:
         self.base_url = _checked(base_url)
+        if token is not None and self.base_url.user is not None:
+            raise ValueError("a name in the address and a token would both be the one Authorization of a request")
         self._token = token
         self._session = session
         self._is_own = session is None
@@ -162,7 +164,7 @@ class Transport:
             token = await token
         sent = dict(headers)
         if token:
-            sent["Authorization"] = f"Bearer {token}"
+            sent["Authorization"] = f"Bearer {token.strip()}"
         if body is not None:
             sent["Content-Type"] = "application/json"
         with _mapped_errors():
@@ -229,8 +231,10 @@ class _mapped_errors:
             raise Lost(f"no connection: {exc.os_error.strerror or exc.os_error}", is_refused=True) from exc
         if isinstance(exc, TimeoutError):
             raise Lost("the server was silent for too long") from exc
+        if isinstance(exc, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+            raise Lost("cut") from exc
         if isinstance(exc, aiohttp.ClientError | OSError):
-            raise Lost(str(exc) or type(exc).__name__) from exc
+            raise Lost(getattr(exc, "strerror", None) or str(exc) or type(exc).__name__) from exc
 
 
 async def _ask_once(request: aiohttp.ClientRequest, ask: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

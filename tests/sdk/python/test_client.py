@@ -208,6 +208,11 @@ def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
         Client(url)
 
 
+def test_a_request_has_one_authorization() -> None:
+    with pytest.raises(ValueError, match="Authorization"):
+        Client("http://name:word@localhost", token="t")
+
+
 def test_names_that_are_none_are_refused_at_once() -> None:
     client = Client()
     with pytest.raises(ValueError, match="22 to 64"):

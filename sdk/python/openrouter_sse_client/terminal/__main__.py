@@ -21,6 +21,9 @@ from openrouter_sse_client.terminal.output.words import ways_out
 from openrouter_sse_client.terminal.sandbox import NoServer, sandbox_server
 from openrouter_sse_client.terminal.talk import Talk
 
+_MAX_RETRIES = 40
+"""Some five minutes, as long as an answer goes on without this program."""
+
 
 def main() -> int:
     """Runs the program as a process; its exit code."""
@@ -64,7 +67,8 @@ class _Program:
         self._screen = screen
         self._store = store
         try:
-            self._client = Client(url, token=None if order.is_sandbox else order.token)
+            token = None if order.is_sandbox else order.token
+            self._client = Client(url, token=token, max_retries=_MAX_RETRIES)
         except ValueError as exc:
             raise UsageError(str(exc)) from exc
         self._loop = asyncio.new_event_loop()

@@ -19,6 +19,10 @@ from openrouter_sse_client.wire.events import Content, ReasoningDetails, Refusal
 
 WHOLE, FAILED, MISUSED, STOPPED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit codes; the last one is what a shell says of a program whose reader has gone."""
+_REST_IS_GONE = (
+    "The server no longer has the rest of this answer; what came stays.",
+    "It was started anew, or too much time went by. Ask again; in a conversation /retry does.",
+)
 _SETTLING_S = (0.5, 1.0, 2.0, 4.0)
 
 
@@ -120,7 +124,10 @@ class Answering:
     def _tell(self, error: ChatError) -> None:
         if isinstance(self._writer, JSONWriter) and self._chat.error is None:
             self._screen.lines(json_line({"type": "error", "data": _shape(error), "id": ""}))
-        self._screen.error(str(error), *ways_out(error))
+        if error.type == "not_found" and self._chat.last_event_id is not None:
+            self._screen.error(*_REST_IS_GONE)
+        else:
+            self._screen.error(str(error), *ways_out(error))
 
     # -- Ctrl-C and lost connections ----------------------------------------------------------------------------
 

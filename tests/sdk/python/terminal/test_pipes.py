@@ -16,6 +16,7 @@ from openrouter_sse_client.terminal.output import figures
 from openrouter_sse_client.terminal.output.code_block import first_code_block
 from openrouter_sse_client.terminal.output.marks import Marker
 from server.config import Config
+from tests.sdk.python.scripted import events_reply, scripted
 from tests.sdk.python.terminal.running import PROGRAM, as_process, environment, piped
 from tests.support.chunks import END, STOP, call, calls, chunk, text
 from tests.support.serving import Api, changed, serving, with_tokens
@@ -186,6 +187,16 @@ async def test_refusals_of_the_server_name_the_way_out(config: Config, upstream:
     code, answer, beside = await piped(tmp_path, "127.0.0.1:9", "Why?")
     assert (code, answer) == (1, "")
     assert "--sandbox" in beside
+
+
+async def test_what_the_server_no_longer_has_is_said_and_what_came_stays(tmp_path: Path) -> None:
+    begun = {**events_reply("s", ("content", {"text": "It scat"})), "end": "cut"}
+    refusal = {"error": "There is no such stream.", "type": "not_found", "status": 404, "retryable": False}
+    gone = {"status": 404, "headers": {"Content-Type": "application/json"}, "body": json.dumps(refusal)}
+    async with scripted([begun, gone]) as server:
+        code, answer, beside = await piped(tmp_path, server.url, "Why?")
+    assert (code, answer) == (1, "It scat\n")
+    assert beside.startswith("connection lost (cut), trying again\nerror: The server no longer has the rest")
 
 
 async def test_a_server_with_a_shorter_grace_is_asked_all_the_same(
