@@ -300,11 +300,12 @@ async def _saved(stream: Stream, reader: AnswerReader, turn: Turn | None, read: 
     """What of the answer is in files, as was asked for when it was begun; once it has ended."""
     if turn is None or turn.target is None or stream.is_running or reader.answer.done is None:
         return SavedAnswer()
-    if not turn.saved:
-        saved = await keep_answer(turn.target, stream.id, reader.answer.to_result(), read)
-        if saved.problem is not None:
-            return saved
-        turn.saved.append(saved)
+    async with turn.saving:
+        if not turn.saved:
+            saved = await keep_answer(turn.target, stream.id, reader.answer.to_result(), read)
+            if saved.problem is not None:
+                return saved
+            turn.saved.append(saved)
     return turn.saved[0]
 
 

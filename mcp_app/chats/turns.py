@@ -6,6 +6,7 @@ goes back untouched, which a host could not send.
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class Turn:
     cap: str = ""
     target: Target | None = None
     saved: list[SavedAnswer] = field(default_factory=list)
+    saving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever saves it: two may fetch its end at once."""
 
 
 def keep_turn(streams: Streams, turn: Turn) -> Turn:

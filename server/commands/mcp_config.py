@@ -40,6 +40,13 @@ def add_print_config(commands: Any) -> None:
     printing.add_argument(
         "--http", metavar="URL", help="for a server that runs already, such as http://HOST:8000/mcp"
     )
+    printing.add_argument(
+        "--folder",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="let files below it be sent to models, and answers be saved there; may be given several times",
+    )
     printing.add_argument("--with-token", action="store_true", help="with --http: the server wants a token")
     printing.add_argument(
         "--write",
@@ -73,6 +80,9 @@ def _local(parsed: argparse.Namespace) -> Snippet:
     arguments = ["--config", str(Path(parsed.config).absolute())] if parsed.config else []
     arguments += ["--sandbox"] if parsed.sandbox else []
     (command, *leading), environment = own_command("openrouter-mcp", "server.commands.mcp_command")
+    if parsed.folder:
+        folders = [str(Path(folder).expanduser().absolute()) for folder in parsed.folder]
+        environment = {**environment, "MCP_FOLDERS": ",".join(folders)}
     return local_snippet(parsed.client, command, [*leading, *arguments], environment, needs_key=not parsed.sandbox)
 
 
@@ -165,7 +175,8 @@ def _kept(snippet: Snippet, found: Any) -> dict[str, Any]:
             own = {name: value for name, value in old.items() if name != "PYTHONPATH"}
             if own.get(KEY) == PASTE_KEY:
                 del own[KEY]
-            entry[part] = {**entry[part], **own}
+            said_now = {name: value for name, value in entry[part].items() if name not in (KEY, "Authorization")}
+            entry[part] = {**entry[part], **own, **said_now}
     return entry
 
 

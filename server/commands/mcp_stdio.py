@@ -32,6 +32,7 @@ from server.version import DISTRIBUTION, program_version
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
+    from client.config import StreamsConfig
     from mcp_app.state import McpState
     from server.budgets.process_budget import ProcessBudget
 
@@ -65,6 +66,7 @@ def build(argv: Sequence[str]) -> MCPServer[Any]:
     return build_mcp(partial(_open_state, config), version=program_version())
 
 
+_RETAIN_S = 3600.0
 _NO_HTTP = "This is the MCP server for desktop clients; openrouter-server serves HTTP"
 
 
@@ -104,7 +106,7 @@ async def _open_state(config: Config) -> AsyncIterator[McpState]:
         spending = Spending()
         budget = _budget_of(effective)
         admit = None if budget is None else budget.admit
-        streams = Streams(openrouter, effective.streams, spending.note_end, admit=admit)
+        streams = Streams(openrouter, _streams_config(effective), spending.note_end, admit=admit)
         catalogue = Catalogue(openrouter, ttl_s=effective.models.ttl_s)
         if budget is not None:
             budget.known = catalogue.known
@@ -113,6 +115,13 @@ async def _open_state(config: Config) -> AsyncIterator[McpState]:
         finally:
             await streams.aclose()
             await catalogue.aclose()
+
+
+def _streams_config(config: Config) -> StreamsConfig:
+    """A person goes on with a conversation later than a program does; what somebody has set holds."""
+    if "streams.retain_s" in config.sources:
+        return config.streams
+    return config.streams.model_copy(update={"retain_s": _RETAIN_S})
 
 
 def _budget_of(config: Config) -> ProcessBudget | None:

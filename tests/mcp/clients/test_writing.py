@@ -130,7 +130,8 @@ def test_a_key_that_is_there_stays_when_the_entry_is_written_anew(tmp_path: Path
         ask = ["print-config", "--client", client, "--write", str(file)]
         assert main(ask) == 0
         file.write_text(file.read_text().replace("paste-your-OpenRouter-key-here", "sk-or-v1-mine"))
-        assert main(["--config", "/c.toml", *ask]) == 0
+        assert main(["--config", "/c.toml", *ask, "--folder", "/pictures", "--folder", "/notes"]) == 0
+        assert "/pictures,/notes" in file.read_text()
         assert "sk-or-v1-mine" in file.read_text()
         assert "/c.toml" in file.read_text()
         assert (tmp_path / f"{name}.bak").exists()
