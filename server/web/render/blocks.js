@@ -17,6 +17,9 @@ const MOST_LINE = 5000;
 /** A block that is longer is read anew when it has grown by a tenth; what comes meanwhile stands behind it as it is. */
 const LONG = 2500;
 const GROWN = 1.1;
+/** An answer that is longer is read as a whole somewhat after its end. */
+const AT_ONCE = 20_000;
+const CHECK_MS = 100;
 /** Nesting beyond which a block is shown as it is: recursion has an end. */
 const DEEPEST = 60;
 
@@ -103,16 +106,31 @@ class BlockRenderer {
     this.#text = normal;
     this.#fence = null;
     this.#tail?.remove();
-    let tokens;
+    this.#tail = null;
+    if (normal.length < AT_ONCE || !this.#blocks.length) return this.#check(normal);
     try {
-      tokens = this.#tools.lex(normal).filter(({type}) => type !== "space" && type !== "def");
+      this.#place(this.#tools.lex(normal.slice(this.#from)).filter(({type}) => type !== "space" && type !== "def"), false);
+    } catch (error) {
+      return this.#showPlain(normal, error);
+    }
+    setTimeout(() => this.#check(normal), CHECK_MS); // the whole of it in a task of its own, since that takes a while
+  }
+
+  /** Reads the whole once, and mends what looks different then. */
+  #check(normal) {
+    let tokens;
+    let hasLinks = false;
+    try {
+      const all = this.#tools.lex(normal);
+      hasLinks = Object.keys(all.links ?? {}).length > 0;
+      tokens = all.filter(({type}) => type !== "space" && type !== "def");
     } catch (error) {
       return this.#showPlain(normal, error);
     }
     if (tokens.some(({raw}) => raw.length > MOST_BLOCK)) return this.#showPlain(normal);
     this.#from = 0;
     this.#final = 0;
-    this.#place(tokens, false);
+    this.#place(tokens, false, hasLinks);
     this.#final = this.#blocks.length;
   }
 
@@ -148,12 +166,12 @@ class BlockRenderer {
     this.#fence = last?.type === "code" && isOpen(last.raw) && rest.endsWith(last.raw) ? this.#fenceOf(last) : null;
   }
 
-  /** Puts blocks after the finished ones; those that are there already stay. */
-  #place(tokens, isRunning) {
+  /** Puts blocks after the finished ones; those that are there already stay. Definitions of links, which come late, change others. */
+  #place(tokens, isRunning, hasLinks = true) {
     tokens.forEach((token, offset) => {
       const index = this.#final + offset;
       const before = this.#blocks[index];
-      const isSame = before && before.token.raw === token.raw && before.token.mended === token.mended && before.token.type === token.type && (isRunning || JSON.stringify(before.token) === JSON.stringify(token));
+      const isSame = before && before.token.raw === token.raw && before.token.mended === token.mended && before.token.type === token.type && (isRunning || !hasLinks || JSON.stringify(before.token) === JSON.stringify(token));
       if (isSame && !(before.isOpen && !isRunning)) return;
       if (before && isRunning && token.type === before.token.type && (token.type === "list" ? this.#growList(before, token) : token.type === "table" && this.#growTable(before, token))) return;
       const open = token.type === "code" && isRunning && isOpen(token.raw);
