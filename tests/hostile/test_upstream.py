@@ -32,6 +32,8 @@ from tests.hostile.ways import (
     sane_log,
     strict,
 )
+from tests.protocols.ag_ui.reading import RUN, check_order
+from tests.protocols.ag_ui.reading import parse as parse_run
 from tests.support.chunks import DONE, STOP, USAGE, event, text
 from tests.support.completions import MOUNTS, asking, frames_in
 from tests.support.ollama_lines import ASKED, lines_in
@@ -140,6 +142,12 @@ def _has_error_frame(said: bytes) -> bool:
     return any(frame.get("error") for frame in frames_in(said))
 
 
+def _has_run_error(said: bytes) -> bool:
+    events = [event for _, event in parse_run(said)]
+    check_order(events)
+    return bool(events[-1]["type"] == "RUN_ERROR")
+
+
 def _has_error_line(said: bytes) -> bool:
     """But for calls that only this protocol has no words for."""
     return "that are no object" not in lines_in(said)[-1].get("error", "that are no object")
@@ -160,6 +168,12 @@ WORDS: dict[str, tuple[str, dict[str, Any], Callable[[bytes], bool], Callable[[b
         for mount in MOUNTS
     },
     "ui": ("/api/chat", posting(), lambda said: parts_in(said)[-1]["type"] == "error", lambda said: said[:1] != b"{"),
+    "ag-ui": (
+        "/ag-ui",
+        RUN | {"forwardedProps": {"model": "acme/m", "max_tokens": 10}},
+        _has_run_error,
+        lambda said: "status" in strict(said),
+    ),
     "ollama": ("/api/chat", ASKED, _has_error_line, lambda said: strict(said).keys() == {"error", "type"}),
 }
 """Of each protocol: the path, the body, how a failure looks in what it says, and a refusal."""
