@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import openai
+import openrouter
 import pytest
 
 from client.sandbox import HangUp, Hold, Reply, Sandbox
@@ -258,3 +259,30 @@ async def test_openai_polls_stops_and_forgets(speaks: str, client: openai.AsyncO
         await client.responses.create(model="acme/m", input="Why?", previous_response_id=begun.id)
     assert refused.value.param == "previous_response_id"
     assert upstream.calls[0].cancelled
+
+
+# -- OpenRouter's own ------------------------------------------------------------------------------------------
+
+
+async def test_openrouters_sdk_knows_every_event(speaks: str, api: Api, upstream: Sandbox) -> None:
+    scripted = replies(speaks)
+    questions = ("text", "call", "failed", "cut", "whole")
+    broke = said(speaks, text("Hel") + chunk({}, error={"code": 402, "message": "No credit"}) + DONE)
+    pictured = said(speaks, chunk({"images": [{"type": "image_url", "image_url": {"url": URL}}]}) + STOP + END)
+    queue = [reply for name in questions for reply in scripted[name]]
+    upstream.script(*queue[:-1], broke, pictured, queue[-1], path=PATHS[speaks])
+    async with openrouter.OpenRouter(api_key="none", server_url=f"{api.url}/api/v1") as sdk:
+        ends = []
+        for _ in range(6):
+            stream = await sdk.beta.responses.send_async(model="acme/m", input="Why?", stream=True)
+            async with stream:
+                events = [event async for event in stream]
+            kinds = [event.type for event in events]
+            assert "UNKNOWN" not in kinds, kinds
+            assert kinds[:2] == ["response.created", "response.in_progress"]
+            ends.append(kinds[-1])
+        assert ends == ["response.completed"] * 2 + ["response.failed"] * 3 + ["response.completed"]
+        whole = await sdk.beta.responses.send_async(model="acme/m", input="Why?", stream=False)
+    assert isinstance(whole, openrouter.components.OpenResponsesResult)
+    assert isinstance(whole.usage, openrouter.components.Usage)
+    assert (whole.status, whole.usage.cost) == ("completed", 0.001)
