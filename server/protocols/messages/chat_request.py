@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from client.errors import Detail
+from server.protocols.messages.thinking import text_of
 from server.protocols.messages.turns import Turns
 
 _TRANSLATED: Final = frozenset(
@@ -57,7 +58,11 @@ def _tools(tools: Any, referenced: set[str], problems: list[Detail]) -> list[dic
     found: list[dict[str, Any]] = []
     for place, tool in enumerate(tools if isinstance(tools, list) else ()):
         kind = tool.get("type") if isinstance(tool, dict) else None
-        if isinstance(tool, dict) and tool.get("defer_loading") is True and tool.get("name") not in referenced:
+        if (
+            isinstance(tool, dict)
+            and tool.get("defer_loading") is True
+            and text_of(tool.get("name")) not in referenced
+        ):
             continue
         if isinstance(tool, dict) and (kind in (None, "custom") or "input_schema" in tool):
             named = {name: tool[name] for name in ("name", "description", "strict") if tool.get(name) is not None}
@@ -65,7 +70,7 @@ def _tools(tools: Any, referenced: set[str], problems: list[Detail]) -> list[dic
         elif isinstance(kind, str) and kind.startswith(_SEARCH):
             found.append({"type": "openrouter:web_search"})
         else:
-            problems.append(Detail(f"tools.{place}", f"cannot be translated: {str(kind)[:50]}"))
+            problems.append(Detail(f"tools.{place}", f"cannot be translated: {text_of(kind)[:50]}"))
     return found
 
 
@@ -73,10 +78,11 @@ def _choice(choice: Any) -> dict[str, Any]:
     if not isinstance(choice, dict):
         return {}
     found: dict[str, Any] = {}
-    if choice.get("type") == "tool":
+    kind = text_of(choice.get("type"))
+    if kind == "tool":
         found["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
-    elif choice.get("type") in _CHOICES:
-        found["tool_choice"] = _CHOICES[choice["type"]]
+    elif kind in _CHOICES:
+        found["tool_choice"] = _CHOICES[kind]
     if choice.get("disable_parallel_tool_use") is True:
         found["parallel_tool_calls"] = False
     return found

@@ -21,12 +21,17 @@ _ENVELOPE = "or1."
 _OF_ANTHROPIC = frozenset({"type", "text", "signature", "format", "index", "data"})
 
 
+def text_of(value: Any) -> str:
+    """A text; empty for what is none, however deep that goes."""
+    return value if isinstance(value, str) else ""
+
+
 def signature_of(entry: dict[str, Any]) -> str | None:
     """The signature of the block that shows an entry's text; None where nothing must come back but that."""
     beside = {name: value for name, value in entry.items() if name not in TEXT_FIELDS.values() and value is not None}
     if entry.get("type") == TEXT and entry.get("format") == FORMAT and _OF_ANTHROPIC.issuperset(beside):
         signature = entry.get("signature")
-        return signature if isinstance(signature, str) and signature else None
+        return text_of(signature) or None
     if not beside.keys() - {"type", "index"}:
         return None
     return _sealed(beside)
@@ -63,7 +68,7 @@ def entries_of(blocks: list[dict[str, Any]]) -> tuple[list[Any], str]:
         beside = _opened(signature)
         if not isinstance(beside, dict):
             beside = {"type": TEXT, "signature": signature, "format": FORMAT}
-        field = TEXT_FIELDS.get(str(beside.get("type")), "text")
+        field = TEXT_FIELDS.get(text_of(beside.get("type")), "text")
         entries.append({**beside, field: text} if text else beside)
     return _numbered(entries), "".join(unsigned)
 

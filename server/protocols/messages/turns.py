@@ -7,10 +7,12 @@ from typing import Any
 
 from client.border.json_codec import encode_json
 from client.errors import Detail
-from server.protocols.messages.thinking import entries_of
+from server.protocols.messages.thinking import entries_of, text_of
 
 Part = dict[str, Any]
 _OF_SERVER_TOOLS = ("server_tool_use", "mcp_tool_use", "mcp_tool_result", "container_upload", "compaction")
+_BELOW, _DEEPEST = ".content", 4
+"""What stands in a path once a level, and how many levels are followed: blocks in blocks make sense down to two."""
 _SEE_BELOW = "The result follows in the next message."
 
 
@@ -64,7 +66,7 @@ class Turns:
         text = "\n".join(part["text"] for part in parts if part["type"] == "text")
         media = [part for part in parts if part["type"] != "text"]
         if media:
-            named = {"type": "text", "text": f"From the result of the tool call {block.get('tool_use_id')}:"}
+            named = {"type": "text", "text": f"From the result of the tool call {text_of(block.get('tool_use_id'))}:"}
             return text or _SEE_BELOW, [named, *media]
         return (f"Error: {text}" if block.get("is_error") is True else text), []
 
@@ -95,6 +97,9 @@ class Turns:
         return []
 
     def _parts(self, content: Any, where: str) -> list[Part]:
+        if where.count(_BELOW) > _DEEPEST:
+            self._problems.append(Detail(where, "is nested too deeply"))
+            return []
         return (
             []
             if content is None
@@ -107,25 +112,25 @@ class Turns:
         match kind:
             case "text":
                 return (
-                    [_kept(block, {"type": "text", "text": str(block.get("text") or "")})]
-                    if block.get("text")
-                    else []
+                    [_kept(block, {"type": "text", "text": text_of(block.get("text"))})] if block.get("text") else []
                 )
             case "image" | "document":
                 return self._medium(block, kind, where)
             case "search_result":
                 told = [block.get("title"), block.get("source")]
                 parts = self._parts(block.get("content"), f"{where}.content")
-                texts = [str(each) for each in told if each] + [part["text"] for part in parts if "text" in part]
+                texts = [each for each in map(text_of, told) if each] + [
+                    part["text"] for part in parts if "text" in part
+                ]
                 return [{"type": "text", "text": "\n".join(texts)}]
             case "tool_reference":
-                self.referenced.add(str(block.get("tool_name")))
-                return [{"type": "text", "text": f"The tool {block.get('tool_name')} can be called now."}]
+                self.referenced.add(text_of(block.get("tool_name")))
+                return [{"type": "text", "text": f"The tool {text_of(block.get('tool_name'))} can be called now."}]
             case "tool_use" | "tool_result" | "thinking" | "redacted_thinking":
                 return []
             case str() if kind in _OF_SERVER_TOOLS or kind.endswith("_tool_result"):
                 return []
-        self._problems.append(Detail(where, f"has a type that cannot be translated: {str(kind)[:50]}"))
+        self._problems.append(Detail(where, f"has a type that cannot be translated: {text_of(kind)[:50]}"))
         return []
 
     def _medium(self, block: dict[str, Any], kind: str, where: str) -> list[Part]:
@@ -133,21 +138,21 @@ class Turns:
         source = source if isinstance(source, dict) else {}
         match source.get("type"):
             case "base64":
-                url = f"data:{source.get('media_type')};base64,{source.get('data')}"
+                url = f"data:{text_of(source.get('media_type'))};base64,{text_of(source.get('data'))}"
             case "url":
-                url = str(source.get("url"))
+                url = text_of(source.get("url"))
             case "text":
                 texts = [block.get("title"), block.get("context"), source.get("data")]
-                return [_kept(block, {"type": "text", "text": "\n".join(str(each) for each in texts if each)})]
+                return [_kept(block, {"type": "text", "text": "\n".join(filter(None, map(text_of, texts)))})]
             case "content":
                 return self._parts(source.get("content"), f"{where}.source.content")
             case other:
-                said = f"has a source that cannot be translated: {str(other)[:50]}; send it as base64 or url"
+                said = f"has a source that cannot be translated: {text_of(other)[:50]}; send it as base64 or url"
                 self._problems.append(Detail(f"{where}.source", said))
                 return []
         if kind == "image":
             return [_kept(block, {"type": "image_url", "image_url": {"url": url}})]
-        name = str(block.get("title") or "document.pdf")
+        name = text_of(block.get("title")) or "document.pdf"
         return [_kept(block, {"type": "file", "file": {"filename": name, "file_data": url}})]
 
 

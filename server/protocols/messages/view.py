@@ -27,7 +27,7 @@ from client.translation.events import (
 from server.protocols.event_view import EventView
 from server.protocols.messages.blocks import BlockWriter, event_bytes
 from server.protocols.messages.failures import error_of
-from server.protocols.messages.thinking import TEXT_FIELDS, data_of
+from server.protocols.messages.thinking import TEXT_FIELDS, data_of, text_of
 from server.protocols.messages.usage import usage_of
 from server.routes.readers import View
 
@@ -182,7 +182,7 @@ class TranslatedView(EventView):
 
     def _think(self, entry: Any) -> bytes:
         """A fragment of thinking, in the block of its entry."""
-        field = TEXT_FIELDS.get(str(entry.get("type"))) if isinstance(entry, dict) else None
+        field = TEXT_FIELDS.get(text_of(entry.get("type"))) if isinstance(entry, dict) else None
         if field is None:
             return self._blocks.redacted(data_of(entry))
         text = entry.get(field)
@@ -192,7 +192,7 @@ class TranslatedView(EventView):
 
     def _sign(self, entry: Any) -> bytes:
         """What is left to be said of an entry whose text was shown before."""
-        if not isinstance(entry, dict) or entry.get("type") not in TEXT_FIELDS:
+        if not isinstance(entry, dict) or text_of(entry.get("type")) not in TEXT_FIELDS:
             return self._blocks.redacted(data_of(entry))
         return self._blocks.thinking((entry["type"], _plain(entry.get("index"))), "", entry)
 

@@ -25,9 +25,9 @@ from tests.client.translation.foreign.test_messages import START, STOP, WHOLE, f
 from tests.support.chunks import DONE, END, call, calls, chunk, event, text
 from tests.support.messages import Message, events_in, named, read_message
 
-TYPES = ("reasoning.text", "reasoning.summary", "reasoning.encrypted", "reasoning.new")
+TYPES: tuple[Any, ...] = ("reasoning.text", "reasoning.summary", "reasoning.encrypted", "reasoning.new", None, {})
 _entries = st.fixed_dictionaries(
-    {"type": st.sampled_from(TYPES), "index": st.sampled_from([0, 1, None])},
+    {"type": st.sampled_from(TYPES), "index": st.sampled_from([0, 1, None, {}])},
     optional={
         "text": st.sampled_from(["", "hm"]),
         "summary": st.sampled_from(["", "so"]),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from client.border.json_codec import encode_json
 from client.errors import Detail
 from client.sandbox import Reply, Sandbox
+from client.upstream.request import InvalidRequest
 from server.config import Config
 from server.protocols.messages.chat_request import chat_body_of
 from server.protocols.messages.count import estimated_tokens
@@ -337,3 +341,87 @@ async def test_tokens_are_counted_here(mount: str, api: Api, upstream: Sandbox) 
     )
     assert (response.status, json.loads(body)["error"]["type"]) == (400, "invalid_request_error")
     assert not upstream.requests
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    1.5,
+    "x",
+    "",
+    [],
+    {},
+    [None],
+    ["x"],
+    [{}],
+    {"type": "text"},
+    {"type": {}},
+    "\ud800",
+)
+FULL: dict[str, Any] = {
+    "model": "a/b",
+    "models": ["c"],
+    "fallbacks": [{"model": "x"}],
+    "max_tokens": 10,
+    "system": [said("s", cache_control=MARK)],
+    "messages": [
+        user(
+            said("t"),
+            PICTURE,
+            {"type": "document", "title": "t", "source": {"type": "content", "content": [said("x")]}},
+            {"type": "search_result", "source": "s", "title": "t", "content": [said("x")]},
+        ),
+        assistant(
+            {"type": "thinking", "thinking": "h", "signature": signature_of({"type": "reasoning.text", "id": "i"})},
+            {"type": "redacted_thinking", "data": data_of([])},
+            {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}},
+        ),
+        user(result([said("r"), {"type": "tool_reference", "tool_name": "q"}, PICTURE], is_error=True)),
+    ],
+    "tools": [
+        {"name": "f", "description": "d", "input_schema": {"type": "object"}, "defer_loading": True},
+        {"type": "web_search_20250305", "name": "w"},
+    ],
+    "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": True},
+    "thinking": {"type": "enabled", "budget_tokens": 5},
+    "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {}}},
+    "stop_sequences": ["a"],
+    "metadata": {"user_id": "u"},
+}
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield (*place, key)
+        if isinstance(inner, dict | list):
+            yield from _places(inner, (*place, key))
+
+
+def _changed(place: tuple[Any, ...], odd: Any) -> dict[str, Any]:
+    body = copy.deepcopy(FULL)
+    holder: Any = body
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = odd
+    return body
+
+
+def test_whatever_stands_anywhere_a_request_is_taken_or_refused() -> None:
+    assert len(list(_places(FULL))) > 80
+    for place in _places(FULL):
+        for odd in ODD:
+            body = _changed(place, odd)
+            assert estimated_tokens(body) > 0
+            with suppress(InvalidRequest):
+                call = messages_call_of(body, default_model="a/b", max_grace_s=10, passes=False)
+                assert encode_json(call.body)
+
+
+@pytest.mark.parametrize("kind", ["document", "search_result", "tool_result"])
+def test_blocks_in_blocks_have_an_end(kind: str) -> None:
+    block: dict[str, Any] = said("x")
+    for _ in range(5000):
+        block = {"type": kind, "content": [block], "source": {"type": "content", "content": [block]}}
+    with suppress(InvalidRequest):
+        messages_call_of({"messages": [user(block)]}, default_model="a/b", max_grace_s=10, passes=False)
