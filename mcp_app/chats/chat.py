@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from client.border.fit import cost_of
 from client.errors import OpenRouterError, Refusal
 from client.streams.log import EventsGone
 from client.streams.stream import Stream, StreamsFull
@@ -251,7 +252,7 @@ async def _tell_one(state: McpState, asked: _Asked, wait_s: float, reports: Repo
             raise asked.failure or ToolFailure("Nothing was started. Call again.")
         output = await _follow(state, asked.stream, wait_s, reports, view)
     except ToolFailure as exc:
-        cost_usd = None if asked.stream is None else asked.stream.settlement.total_cost
+        cost_usd = None if asked.stream is None else cost_of(asked.stream.settlement.total_cost)
         told = Told(asked.model, loop.time() - started_s, error=str(exc), cost_usd=cost_usd)
     else:
         told = Told(asked.model, loop.time() - started_s, output)
