@@ -27,6 +27,7 @@ _MAX_RETRIES = 40
 
 def main() -> int:
     """Runs the program as a process; its exit code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a mark that the terminal's encoding lacks is no reason to end
             stream.reconfigure(errors="backslashreplace")
@@ -119,6 +120,13 @@ async def _after_a_look(work: Coroutine[Any, Any, Any]) -> Any:
 def _piped(stdin: TextIO) -> str:
     """What a pipe or a file brings."""
     return "" if stdin.isatty() else stdin.buffer.read().decode("utf-8", "replace").strip("\n")
+
+
+def _open_closed_streams() -> None:
+    """Puts nothing in the place of a stream that was closed by whoever started this, as `>&-` does."""
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO())
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.BytesIO())
+    sys.stderr = sys.stderr or io.TextIOWrapper(io.BytesIO())
 
 
 def _forget_closed_output() -> None:

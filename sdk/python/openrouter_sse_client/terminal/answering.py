@@ -49,6 +49,7 @@ class Answering:
         self._writer = writer
         self._screen = screen
         self._interrupts = 0
+        self._is_ended = False
         self._is_lost = False
         self._has_answer = self._has_refusal = False
         self._details: tuple[Any, ...] = ()
@@ -112,7 +113,7 @@ class Answering:
             return Outcome(FAILED, error=error_from(chat.error))
         if chat.finish_reason == "cancelled":
             self._screen.note("stopped")
-            return Outcome(STOPPED)
+            return Outcome(STOPPED, is_left=self._is_ended)
         if chat.completed is False:
             reason = chat.finish_reason or "interrupted"
             told = f"The answer was ended before it was whole ({reason})."
@@ -133,16 +134,19 @@ class Answering:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C ends the answer, and only a second one this program's part in it."""
+        """Ctrl-C ends the answer, and only a second one this program's part in it. Whoever ends this program ends the
+        answer too; a terminal that goes away (SIGHUP) does not."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101
         with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread beside the main one
             loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
+            loop.add_signal_handler(signal.SIGTERM, self._end, task)
         try:
             yield
         finally:
             with contextlib.suppress(NotImplementedError, RuntimeError):
                 loop.remove_signal_handler(signal.SIGINT)
+                loop.remove_signal_handler(signal.SIGTERM)
             if self._stopping is not None:
                 self._stopping.cancel()
 
@@ -152,6 +156,10 @@ class Answering:
             self._stopping = asyncio.create_task(self._stop())
         else:
             reader.cancel()
+
+    def _end(self, reader: asyncio.Task[Any]) -> None:
+        self._is_ended = True
+        self._interrupt(reader)
 
     async def _stop(self) -> None:
         try:

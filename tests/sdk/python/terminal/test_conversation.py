@@ -100,7 +100,7 @@ async def test_several_lines_are_one_message(api: Api, upstream: Sandbox, tmp_pa
         await terminal.wait_shown("... ")
         await terminal.say('third"""', "one\n")
         await terminal.wait_shown(PROMPT)
-        terminal.type(f"{PASTE}def f():\n    return 1\n\nf(){PASTED}")
+        terminal.type(f"{PASTE}def f():\r    return 1\r\rf(){PASTED}")  # as terminals send line ends
         await terminal.say("", "two\n")
         await terminal.wait_shown(PROMPT)
         terminal.type(CTRL_D)

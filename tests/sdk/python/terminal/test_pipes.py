@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,36 @@ async def test_a_reader_who_has_enough_ends_the_answer(api: Api, upstream: Sandb
         await only.closed.wait()
     assert only.cancelled
     assert (process.returncode, complaints) == (141, b"")
+
+
+async def test_whoever_ends_the_program_ends_the_answer(api: Api, upstream: Sandbox, tmp_path: Path) -> None:
+    upstream.script(Reply.stream(text("It scat"), Hold()))
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM, *OPTIONS, "Why?", env=environment(tmp_path, api.url), stdin=-3, stdout=-1, stderr=-1
+    )
+    assert process.stdout is not None
+    assert await process.stdout.read(7) == b"It scat"
+    process.terminate()
+    async with asyncio.timeout(20):
+        assert await process.communicate() == (b"\n", b"stopped\n")
+        only = await upstream.wait_call()
+        await only.closed.wait()
+    assert (process.returncode, only.cancelled) == (130, True)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+async def test_a_stream_that_is_closed_is_no_reason_to_fail(
+    api: Api, upstream: Sandbox, tmp_path: Path, closed: str
+) -> None:
+    upstream.script(said("x"))
+    command = f"{shlex.join([*PROGRAM, *OPTIONS, 'Why?'])} {closed}"
+    process = await asyncio.create_subprocess_shell(
+        command, env=environment(tmp_path, api.url), stdin=-3, stdout=-1, stderr=-1
+    )
+    async with asyncio.timeout(20):
+        answer, beside = await process.communicate()
+    assert (process.returncode, beside) == (0, b"")
+    assert answer == (b"" if closed == ">&-" else b"x\n")
 
 
 # -- commands -------------------------------------------------------------------------------------------------------
