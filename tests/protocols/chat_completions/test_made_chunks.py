@@ -202,3 +202,31 @@ async def test_openais_client_retrieves_it(once: Api, upstream: Sandbox) -> None
         assert found.choices[0].message.content == "Hi"
         with pytest.raises(openai.NotFoundError):
             await client.chat.completions.retrieve("nobody")
+
+
+@pytest.mark.parametrize("model", ["sandbox/reasoner", "sandbox/tools", "sandbox/breaks"])
+async def test_an_answer_that_upstream_gave_in_other_words_is_read_as_chunks(model: str, once: Api) -> None:
+    asked = {"model": model, "max_tokens": 900, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    asked["tools"] = [
+        {"name": "tide", "input_schema": {"type": "object", "properties": {"port": {"type": "string"}}}}
+    ]
+    async with once.http.post(f"{once.url}/v1/messages", json=asked) as response:
+        assert b"message_start" in await response.read()
+        stream_id = response.headers["X-Stream-Id"]
+    frames = frames_in((await read_again(once, "/api/v1", stream_id, "?stream=true"))[1])
+    assert all(frame["id"].startswith("gen-") and type(frame["created"]) is int for frame in frames)
+    assert bool(frames[-1].get("error")) == (model == "sandbox/breaks")
+    status, body = await read_again(once, "/v1", stream_id)
+    assert status == (502 if model == "sandbox/breaks" else 200)
+    if status == 200:
+        message = json.loads(body)["choices"][0]["message"]
+        assert text_in(frames) == (message["content"] or "")
+        thought = [entry for frame in frames for entry in _delta(frame).get("reasoning_details", ())]
+        signed = message.get("reasoning_details", [{}])[0]
+        assert "".join(entry.get("text", "") for entry in thought) == signed.get("text", "")
+        assert [entry["signature"] for entry in thought if "signature" in entry] == (
+            [signed["signature"]] if signed else []
+        )
+        fragments = [piece for frame in frames for piece in _delta(frame).get("tool_calls", ())]
+        told = "".join(piece["function"]["arguments"] for piece in fragments)
+        assert told == "".join(each["function"]["arguments"] for each in message.get("tool_calls", ()))
