@@ -95,7 +95,7 @@ def _failure_of_page(status: int) -> Failure:
     """A wrong path, a proxy or a firewall: nothing that was said is about the request or the model."""
     return Failure(
         error=f"Upstream answered {status} with a page, not as an API: nothing at this address takes chat requests. "
-        "Check upstream.base_url, and what stands between this server and upstream.",
+        "Check upstream.base_url and upstream.protocols, and what stands between this server and upstream.",
         type="upstream_protocol",
         status=502,
         retryable=False,

@@ -191,6 +191,14 @@ async def test_a_refusal_in_other_words_is_told_in_these(passed: Api, upstream: 
     assert (response.status, json.loads(body)["error"]["type"]) == (502, "api_error")
 
 
+async def test_a_route_that_upstream_has_not_is_told_as_such(config: Config, upstream: Sandbox) -> None:
+    config = changed(passing(config), "upstream", base_url=f"{upstream.base_url}/nothing")
+    async with serving(config) as api:
+        response, found = await ask_whole(api)
+    assert response.status == 502
+    assert "upstream.protocols" in found["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("steps", "type_", "is_theirs"),
     [
