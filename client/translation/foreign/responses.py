@@ -268,11 +268,11 @@ def _events_of_item(index: int, item: Any) -> list[dict[str, Any]]:
             for place, part in enumerate(found.get("content") or ()):
                 pieces += _events_of_part({**at, "content_index": place}, _object(part))
         case "function_call":
-            begun["arguments"] = ""
+            begun["arguments"], kind = "", "response.function_call_arguments"
             arguments = found.get("arguments")
             pieces = [
-                {"type": "response.function_call_arguments.delta", **at, "delta": arguments},
-                {"type": "response.function_call_arguments.done", **at, "arguments": arguments},
+                {"type": f"{kind}.delta", **at, "delta": arguments},
+                {"type": f"{kind}.done", **at, "name": found.get("name"), "arguments": arguments},
             ]
         case "reasoning":
             begun["summary"] = []

@@ -38,6 +38,9 @@ _REPEATED = (
 )
 """What of the request stands in the Response object again."""
 
+_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+"""OpenRouter tells usage without being asked; other upstreams, which translation is for, do not."""
+
 _MOST_REPEATED_BYTES = 32_768
 _LONG = (
     "tools",
@@ -80,7 +83,7 @@ def response_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s
         raise InvalidRequest(problems)
     passed = {name: value for name, value in body.items() if name not in _STAYS and value is not None}
     passed |= {name: value for name, value in mapped.items() if value is not None}
-    passed |= {"model": body.get("model") or default_model, "messages": messages, "stream": True}
+    passed |= {"model": body.get("model") or default_model, "messages": messages, **_STREAMED}
     return ChatCall(passed, bool(body.get("stream")), grace_s, repeated(body))
 
 

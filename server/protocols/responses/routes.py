@@ -13,7 +13,7 @@ from client.upstream.request import ChatCall, InvalidRequest
 from server.errors import invalid_request, refuse, told_as
 from server.http.json_body import read_json_object
 from server.keys import SETTINGS
-from server.protocols.answering import answer, begin
+from server.protocols.answering import answer, begin, read
 from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
 from server.protocols.responses.request import passed_call_of, response_call_of
 from server.protocols.responses.stored import Poll, known_items, object_of, told
@@ -66,14 +66,15 @@ class Responses:
             raise invalid_request(exc.details) from exc
         grace_s = stream_grace_s(request, call.grace_s)
         if body.get("background"):
-            call = call._replace(grace_s=grace_s)
-            return await answer(request, self, call) if call.stream else await self._in_background(request, call)
+            return await self._in_background(request, call._replace(grace_s=grace_s))
         return await answer(request, self, call._replace(grace_s=grace_s or 0.0))
 
     async def _in_background(self, request: web.Request, call: ChatCall) -> web.StreamResponse:
-        """The object as soon as upstream has accepted the request; it is polled from then on."""
+        """Events; else the object as soon as upstream has accepted the request, which is polled from then on."""
         stream = begin(request, self, call._replace(stream=True))
         stream.keep_whole()
+        if call.stream:
+            return await read(request, self, stream)
         poll = Poll()
         stream.attach(poll)
         try:

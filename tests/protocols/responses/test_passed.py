@@ -337,3 +337,21 @@ async def test_the_sandbox_keeps_nothing(upstream: Sandbox, sandboxed: Api) -> N
         body: dict[str, Any] = {"model": "sandbox/echo", "input": "x", field: value}
         async with sandboxed.http.post(f"{upstream.base_url}/responses", json=body) as response:
             assert response.status == 400
+
+
+async def test_a_reply_that_is_not_streamed_is_told_as_events(passing: Api, upstream: Sandbox) -> None:
+    for name in ("Q25 citations", "Q37 signature alone", "Q46 interleaved", "length", "Q24 refusal", "Q27 picture"):
+        view = view_of(Kept(holds_chunks=True))
+        view.view(Both().receive(CASES[name].body).end().records)
+        upstream.script(Reply.json({**view.answer.response(), "id": "gen-1"}), path=RESPONSES_PATH)
+        _, body = await respond(passing)
+        read = Reader().read(events_in(body)).response
+        assert read is not None
+        assert_says(read, CASES[name].said, name)
+
+
+async def test_trap_3_an_error_under_200_is_a_refusal(passing: Api, upstream: Sandbox) -> None:
+    upstream.script_always(Reply.json({"error": {"code": 402, "message": "No credit"}}), path=RESPONSES_PATH)
+    for body in (ASKED, asking()):
+        response, refusal = await respond(passing, body)
+        assert (response.status, "No credit" in json.loads(refusal)["error"]["message"]) == (402, True)

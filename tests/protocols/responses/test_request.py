@@ -38,6 +38,7 @@ def test_the_least_that_can_be_asked() -> None:
         "model": "acme/default",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
+        "stream_options": {"include_usage": True},
     }
     call = response_call_of({"input": "Hi", "model": "acme/m"}, default_model="x", max_grace_s=60)
     assert (call.body["model"], call.stream, call.grace_s) == ("acme/m", False, None)
@@ -68,6 +69,7 @@ def test_fields_go_on_under_the_names_of_chat_completions() -> None:
     assert found == {
         "model": "acme/default",
         "stream": True,
+        "stream_options": {"include_usage": True},
         "max_tokens": 9,
         "response_format": {
             "type": "json_schema",

@@ -318,8 +318,10 @@ async def test_odd_questions_about_an_answer(mount: str, patient: Api, upstream:
 
 async def test_what_a_log_has_dropped_cannot_be_read_again(config: Config, upstream: Sandbox) -> None:
     config = changed(config, "streams", retain_s=60, max_log_bytes=65_536)
-    upstream.script(Reply.stream(*(text("x" * 30_000) for _ in range(8)), STOP, END))
+    upstream.script_always(Reply.stream(*(text("x" * 30_000) for _ in range(8)), STOP, END))
     async with serving(config) as api:
+        response, body = await respond(api, asking(background=True))
+        assert len(texts_in(await get(api, f"/v1/responses/{response.headers['X-Stream-Id']}"))) == 240_000
         response, body = await respond(api)
         read = Reader().read(events_in(body)).response
         assert read is not None
