@@ -62,6 +62,14 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** @param {number} times */
 const backoffMs = (times) => Math.min(10_000, 250 * 2 ** times) * (0.5 + Math.random() / 2);
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
+/** @param {string} text @returns {any} */
+const parsed = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text; // of a server that is newer than this
+  }
+};
 const READER_GONE = new Error("cut");
 
 /**
@@ -234,7 +242,7 @@ export class Chat {
         if (number <= this.#number) continue;
         this.#number = number;
         this.lastEventId = id;
-        const event = /** @type {ChatEvent} */ ({type, data: JSON.parse(data), id});
+        const event = /** @type {ChatEvent} */ ({type, data: parsed(data), id});
         this.#note(event);
         yield event;
         if (type === "done") return;

@@ -30,7 +30,7 @@ class CuttingProxy:
         from_target, to_target = await asyncio.open_connection("127.0.0.1", self._target_port)
         up = asyncio.create_task(_copy(reader, to_target))
         try:
-            with suppress(ConnectionError):
+            with suppress(ConnectionError, asyncio.CancelledError):
                 while data := await from_target.read(65_536):
                     writer.write(data if life_bytes is None else data[:life_bytes])
                     await writer.drain()
