@@ -106,6 +106,20 @@ class Turns:
         return calls
 
 
+def without_open_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls that nobody has answered are left out, such as those that were cut off: providers refuse them."""
+    answered = {message["tool_call_id"] for message in messages if message["role"] == "tool"}
+    kept = []
+    for message in messages:
+        calls = message.pop("tool_calls", None)
+        closed = [call for call in calls or () if call["id"] in answered]
+        if closed:
+            message["tool_calls"] = closed
+        if calls is None or closed or message["content"]:
+            kept.append(message)
+    return kept
+
+
 def _named(message: dict[str, Any]) -> dict[str, str]:
     name = message.get("name")
     return {"name": name} if isinstance(name, str) and name else {}

@@ -9,7 +9,7 @@ from typing import Any
 from client.errors import Detail
 from client.streams.names import LONGEST_NAME
 from client.upstream.request import ChatCall, InvalidRequest
-from server.protocols.ag_ui.messages import Turns
+from server.protocols.ag_ui.messages import Turns, without_open_calls
 
 _FIELDS: dict[str, tuple[type, ...]] = {
     "model": (str,),
@@ -66,7 +66,7 @@ def chat_call_of(body: Mapping[str, Any], *, is_resumable: bool, default_model: 
     else:
         for index, message in enumerate(messages):
             turns.add(message, f"messages.{index}")
-    sent = _with_context(turns.messages, body.get("context"))
+    sent = _with_context(without_open_calls(turns.messages), body.get("context"))
     if isinstance(messages, list) and not sent and not problems:
         problem("messages", "is empty; there is nothing to answer")
     tools = [*_tools_of(body.get("tools"), problems), *_server_tools_of(props.get("tools"))]

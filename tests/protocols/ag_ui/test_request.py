@@ -111,6 +111,7 @@ def test_the_messages_of_one_answer_are_one_turn_again() -> None:
         {"id": MINE[2], "role": "reasoning", "content": "b", "encryptedValue": json.dumps(SIGNED)},
         {"id": MINE[3], "role": "assistant", "content": "!", "toolCalls": [call]},
         {"id": "r", "role": "tool", "toolCallId": "c1", "content": "1"},
+        {"id": "q", "role": "tool", "toolCallId": "c2", "content": "2"},
     ]
     assert sent(USER, *pieces)[1] == {
         "role": "assistant",
@@ -123,6 +124,16 @@ def test_the_messages_of_one_answer_are_one_turn_again() -> None:
         USER, {"id": "x", "role": "assistant", "content": "1"}, {"id": "y", "role": "assistant", "content": "2"}
     )
     assert [each["content"] for each in apart] == ["Why?", "1", "2"]
+
+
+def test_calls_that_nobody_answered_are_left_out() -> None:
+    cut = {**CALL, "id": "c2", "function": {"name": "f", "arguments": '{"a'}}
+    result = {"id": "r", "role": "tool", "toolCallId": "c1", "content": "1"}
+    found = sent(USER, {"id": "a", "role": "assistant", "toolCalls": [CALL, cut]}, result, USER)
+    assert found[1] == {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    said = {"id": "a", "role": "assistant", "content": "Hi", "toolCalls": [cut]}
+    assert sent(USER, said, USER)[1] == {"role": "assistant", "content": "Hi"}
+    assert sent(USER, {"id": "a", "role": "assistant", "toolCalls": [cut]}, USER) == sent(USER, USER)
 
 
 def test_thinking_without_an_answer_is_nothing() -> None:
