@@ -93,7 +93,7 @@ def target_of(folders: Folders, save_to: str, *, overwrite: bool, is_one: bool) 
         check_writable(place.below("x"), overwrite=True)
         return Target(place, is_folder=True, overwrite=overwrite)
     if save_to.rstrip().endswith(("/", "\\")):
-        raise FileRefused(f"{place.path} is not there. Make the folder first.")
+        raise FileRefused(f"{place.path} is no folder that is there. Make the folder first.")
     check_writable(place, overwrite=overwrite or not is_one)
     return Target(place, is_folder=False, overwrite=overwrite)
 

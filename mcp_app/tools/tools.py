@@ -96,7 +96,7 @@ async def llm_chat(
         prompt=prompt,
         messages=messages,
         model=model,
-        models=tuple(models or ()),
+        models=tuple(name for name in models or () if name.strip()),
         system=system,
         reasoning_effort=reasoning_effort,
         max_tokens=max_tokens,

@@ -14,6 +14,9 @@ from mcp_app.server import build_mcp
 from tests.support.mcp.clients import ERAS, Era, in_memory, open_state, text_of
 
 
+FAST = {"sandbox": {"tokens_per_s": 0}}
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_two_prompts_tell_the_hosts_model_what_to_call(upstream: Sandbox, era: Era) -> None:
     """G12."""
@@ -61,7 +64,7 @@ async def test_a_host_gets_an_answer_once_and_a_program_both_forms(
     info = Implementation(name=name, version="1")
     async with asyncio.timeout(30), Client(mcp, mode=era, client_info=info) as client:
         listed = await client.list_tools()
-        result = await client.call_tool("llm_chat", {"prompt": "draw", "model": "sandbox/painter"})
+        result = await client.call_tool("llm_chat", {"prompt": "draw", "model": "sandbox/painter", "options": FAST})
         found = await client.call_tool("search_models", {"q": "echo"})
     assert [tool.output_schema is None for tool in listed.tools[:3]] == [is_host] * 3
     assert (result.structured_content is None) is is_host

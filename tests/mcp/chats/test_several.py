@@ -108,5 +108,7 @@ async def test_what_cannot_be_meant_is_refused(upstream: Sandbox, more: dict[str
 async def test_one_named_twice_is_asked_once_and_one_alone_is_a_plain_answer(upstream: Sandbox) -> None:
     result = await call(upstream, "llm_chat", {"prompt": "hi", "models": ["sandbox/echo", " sandbox/echo"]})
     assert len(upstream.calls) == 1
+    blank = await call(upstream, "llm_chat", {"prompt": "hi", "model": "sandbox/echo", "models": ["", " "]})
+    assert not blank.is_error
     assert data_of(result)["text"]
     assert "answers" not in data_of(result)
