@@ -103,7 +103,7 @@ def build_mcp(open_state: OpenState, *, version: str) -> PlainMCPServer:
         instructions=INSTRUCTIONS,
         version=version,
         lifespan=lifespan,
-        cache_hints={"tools/list": CacheHint(ttl_ms=_CATALOGUE_TTL_MS, scope="public")},
+        cache_hints={"tools/list": CacheHint(ttl_ms=_CATALOGUE_TTL_MS, scope="private")},  # hosts get it in forms
         middleware=[refuse_unknown_cursors, fit_host, cancel_on_disconnect],
     )
     for function, hints in TOOLS.items():

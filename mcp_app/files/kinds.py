@@ -46,6 +46,7 @@ _CONTAINED: Final = {
 _SOUND: Final = Media("audio", "audio/mp4", "m4a")
 _FILM: Final = Media("video", "video/mp4", "mp4")
 _PICTURE_BRANDS: Final = (b"heic", b"heix", b"mif1", b"avif", b"avis", b"hevc")
+_NOT_IN_TEXT: Final = bytes(code for code in range(32) if code not in b"\t\n\f\r\x1b")
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -62,11 +63,11 @@ def media_of(data: bytes) -> Media | None:
 
 
 def text_in(data: bytes) -> str | None:
-    """The text of a file; None where it holds none."""
+    """The text of a file; None where it holds none. What is not Unicode is taken for Windows' Western one."""
     try:
         if data.startswith(_UTF_16):
             return data.decode("utf-16")
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return None
+        return None if data.translate(None, _NOT_IN_TEXT) != data else data.decode("cp1252", "replace")
     return None if "\0" in text else text

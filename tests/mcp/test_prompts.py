@@ -13,7 +13,6 @@ from mcp_app.results.readers import reads_content
 from mcp_app.server import build_mcp
 from tests.support.mcp.clients import ERAS, Era, in_memory, open_state, text_of
 
-
 FAST = {"sandbox": {"tokens_per_s": 0}}
 
 

@@ -27,7 +27,9 @@ FILES = {
     "doc.pdf": b"%PDF-1.7 x",
     "sound.wav": WAV,
     "utf16.txt": "wide".encode("utf-16"),
+    "western.txt": "Grüße".encode("cp1252"),
     "broken.bin": b"\x00\x01\x02",
+    "cut.bin": b"\xff\x01\x02",
 }
 
 
@@ -49,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def test_files_go_along_as_what_they_are(upstream: Sandbox, folder: Path) -> None:
     """G1."""
-    files = ["a.txt", str(folder / "pic.dat"), "doc.pdf", "sound.wav", "utf16.txt"]
+    files = ["a.txt", str(folder / "pic.dat"), "doc.pdf", "sound.wav", "utf16.txt", "western.txt"]
     arguments = {"prompt": "look", "model": "acme/unknown", "files": files}
     upstream.script(answer("seen"))
     result = await call(upstream, "llm_chat", arguments, folders=(str(folder),))
@@ -58,6 +60,7 @@ async def test_files_go_along_as_what_they_are(upstream: Sandbox, folder: Path) 
     assert message["content"] == [
         {"type": "text", "text": '<file name="a.txt">\nhello ö\n</file>'},
         {"type": "text", "text": '<file name="utf16.txt">\nwide\n</file>'},
+        {"type": "text", "text": '<file name="western.txt">\nGrüße\n</file>'},
         {"type": "text", "text": "look"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
         {
@@ -87,6 +90,7 @@ async def test_they_belong_to_the_last_message_of_the_user(upstream: Sandbox, fo
         ({"files": ["../x"]}, "outside the folders"),
         ({"files": ["nothing"]}, "not there"),
         ({"files": ["broken.bin"]}, "Convert it first"),
+        ({"files": ["cut.bin"]}, "Convert it first"),
         ({"files": ["a.txt"] * 21}, "at most 20"),
         ({"files": ["pic.dat"], "model": "sandbox/reasoner"}, "takes no image"),
         ({"save_to": "a.txt"}, "there already"),
