@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:  # they bring aiohttp along, which a client that waits for `initialize` need not wait for
@@ -37,6 +38,7 @@ class McpState:
     Attributes:
         sees_account: whether a caller, by name, may see the key's limits and what all callers spent.
         budget: of this process, where it has one.
+        background: tasks that go on behind calls; whoever closes the state ends them.
         folders: of this machine, in which a caller's files may be read and written; None where none may, ever.
         serves_http: whether `/chat/{id}/result` can be read beside the tools.
         prefix: what stands before our paths for this client.
@@ -51,6 +53,14 @@ class McpState:
     sees_account: Callable[[str], bool] = lambda owner: True
     budget: Budget | None = None
     folders: tuple[str, ...] | None = None
+    background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def end_background(self) -> None:
+        """Gives up what still goes on behind calls."""
+        for task in tuple(self.background):
+            task.cancel()
+        if self.background:
+            await asyncio.wait(self.background)
 
     @property
     def lacks_key(self) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 
 from client.border.fit import cost_of
 from client.errors import OpenRouterError, Refusal
+from client.streams.answer import Answer
+from client.streams.gathering import read_answer
 from client.streams.log import EventsGone
 from client.streams.stream import Stream, StreamsFull
 from client.streams.streams import SHUTTING_DOWN
@@ -92,6 +94,9 @@ async def chat(
             for each in asked:
                 if each.stream is not None:
                     each.stream.stop("cancelled")
+    for each in asked:
+        if each.stream is not None and each.stream.is_running and each.turn.target is not None:
+            _save_later(state, each.stream)
     return output
 
 
@@ -277,7 +282,7 @@ async def _follow(state: McpState, stream: Stream, wait_s: float, reports: Repor
     if reader.answer.error is not None:
         raise await _failed(state, stream, reader)
     turn = turn_of(stream)
-    read = await _read(stream, reader, turn)
+    read = await _read(stream, reader.answer, turn)
     facts = AnswerFacts(
         stream_id=stream.id,
         is_running=stream.is_running,
@@ -286,7 +291,7 @@ async def _follow(state: McpState, stream: Stream, wait_s: float, reports: Repor
         result_path=f"{state.prefix}/chat/{stream.id}/result" if state.serves_http else None,
         read=read,
         cap="" if turn is None else turn.cap,
-        saved=await _saved(stream, reader, turn, read),
+        saved=await _saved(stream, reader.answer, turn, read),
     )
     return output_of(
         reader.answer,
@@ -297,24 +302,40 @@ async def _follow(state: McpState, stream: Stream, wait_s: float, reports: Repor
     )
 
 
-async def _saved(stream: Stream, reader: AnswerReader, turn: Turn | None, read: Read | None) -> SavedAnswer:
+def _save_later(state: McpState, stream: Stream) -> None:
+    """Has an answer that goes on saved at its end, whether anybody fetches that or not."""
+    task = asyncio.create_task(_save_at_end(stream), name=f"save {stream.id}")
+    state.background.add(task)
+    task.add_done_callback(state.background.discard)
+
+
+async def _save_at_end(stream: Stream) -> None:
+    await stream.ended.wait()
+    answer, turn = Answer(), turn_of(stream)
+    with stream.pinned(), suppress(EventsGone):
+        await read_answer(stream.log, answer)
+        if answer.error is None:
+            await _saved(stream, answer, turn, await _read(stream, answer, turn))
+
+
+async def _saved(stream: Stream, answer: Answer, turn: Turn | None, read: Read | None) -> SavedAnswer:
     """What of the answer is in files, as was asked for when it was begun; once it has ended."""
-    if turn is None or turn.target is None or stream.is_running or reader.answer.done is None:
+    if turn is None or turn.target is None or stream.is_running or answer.done is None:
         return SavedAnswer()
     async with turn.saving:
         if not turn.saved:
-            saved = await keep_answer(turn.target, stream.id, reader.answer.to_result(), read)
+            saved = await keep_answer(turn.target, stream.id, answer.to_result(), read)
             if saved.problem is not None:
                 return saved
             turn.saved.append(saved)
     return turn.saved[0]
 
 
-async def _read(stream: Stream, reader: AnswerReader, turn: Turn | None) -> Read | None:
+async def _read(stream: Stream, answer: Answer, turn: Turn | None) -> Read | None:
     """What became of an answer that was to be JSON; on a thread, since a check may take long."""
     response_format: Any = None if turn is None else turn.body.get("response_format")
-    done = reader.answer.done
-    text = reader.answer.text("content")
+    done = answer.done
+    text = answer.text("content")
     if stream.is_running or done is None or not done["completed"] or not is_json_expected(response_format):
         return None
     if not text or len(text) > MAX_TEXT_BYTES:  # what is read in parts is put together, and read, by whoever asked

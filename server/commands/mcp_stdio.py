@@ -110,9 +110,11 @@ async def _open_state(config: Config) -> AsyncIterator[McpState]:
         catalogue = Catalogue(openrouter, ttl_s=effective.models.ttl_s)
         if budget is not None:
             budget.known = catalogue.known
+        state = McpState(streams, catalogue, openrouter, spending, budget=budget, folders=effective.mcp.folders)
         try:
-            yield McpState(streams, catalogue, openrouter, spending, budget=budget, folders=effective.mcp.folders)
+            yield state
         finally:
+            await state.end_background()
             await streams.aclose()
             await catalogue.aclose()
 

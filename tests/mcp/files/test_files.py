@@ -15,9 +15,12 @@ from mcp.client.stdio import stdio_client
 from mcp.types import ListRootsResult, Root
 
 from client.sandbox import Hold, Sandbox, chunk
+from mcp_app.chats.chat import chat
+from mcp_app.chats.request import ChatArguments
+from mcp_app.files.folders import Folders
 from tests.mcp.test_stdio import COMMAND, environment
 from tests.mcp.test_tools import PIXEL
-from tests.support.mcp.clients import ERAS, Era, answer, call, data_of, in_memory, text_of
+from tests.support.mcp.clients import ERAS, Era, answer, call, data_of, in_memory, open_state, text_of
 
 PNG = base64.b64decode(PIXEL)
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
@@ -207,6 +210,19 @@ async def test_one_that_takes_long_is_saved_when_its_end_is_fetched_and_once(ups
     assert (folder / "slow.txt").read_text() == "half rest\n"
     assert data_of(second)["saved"] == data_of(third)["saved"]
     assert len(data_of(third)["saved"]) == 1
+
+
+async def test_one_that_nobody_fetches_is_saved_all_the_same(upstream: Sandbox, folder: Path) -> None:
+    go_on = asyncio.Event()
+    upstream.script(answer(" rest", ahead=(chunk({"content": "half"}), Hold(go_on))))
+    async with asyncio.timeout(30), open_state(upstream, folders=(str(folder),)) as state:
+        arguments = ChatArguments(prompt="x", model="acme/m", save_to=str(folder / "slow.txt"))
+        listed = Folders([str(folder)])
+        output = await chat(state, arguments, owner="local", wait_s=0.2, folders=listed)
+        assert output.data["status"] == "running"
+        go_on.set()
+        await asyncio.wait(state.background)
+    assert (folder / "slow.txt").read_text() == "half rest\n"
 
 
 async def test_each_of_several_models_gets_a_file(upstream: Sandbox, folder: Path) -> None:

@@ -58,7 +58,9 @@ async def open_state(
         spending = Spending()
         streams = Streams(openrouter, limits or StreamsConfig(), spending.note_end, admit=admit)
         catalogue = Catalogue(openrouter)
-        yield McpState(streams, catalogue, openrouter, spending, serves_http, folders=folders)
+        state = McpState(streams, catalogue, openrouter, spending, serves_http, folders=folders)
+        yield state
+        await state.end_background()
         await streams.aclose()
         await catalogue.aclose()
 
