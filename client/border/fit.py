@@ -26,7 +26,8 @@ LONGEST_WAIT_S: Final = 7 * 86_400.0
 """No limit of upstream's is reset later; a longer wait is no statement about this request."""
 
 _LONGEST_NUMBER = 40
-_MOST_EXACT_INT = 2**64
+_MOST_EXACT_BITS = 64
+_MOST_EXACT_INT = 2**_MOST_EXACT_BITS
 _DEEPEST = 64
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _SAFE = frozenset({str, bool, type(None)})
@@ -129,7 +130,10 @@ def fit_json(value: Any, depth: int = 0) -> Any:
         for key, item in value.items():  # numbers are looked at in place: usage is little else, and every answer's
             kind = type(item)
             if kind is int:
-                if not -_MOST_EXACT_INT < item < _MOST_EXACT_INT:
+                if item.bit_length() > _MOST_EXACT_BITS:
+                    item = None
+            elif kind is float:
+                if not math.isfinite(item):
                     item = None
             elif kind not in _SAFE:
                 item = fit_json(item, depth + 1)

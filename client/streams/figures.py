@@ -27,6 +27,17 @@ _OUR_OWN = frozenset({"shutting_down", "internal"})
 Key = TypeVar("Key", bound=Hashable)
 
 
+class Histograms(dict[Key, Histogram]):
+    """Histograms with the same bounds, each made when it is asked for first."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+
+    def __missing__(self, key: Key) -> Histogram:
+        histogram = self[key] = Histogram(self._bounds)
+        return histogram
+
+
 class BoundedNames:
     """Keeps a label from having ever more values: names after the first `most` are called `other`."""
 
@@ -76,9 +87,9 @@ class StreamFigures:
         self.events = 0
         self.event_bytes = 0
         self.gaps_s = Histogram(SECONDS)
-        self.first_chunk_s: dict[str, Histogram] = {}
-        self.durations_s: dict[tuple[str, str], Histogram] = {}
-        self.tokens: dict[tuple[str, str], Histogram] = {}
+        self.first_chunk_s: Histograms[str] = Histograms(SECONDS)
+        self.durations_s: Histograms[tuple[str, str]] = Histograms(SECONDS)
+        self.tokens: Histograms[tuple[str, str]] = Histograms(TOKENS)
         self.cost_usd: dict[str, float] = {}
         self.settled = 0
         self.settled_usd = 0.0
@@ -87,7 +98,8 @@ class StreamFigures:
 
     def note_end(self, stream: Stream) -> None:
         """An answer has ended."""
-        pump, translator = stream.pump, stream.pump.translator
+        pump = stream.pump
+        translator = pump.translator
         failure = translator.failure
         model = self._models.bounded(translator.model)
         self.ended[stream.stop_reason or ("completed" if failure is None else "failed")] += 1
@@ -100,10 +112,9 @@ class StreamFigures:
         if failure is not None and failure.type not in _OUR_OWN:
             self.errors[failure.type] += 1
         error = "" if failure is None else failure.type
-        _histogram(self.durations_s, (model, error), SECONDS).observe(max(0.0, stream.age_s))
+        self.durations_s[model, error].observe(max(0.0, stream.age_s))
         if translator.first_token_s is not None:
-            waited_s = translator.first_token_s - translator.started_s
-            _histogram(self.first_chunk_s, model, SECONDS).observe(waited_s)
+            self.first_chunk_s[model].observe(translator.first_token_s - translator.started_s)
         self._note_usage(model, stream.settlement)
 
     def note_settled(self, settlement: Settlement) -> None:
@@ -124,14 +135,7 @@ class StreamFigures:
         for direction, field in (("input", "prompt_tokens"), ("output", "completion_tokens")):
             count = count_of(usage.get(field))
             if count is not None:
-                _histogram(self.tokens, (model, direction), TOKENS).observe(count)
+                self.tokens[model, direction].observe(count)
         cost_usd = settlement.total_cost
         if cost_usd is not None:
             self.cost_usd[model] = self.cost_usd.get(model, 0.0) + cost_usd
-
-
-def _histogram(found: dict[Key, Histogram], key: Key, bounds: tuple[float, ...]) -> Histogram:
-    histogram = found.get(key)
-    if histogram is None:
-        histogram = found[key] = Histogram(bounds)
-    return histogram

@@ -92,6 +92,8 @@ class StreamLog:
             raise EventsGone
         if number >= self.last:
             return b"", self.last
+        if number == self._dropped and self.closed and self.size_bytes <= max_bytes:
+            return bytes(self._data), self.last  # all of a short answer, which is kept as bytes: no copy is made
         start = self._offset_behind(number)
         end, last = self._dropped_bytes + self.size_bytes, self.last
         if end - start > max_bytes:

@@ -26,7 +26,7 @@ from client.translation.foreign.fronts import CHAT, front_of
 from client.translation.foreign.translator import ForeignTranslator
 from client.translation.translate import DONE, EMPTY_REPLY, INTERRUPTED, STREAMING, ChatTranslator
 from client.upstream.openrouter import OpenRouterClient, UpstreamReply
-from client.upstream.reply_kind import Kind, kind_of
+from client.upstream.reply_kind import EVENTS, JSON, OTHER, Kind, kind_of
 from client.upstream.retry import retry_delay_s
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,30 @@ class Pump:
         protocol: that of the body and of upstream's answer: chat completions, or one of `upstream.protocols`.
     """
 
+    __slots__ = (
+        "_body",
+        "_config",
+        "_expired",
+        "_has_handed_on",
+        "_head",
+        "_headers",
+        "_is_sure",
+        "_keeps_chunks",
+        "_kind",
+        "_linger_until_s",
+        "_loop",
+        "_openrouter",
+        "_protocol",
+        "_sink",
+        "_task",
+        "_timer",
+        "_waits_for_room",
+        "earlier",
+        "retried",
+        "retries",
+        "translator",
+    )
+
     def __init__(
         self,
         openrouter: OpenRouterClient,
@@ -102,7 +126,7 @@ class Pump:
         self._has_handed_on = False
         self._expired: Failure | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._limit: asyncio.Timeout  # that of the current attempt
+        self._task: asyncio.Task[Any] | None = None  # that of the current attempt
         self._linger_until_s: float | None = None
         self._kind: Kind | None = None
         self._is_sure = False  # of what the reply is, whatever its label says
@@ -173,33 +197,35 @@ class Pump:
 
     async def _attempt(self) -> None:
         self._expired = self._linger_until_s = None
+        task = self._task = asyncio.current_task()
+        cancelling = 0 if task is None else task.cancelling()
         try:
-            async with asyncio.timeout(None) as self._limit:
-                self._watch()
-                reply = await self._openrouter.open_chat(self._body, self._headers, self._note_life, self._protocol)
-                try:
-                    await self._take_reply(reply)
-                finally:
-                    reply.close()
-        except TimeoutError:
-            if self._expired is None:
+            self._watch()
+            reply = await self._openrouter.open_chat(self._body, self._headers, self._note_life, self._protocol)
+            try:
+                await self._take_reply(reply)
+            finally:
+                reply.close()
+        except asyncio.CancelledError:  # by a limit, or from outside: as `asyncio.timeout` tells them apart
+            if self._expired is None or (task is not None and task.uncancel() > cancelling):
                 raise
             raise UpstreamTimeout(self._expired) from None
         finally:
+            self._task = None
             self._unwatch()
 
     async def _take_reply(self, reply: UpstreamReply) -> None:
         """Takes a reply for what it is: labels are wrong too often."""
         self.translator.generation_id = reply.generation_id
         self._head = bytearray()
-        self._kind = Kind.EVENTS if reply.is_event_stream else None
+        self._kind = EVENTS if reply.is_event_stream else None
         self._is_sure = False
         if self._kind is None:
             await reply.hand_on(self._look)
-        if self._kind is Kind.EVENTS:
+        if self._kind is EVENTS:
             self._sink.opened(reply.generation_id)
             await self._take_events(reply)
-        if self._kind is not Kind.EVENTS:
+        if self._kind is not EVENTS:
             await self._take_whole(reply)
         self._unwatch()
         if self.translator.failure is None and not reply.has_ended:
@@ -212,7 +238,7 @@ class Pump:
             if self._sink.is_full:
                 await self._wait_room()
             await reply.hand_on(self._take)
-            if self._kind is not Kind.EVENTS or self.translator.state is DONE:
+            if self._kind is not EVENTS or self.translator.state is DONE:
                 return
             if not reply.has_ended:
                 await asyncio.sleep(0)  # there may be room at once, and more to take: others have their turn
@@ -248,9 +274,9 @@ class Pump:
         head = bytes(self._head[:64])
         kind = kind_of(head)
         self._is_sure = kind is not None
-        if kind is Kind.JSON or (kind is Kind.OTHER and head.startswith(b"<")):
+        if kind is JSON or (kind is OTHER and head.startswith(b"<")):
             self._kind = kind
-        return self._kind is Kind.EVENTS
+        return self._kind is EVENTS
 
     def _begin(self, events: list[ChatEvent]) -> None:
         """From the first event that is handed on, nothing is tried again."""
@@ -275,7 +301,7 @@ class Pump:
             raise reply.too_large(self._config.max_event_bytes)
         if not body.strip():
             raise UpstreamStreamError(EMPTY_REPLY)
-        if self._kind is not Kind.JSON and "json" not in reply.content_type:
+        if self._kind is not JSON and "json" not in reply.content_type:
             raise reply.not_a_stream(body)
         events = self.translator.receive_completion(body)
         if not self.translator.has_begun:
@@ -321,12 +347,13 @@ class Pump:
         """Sets the timer for the nearest limit, or ends the attempt when that has passed."""
         self._unwatch()
         now_s = self._loop.time()
-        deadline_s, failure = self._deadline()
+        deadline_s = self._deadline_s()
         if self._waits_for_room:
             deadline_s = now_s + self._config.idle_timeout_s
         if now_s >= deadline_s:
-            self._expired = failure
-            self._limit.reschedule(now_s)
+            self._expired = self._expiry()
+            if self._task is not None:
+                self._task.cancel()
         else:
             self._timer = self._loop.call_at(deadline_s, self._watch)
 
@@ -335,14 +362,20 @@ class Pump:
             self._timer.cancel()
             self._timer = None
 
-    def _deadline(self) -> tuple[float, Failure]:
+    def _deadline_s(self) -> float:
         if self._linger_until_s is not None:  # whatever comes now moves it no more
-            return self._linger_until_s, INTERRUPTED
-        idle_s = self.translator.last_read_s + self._config.idle_timeout_s
-        event_s = self.translator.last_event_s + self._config.timeout_s
-        if idle_s <= event_s:
-            return idle_s, _timed_out("has been silent for", self._config.idle_timeout_s, "idle_timeout_s")
-        return event_s, _timed_out("has sent no event for", self._config.timeout_s, "timeout_s")
+            return self._linger_until_s
+        translator, config = self.translator, self._config
+        return min(translator.last_read_s + config.idle_timeout_s, translator.last_event_s + config.timeout_s)
+
+    def _expiry(self) -> Failure:
+        """What is told of the deadline that has passed."""
+        if self._linger_until_s is not None:
+            return INTERRUPTED
+        translator, config = self.translator, self._config
+        if translator.last_read_s + config.idle_timeout_s <= translator.last_event_s + config.timeout_s:
+            return _timed_out("has been silent for", config.idle_timeout_s, "idle_timeout_s")
+        return _timed_out("has sent no event for", config.timeout_s, "timeout_s")
 
 
 def _timed_out(what: str, seconds: float, setting: str) -> Failure:

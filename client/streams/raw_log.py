@@ -62,6 +62,16 @@ class RawEncoder:
         hide: what must not be in any chunk.
     """
 
+    __slots__ = (
+        "_chunks",
+        "_first",
+        "_harmless",
+        "_hide",
+        "_read_chunks",
+        "count",
+        "has_text_alone",
+    )
+
     def __init__(self, read_chunks: ReadChunks, hide: Redaction) -> None:
         self.count = 0
         self._chunks = 0

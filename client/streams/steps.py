@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
-def take_each(whose: str, *steps: Callable[[], object]) -> None:
+def take_each(whose: object, *steps: Callable[[], object]) -> None:
     """Takes every step in turn. What one raises is logged, as a fault of this program, and stops no other.
 
     Args:
@@ -19,3 +22,12 @@ def take_each(whose: str, *steps: Callable[[], object]) -> None:
             step()
         except Exception:
             logger.exception("%s: a step of its end failed", whose)
+
+
+def tell_each(subject: T, *steps: Callable[[T], object]) -> None:
+    """The same with steps that are told of a subject, which also says whose end it is."""
+    for step in steps:
+        try:
+            step(subject)
+        except Exception:
+            logger.exception("%s: a step of its end failed", subject)

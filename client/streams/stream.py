@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Protocol
 
 from client.border.fit import fit_name
@@ -25,7 +24,7 @@ from client.streams.log import StreamLog
 from client.streams.pump import Pump
 from client.streams.raw_log import RawEncoder, TypedView
 from client.streams.settlement import Settlement
-from client.streams.steps import take_each
+from client.streams.steps import take_each, tell_each
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent
 from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
@@ -259,13 +258,13 @@ class Stream:
         )
         if self.holds_chunks:
             self._encoder = RawEncoder(self._chunks_read, openrouter.hide)
-        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=self._name)
+        self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=str(self))
 
     @property
     def pump(self) -> Pump:
         """What runs it; for whoever hears of its end, and gone after that."""
         if self._pump is None:
-            raise LookupError(f"{self._name} has ended")
+            raise LookupError(f"{self} has ended")
         return self._pump
 
     @property
@@ -288,10 +287,8 @@ class Stream:
         """Under which it is kept: an id that its owner has chosen is unique among the owner's only."""
         return self.id if self.fingerprint is None else key_of(self.id, self.owner)
 
-    @property
-    def _name(self) -> str:
-        """For the log."""
-        return f"stream {self.id}"
+    def __str__(self) -> str:
+        return f"stream {self.id}"  # for the log
 
     @property
     def age_s(self) -> float:
@@ -375,7 +372,7 @@ class Stream:
         self.generation_id = generation_id
         self._note_verdict(None)
         if self.lease is not None:
-            take_each(self._name, partial(self.lease.opened, self))
+            tell_each(self, self.lease.opened)
 
     def refused(self, failure: Failure) -> None:
         """Upstream refused the request."""
@@ -402,7 +399,7 @@ class Stream:
         try:
             data = self._encoder.encode(events)
         except Exception:
-            data = encode_each(events, self._encoder, translator, whose=self._name)
+            data = encode_each(events, self._encoder, translator, whose=str(self))
         count = self._encoder.count - log.last
         log.append(data, count)
         streams.total_bytes += len(data)
@@ -442,8 +439,8 @@ class Stream:
 
     def _leave_behind(self, reader: Reader) -> None:
         """A reader that could not take what it was pushed finds out for itself; the others read on."""
-        logger.exception("%s: a reader failed", self._name)
-        take_each(self._name, reader.wake)
+        logger.exception("%s: a reader failed", self)
+        take_each(self, reader.wake)
 
     def keep_whole(self) -> None:
         """Somebody wants all of it at once: the log may be larger than that of an answer that is read as it comes."""
@@ -453,8 +450,8 @@ class Stream:
         """Readers that have taken nothing for long give way."""
         for reader in self._readers:
             if reader.stalled_s() >= STALLED_S:
-                logger.info("%s: a reader took nothing for %g s, and its room is needed", self._name, STALLED_S)
-                take_each(self._name, reader.leave)
+                logger.info("%s: a reader took nothing for %g s, and its room is needed", self, STALLED_S)
+                take_each(self, reader.leave)
 
     def hold(self, size_bytes: int) -> None:
         """Somebody keeps so much more of it beside the log; less, when that is below zero."""
@@ -513,21 +510,21 @@ class Stream:
         except asyncio.CancelledError:
             failure = self._stop_failure
         except Exception:
-            logger.exception("%s failed", self._name)
+            logger.exception("%s failed", self)
             failure = INTERNAL
         finally:
-            take_each(
-                self._name, partial(self._close, failure), self.pump.release, self.let_request_go, self._release
-            )
+            self._stop_failure = failure
+            take_each(self, self._close, self.pump.release, self.let_request_go, self._release)
 
-    def _close(self, failure: Failure | None) -> None:
+    def _close(self) -> None:
         """The end, where the pump did not come to one."""
+        failure = self._stop_failure
         if not self.is_running:
             return
         if failure is not None:
             self.refused(failure)
         reason = self.stop_reason or (None if failure is not None else "shutting_down")
-        self.append(last_words(self.pump.translator, failure, reason, whose=self._name))
+        self.append(last_words(self.pump.translator, failure, reason, whose=str(self)))
 
     def _release(self) -> None:
         """Lets go of all that only a running answer needs: finished ones are kept, and there may be many.
@@ -546,7 +543,7 @@ class Stream:
         self.is_running = False
         self.has_verdict = True
         self.finish_reason = self.pump.translator.finish_reason
-        take_each(self._name, self.log.close)
+        take_each(self, self.log.close)
 
     def _settle_up(self) -> None:
         """Tells everybody of the end; each hears of it whatever the others do."""
@@ -555,24 +552,26 @@ class Stream:
             steps.append(self._grace_timer.cancel)
         if self._ended is not None:
             steps.append(self._ended.set)
-        take_each(self._name, *steps, partial(self._streams.note_end, self))
+        take_each(self, *steps)
+        tell_each(self, self._streams.note_end)
 
     def _note_usage(self) -> None:
-        translator = self.pump.translator
+        pump = self.pump
+        translator = pump.translator
         self.has_come_to_nothing = not translator.has_begun and self.stop_reason is None
         self.generation_id = translator.generation_id or self.generation_id
-        self.settlement.earlier = self.pump.earlier
+        self.settlement.earlier = pump.earlier
         if translator.reckoned is not None:
             self.settlement.take(*translator.reckoned)
 
     def _wake_readers(self) -> None:
         for reader in self._readers:
-            take_each(self._name, reader.wake)
+            take_each(self, reader.wake)
 
     def note_settled(self) -> None:
         """The look-up of its cost has ended."""
         if self.lease is not None:
-            take_each(self._name, partial(self.lease.settled, self))
+            tell_each(self, self.lease.settled)
         self.lease = None
         if self.settlement.usage is not None:
             self.count_kept(KEPT_BYTES)

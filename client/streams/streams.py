@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ from client.streams.figures import StreamFigures
 from client.streams.names import StreamNames
 from client.streams.settlement import Settled
 from client.streams.settler import Settler
-from client.streams.steps import take_each
+from client.streams.steps import tell_each
 from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamsFull, key_of
 from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.upstream.openrouter import OpenRouterClient
@@ -222,18 +221,19 @@ class Streams:
         self._running.discard(stream)
         if not self._running:
             self._idle.set()
-        steps = [partial(self._keep, stream), partial(self._settler.settle, stream), partial(self.release, 0)]
-        steps.append(partial(self.figures.note_end, stream))
+        steps: list[Callable[[Stream], object]] = [self._keep, self._settler.settle, self.figures.note_end]
         if stream.span is not None:
-            steps.append(partial(stream.span.end, stream))
+            steps.append(stream.span.end)
         if stream.lease is not None:
-            steps.append(partial(stream.lease.end, stream))
-        take_each(f"stream {stream.id}", *steps, *[partial(on_end, stream) for on_end in self._on_end])
+            steps.append(stream.lease.end)
+        tell_each(stream, *steps, *self._on_end)
 
     def _keep(self, stream: Stream) -> None:
-        self._finished[stream.key] = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._finished[stream.key] = loop.time()
         if self._sweep_timer is None:
-            self._sweep_timer = asyncio.get_running_loop().call_later(self.config.retain_s, self._sweep)
+            self._sweep_timer = loop.call_later(self.config.retain_s, self._sweep)
+        self.release(0)  # its log may be dropped from now on
 
     def _begin_span(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span | None:
         """An answer that was granted goes on without a span rather than not at all."""

@@ -53,6 +53,8 @@ _encode = msgspec.json.Encoder().encode
 class EventEncoder:
     """Numbers and encodes the events of one stream."""
 
+    __slots__ = ("_content", "_other", "_reasoning", "_stream_id", "count")
+
     has_text_alone = False  # these are no chunks of upstream
 
     def __init__(self, stream_id: str) -> None:

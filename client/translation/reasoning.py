@@ -17,6 +17,11 @@ _OVERWRITTEN = ("signature", "id", "format")
 class ReasoningMerger:
     """Collects the entries of one answer."""
 
+    __slots__ = (
+        "_entries",
+        "_pieces",
+    )
+
     def __init__(self) -> None:
         self._entries: list[Any] = []
         self._pieces: dict[str, list[str]] = {}  # of the last entry, by field: joined once, not per fragment

@@ -39,6 +39,18 @@ class ErrorData(bytes):
 class SSEDecoder:
     """Incremental decoder; feed it reads as they come."""
 
+    __slots__ = (
+        "_after_cr",
+        "_at_start",
+        "_data",
+        "_data_bytes",
+        "_is_between",
+        "_is_error",
+        "_line",
+        "_line_bytes",
+        "_max_event_bytes",
+    )
+
     def __init__(self, max_event_bytes: int = 64 * 1024 * 1024) -> None:
         self._max_event_bytes = max_event_bytes
         self._line: list[bytes] = []  # pieces of a line that no read has ended yet

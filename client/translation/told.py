@@ -21,6 +21,11 @@ class Told:
         pending: what no event has carried yet; None without any.
     """
 
+    __slots__ = (
+        "_values",
+        "pending",
+    )
+
     def __init__(self) -> None:
         self.pending: dict[str, Any] | None = None
         self._values: dict[str, tuple[int, int]] = {}  # size and hash of the value that was told last, by field

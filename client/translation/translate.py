@@ -173,6 +173,48 @@ class ChatTranslator:
         keeps_payloads: keeps the data of upstream's events until `take_payloads`.
     """
 
+    # CPython keeps the attributes of an object in place up to 30 of them; these are more, and are looked at for every
+    # event.
+    __slots__ = (
+        "_calls",
+        "_clock",
+        "_decoder",
+        "_earlier",
+        "_finish_reason",
+        "_has_choice",
+        "_has_other_choice",
+        "_held",
+        "_hide",
+        "_junk",
+        "_kinds",
+        "_native_finish_reason",
+        "_payloads",
+        "_read_error",
+        "_reasoning",
+        "_recurrences",
+        "_said",
+        "_told",
+        "_usage_reported",
+        "_ways",
+        "created_s",
+        "failure",
+        "finish_reason",
+        "first_token_s",
+        "generation_id",
+        "has_begun",
+        "has_told_failure",
+        "last_event_s",
+        "last_read_s",
+        "model",
+        "provider",
+        "reckoned",
+        "same",
+        "skipped",
+        "started_s",
+        "state",
+        "usage",
+    )
+
     def __init__(
         self,
         clock: Callable[[], float],
@@ -483,8 +525,10 @@ class ChatTranslator:
             if chunk.usage is not None:
                 self._end(events)
             return
-        self._has_choice |= chunk.has_choice
-        self._has_other_choice |= chunk.has_other_choice
+        if chunk.has_choice:
+            self._has_choice = True
+        if chunk.has_other_choice:
+            self._has_other_choice = True
         if chunk.extra:
             self._told.note(chunk.extra)
         if self.state is WAITING:
@@ -503,10 +547,12 @@ class ChatTranslator:
             if self._calls.is_waiting:
                 events.extend(self._calls.flush())
             self._tell_beside(chunk.logprobs, events, before)
-        self._take_finish(chunk, has_more, events)
+        has_finish = has_more or chunk.finish_reason is not None or chunk.native_finish_reason is not None
+        if has_finish:
+            self._take_finish(chunk, has_more, events)
         if chunk.error is not None:
             self._fail(self._read_error(chunk.error, self.provider), events)
-        elif self.state is FINISHED:
+        elif has_finish and self.state is FINISHED:
             self._judge_finish(events)
         if self.state is FAILED and self.usage is not None:
             self._end(events)

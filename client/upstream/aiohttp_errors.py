@@ -6,8 +6,6 @@ What is told names the cause, never the request. Nothing is sent or read here.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
@@ -24,17 +22,25 @@ from client.errors import (
 from client.upstream.proxies import Proxy
 
 
-@contextmanager
-def mapped_errors(hide: Redaction = NOTHING_TO_HIDE, proxy: Proxy | None = None) -> Iterator[None]:
-    """aiohttp's exceptions as ours."""
-    try:
-        yield
-    except OpenRouterError:
-        raise
-    except (aiohttp.ServerTimeoutError, aiohttp.ConnectionTimeoutError) as exc:
-        raise _connection_timeout() from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise connection_error(exc, hide, proxy) from exc
+class mapped_errors:
+    """aiohttp's exceptions as ours. A class: a generator would cost every request some microseconds more."""
+
+    __slots__ = ("_hide", "_proxy")
+
+    def __init__(self, hide: Redaction = NOTHING_TO_HIDE, proxy: Proxy | None = None) -> None:
+        self._hide = hide
+        self._proxy = proxy
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
+        if exc is None or isinstance(exc, OpenRouterError):
+            return
+        if isinstance(exc, aiohttp.ServerTimeoutError | aiohttp.ConnectionTimeoutError):
+            raise _connection_timeout() from exc
+        if isinstance(exc, aiohttp.ClientError | OSError):
+            raise connection_error(exc, self._hide, self._proxy) from exc
 
 
 def connection_error(exc: Exception, hide: Redaction, proxy: Proxy | None = None) -> OpenRouterError:

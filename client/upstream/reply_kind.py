@@ -18,14 +18,18 @@ class Kind(enum.Enum):
     OTHER = "a web page, or anything else"
 
 
+EVENTS, JSON, OTHER = Kind
+"""As names of their own: Python 3.11 finds members of an enum through a hook."""
+
+
 def kind_of(head: bytes) -> Kind | None:
     """The kind of a body that begins like this; None when that is too little to tell."""
     head = head.lstrip(_BLANKS)
     if not head:
         return None
     if head[:1] in (b"{", b"["):
-        return Kind.JSON
+        return JSON
     if _FIELD.match(head):
-        return Kind.EVENTS
+        return EVENTS
     may_become_one = any(name.startswith(head) for name in (b"data", b"event", b"id", b"retry"))
-    return None if len(head) < _LONGEST_FIELD and may_become_one else Kind.OTHER
+    return None if len(head) < _LONGEST_FIELD and may_become_one else OTHER

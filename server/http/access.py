@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import math
 import re
+from collections.abc import Awaitable
 from functools import lru_cache
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -48,19 +49,26 @@ _EXPOSED = (
 
 
 @web.middleware
-async def access_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses whoever may not call; names the caller for everything behind it."""
+def access_middleware(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+    """Refuses whoever may not call; names the caller for everything behind it.
+
+    It is no coroutine, which would be resumed whenever the handler is.
+    """
     check_head(request)
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None:
         _check_origin(request, origin)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
-            return _preflight(request)
+            return _at_once(_preflight(request))
     request[CALLER] = ANYONE if _is_open(request) or _is_known_absence(request) else _caller(request)
     check_host(request)
     if request.path == "*":  # asks of the server as a whole, and only whether it is there
-        return web.Response(status=204, headers={hdrs.ALLOW: "GET, HEAD, POST, DELETE, OPTIONS"})
-    return await handler(request)
+        return _at_once(web.Response(status=204, headers={hdrs.ALLOW: "GET, HEAD, POST, DELETE, OPTIONS"}))
+    return handler(request)
+
+
+async def _at_once(response: web.Response) -> web.StreamResponse:
+    return response
 
 
 async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:

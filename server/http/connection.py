@@ -49,6 +49,7 @@ class Connection(web.RequestHandler):
 
     Attributes:
         probe: writes something that an event stream's reader does not mind; set while one is being written.
+        was_asked_to_continue: whether any of its requests had an expectation, as few have.
     """
 
     __slots__ = (
@@ -62,11 +63,13 @@ class Connection(web.RequestHandler):
         "_settings",
         "_watching",
         "probe",
+        "was_asked_to_continue",
     )
 
     def __init__(self, manager: web.Server, settings: LiveConfig, **options: Any) -> None:
         super().__init__(manager, **options)
         self.probe: Callable[[], None] | None = None
+        self.was_asked_to_continue = False
         self._settings = settings
         self._last_payload: StreamReader = EMPTY_PAYLOAD
         self._answered: StreamReader | None = None  # the body of the request that was answered last
@@ -128,7 +131,9 @@ class Connection(web.RequestHandler):
         self.probe = None
         if self._has_ended and not self._messages:
             resp.force_close()
-        if EXPECTATION in request:  # nobody read the body, and the caller may never send it
+        if (
+            self.was_asked_to_continue and EXPECTATION in request
+        ):  # nobody read the body, and the caller may never send it
             resp.force_close()
             self._lingering_time = _UNASKED_LINGERING_S
         finished = await super().finish_response(request, resp, start_time)

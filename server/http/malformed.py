@@ -75,11 +75,12 @@ def check_head(request: web.Request) -> None:
     coding = request.headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None:
         _check_coding(request, coding)
-    if WRONG_VERSION in request:
-        raise _refuse_head(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-    expectation = request.get(EXPECTATION)
-    if expectation is not None and expectation.lower() != "100-continue":
-        raise _refuse_head(417, "Only 100-continue can be expected of this server.")
+    if len(request):  # something was noted of it: to ask an empty one for a key costs an exception
+        if WRONG_VERSION in request:
+            raise _refuse_head(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        expectation = request.get(EXPECTATION)
+        if expectation is not None and expectation.lower() != "100-continue":
+            raise _refuse_head(417, "Only 100-continue can be expected of this server.")
     if request.method == hdrs.METH_CONNECT:
         raise _refuse_head(501, "This server is no proxy.")
     path = request._message.path

@@ -102,4 +102,6 @@ class _HttpServer(web.Server):
             request[WRONG_VERSION] = True
         if expectation and version >= HttpVersion11:  # an older client's means nothing (RFC 9110, section 10.1.1)
             request[EXPECTATION] = expectation
+            if isinstance(protocol, Connection):
+                protocol.was_asked_to_continue = True
         return request

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
@@ -102,14 +102,17 @@ def add_mcp(app: web.Application, config: McpConfig) -> None:
 
 
 @web.middleware
-async def mcp_refusals_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+def mcp_refusals_middleware(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
     """Refusals on the endpoint's path as JSON-RPC errors: an MCP client shows its user the message of those only.
 
     The status is that of every other route. For a foreign `Host` that is 403, where the SDK says 421 (Misdirected
-    Request): the client is not asked to come again over another connection, it may not come at all.
+    Request): the client is not asked to come again over another connection, it may not come at all. Other paths get
+    no coroutine, which would be resumed whenever their handler is.
     """
-    if not _is_mcp(request):
-        return await handler(request)
+    return _handled(request, handler) if _is_mcp(request) else handler(request)
+
+
+async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except Refusal as exc:

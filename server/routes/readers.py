@@ -63,6 +63,23 @@ class ResponseReader:
             nothing, it is taken to have left.
     """
 
+    __slots__ = (
+        "_harmless",
+        "_keeps_up",
+        "_loop",
+        "_passes_text",
+        "_ping",
+        "_protocol",
+        "_response",
+        "_seen",
+        "_seen_s",
+        "_stream",
+        "_turn",
+        "_view",
+        "_written_s",
+        "position",
+    )
+
     def __init__(
         self,
         stream: Stream,

@@ -22,6 +22,7 @@ _LONGEST_MESSAGE = 4_000
 _LONGEST_TRACE = 16_000
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_CUT_BEFORE = frozenset({"message", "exception"})
 _UNQUOTED = re.compile(r"[^\s\"\\]+")
 
 
@@ -67,16 +68,26 @@ class JsonFormatter(logging.Formatter):
             "message": cut(message, _LONGEST_MESSAGE),
             **fields,
         }
-        for name, value in fields.items():
-            if type(value) is str and len(value) > LONGEST_FIELD and name != "message":
-                line[name] = cut(value)
         if trace is not None:
             line["exception"] = trace
         try:
             text = _encode(line).decode()
         except UnicodeEncodeError:  # half of a surrogate pair
             text = json.dumps(line, default=str)
+        if "\\" in text or max(map(len, text.split('"'))) > LONGEST_FIELD:  # else no text in it can be so long
+            text = _encode_cut(line)
         return text if text.isascii() and "\x7f" not in text else escaped(text)  # the encoder has escaped the others
+
+
+def _encode_cut(line: dict[str, Any]) -> str:
+    """With texts cut that are too long; messages and traces have limits of their own."""
+    for name, value in line.items():
+        if type(value) is str and len(value) > LONGEST_FIELD and name not in _CUT_BEFORE:
+            line[name] = cut(value)
+    try:
+        return _encode(line).decode()
+    except UnicodeEncodeError:
+        return json.dumps(line, default=str)
 
 
 def cut(text: str, limit: int = LONGEST_FIELD) -> str:

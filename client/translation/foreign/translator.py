@@ -23,6 +23,8 @@ class ForeignTranslator(ChatTranslator):
         more: as for `ChatTranslator`.
     """
 
+    __slots__ = ("_front", "_learnt", "_text_in")
+
     def __init__(self, front: Front, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._front = front

@@ -21,6 +21,7 @@ from client.translation.events import Done
 from server.protocols.chat_completions.failures import openai_error, openrouter_error
 from server.protocols.stopped import stopped
 
+_REASONING = b'"reasoning"'
 _DONE = b"data: [DONE]\n\n"
 _THINKING = re.compile(rb'"reasoning"\s*:\s*"[^"]')
 _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
@@ -120,14 +121,49 @@ class OpenAiView(_View):
 
 def _may_change(data: bytes) -> bool:
     """Most chunks have no thinking in them, or say that they have none."""
-    return data.find(b'"error"') >= 0 or (data.find(b'"reasoning"') >= 0 and _THINKING.search(data) is not None)
+    return data.find(b'"error"') >= 0 or (data.find(_REASONING) >= 0 and _THINKING.search(data) is not None)
 
 
 def _as_it_came(data: bytes) -> bytes:
     return b"data: " + (data if b"\n" not in data else data.replace(b"\n", b"\ndata: ")) + b"\n\n"
 
 
+class _Thinking(msgspec.Struct, gc=False):
+    reasoning: msgspec.Raw
+    reasoning_content: msgspec.UnsetType = msgspec.UNSET  # whatever it is: a name must not stand there twice
+
+
+class _ThinkingChoice(msgspec.Struct, gc=False):
+    delta: _Thinking
+    message: None = None
+
+
+class _ThinkingChunk(msgspec.Struct, gc=False):
+    choices: tuple[_ThinkingChoice]
+
+
+_decode_thinking = msgspec.json.Decoder(_ThinkingChunk).decode
+
+
+def _with_thinking_twice(data: bytes) -> bytes | None:
+    """A chunk that thinks and does nothing else to be changed, with its text put in again under the other name; None
+    for any other. The name must stand in it once and as itself, so that the place is the right one."""
+    if data.count(_REASONING) != 1 or data.find(b'"error"') >= 0 or data.find(b"\\u") >= 0:
+        return None
+    try:
+        thinking = bytes(_decode_thinking(data).choices[0].delta.reasoning)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not thinking.startswith(b'"') or len(thinking) == 2:
+        return None
+    at = data.find(_REASONING)
+    return b'%b"reasoning_content":%b,%b' % (data[:at], thinking, data[at:])
+
+
 def _openai_chunk(data: bytes) -> bytes:
+    spliced = _with_thinking_twice(data)
+    if spliced is not None:
+        return _as_it_came(spliced)
     found = decode_json(data)
     if not isinstance(found, dict):
         return _as_it_came(data)
