@@ -52,7 +52,7 @@ def keep_turn(streams: Streams, turn: Turn) -> Turn:
     """
     size_bytes = len(encode_json(turn.body))
     streams.hold(size_bytes)
-    weakref.finalize(turn, streams.release, size_bytes)
+    weakref.finalize(turn, streams.release, size_bytes).atexit = False
     return turn
 
 
