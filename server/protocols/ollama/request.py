@@ -95,6 +95,8 @@ def _call_of(body: Mapping[str, Any], messages: list[dict[str, Any]], model: str
     fields = {name: value for name, value in body.items() if name not in _THEIRS and value is not None}
     fields |= _of_options(body.get("options"), problems) | _of_think(body.get("think"), problems)
     fields |= _of_format(body.get("format"), problems)
+    if fields.get("tools") == []:  # clients send that where there are none, and providers refuse it
+        del fields["tools"]
     if problems:
         raise InvalidRequest(problems)
     call = build_chat_call({**fields, "messages": messages}, (), default_model=model, max_grace_s=max_grace_s)

@@ -103,9 +103,9 @@ def _of_step(parts: list[Mapping[str, Any]], shown: list[dict[str, Any]]) -> Ite
         match part:
             case {"type": "file", "url": str(url), "mediaType": str(media_type)} if media_type.startswith("image/"):
                 shown.append(part_of_file(url, media_type, None))
-    if not (content or answered or thinking):
+    if not (content or answered):  # an answer that was cut in its thinking: providers refuse a turn that says nothing
         return
-    message: dict[str, Any] = {"role": "assistant", "content": _content_of(content) or (None if answered else "")}
+    message: dict[str, Any] = {"role": "assistant", "content": _content_of(content) if content else None}
     message |= thinking
     if annotations:
         message["annotations"] = annotations

@@ -92,6 +92,7 @@ def _body(**more: Any) -> dict[str, Any]:
     ("more", "sent"),
     [
         ({}, {}),
+        ({"tools": []}, {}),
         ({"keep_alive": "5m", "options": None, "think": None, "format": ""}, {}),
         (
             {"options": {"temperature": 0.5, "top_p": 0.9, "top_k": 4, "min_p": 0.1, "seed": 7, "stop": ["x"]}},

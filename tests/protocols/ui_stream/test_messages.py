@@ -83,6 +83,7 @@ def answered(content: str) -> list[dict[str, Any]]:
         ),
         ([tool("input-available")], []),
         ([tool("input-streaming")], []),
+        ([STEP, thought("hm", SIGNED), tool("input-available")], []),
         ([tool("approval-requested")], []),
         ([tool("approval-responded", approval={"id": "x", "approved": True})], []),
         ([tool("input-available"), written("Hi")], [{"role": "assistant", "content": "Hi"}]),
