@@ -92,7 +92,7 @@ class MessagesFront:
     def _open(self, index: Any, block: dict[str, Any]) -> list[Chunk]:
         match block.get("type"):
             case "text":
-                return self._delta(content=block["text"]) if block.get("text") else [LIFE]
+                return self._text(block.get("text"))
             case "thinking":
                 opened = self._thinking(index, block.get("thinking"), block.get("signature"))
                 return opened or [LIFE]
@@ -115,7 +115,7 @@ class MessagesFront:
     def _piece(self, index: Any, delta: dict[str, Any]) -> list[Chunk]:
         match delta.get("type"):
             case "text_delta":
-                return self._delta(content=delta.get("text") or "")
+                return self._text(delta.get("text"))
             case "thinking_delta":
                 return self._thinking(index, delta.get("thinking"), None) or [LIFE]
             case "signature_delta":
@@ -126,16 +126,19 @@ class MessagesFront:
                 return self._citation(_object(delta.get("citation")))
         return [LIFE]
 
+    def _text(self, text: Any) -> list[Chunk]:
+        return self._delta(content=text) if isinstance(text, str) and text else [LIFE]
+
     def _thinking(self, index: Any, text: Any, signature: Any) -> list[Chunk]:
         entry = {"type": "reasoning.text", "format": FORMAT, "index": index}
-        if signature:
+        if isinstance(signature, str) and signature:
             entry["signature"] = signature
-        if text:
+        if isinstance(text, str) and text:
             return self._delta(reasoning=text, reasoning_details=[{**entry, "text": text}])
-        return self._delta(reasoning_details=[entry]) if signature else []
+        return self._delta(reasoning_details=[entry]) if "signature" in entry else []
 
     def _arguments(self, index: Any, piece: Any) -> list[Chunk]:
-        if not piece:
+        if not isinstance(piece, str) or not piece:
             return [LIFE]
         self._inputs.pop(_key(index), None)
         number = self._calls.setdefault(_key(index), len(self._calls))

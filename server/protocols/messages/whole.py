@@ -41,6 +41,7 @@ class WholeMessage:
 
     def _take(self, event: dict[str, Any]) -> None:
         index = event.get("index")
+        index = index if isinstance(index, int | str) else None
         match event.get("type"):
             case "message_start":
                 self._message = dict(_object(event.get("message")))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.border.json_codec import encode_json
 from client.border.redaction import Redaction
 from client.streams.log_events import EventsOfChunks
 from client.streams.raw_log import RawEncoder
@@ -19,9 +23,10 @@ from client.translation.foreign.messages import MessagesFront
 from client.translation.foreign.translator import ForeignTranslator
 from client.translation.translate import DONE as ENDED
 from client.translation.translate import ChatTranslator
-from server.protocols.messages.view import view_of
+from server.protocols.messages.view import TranslatedView, view_of
 from server.protocols.messages.whole import WholeMessage
 from tests.client.translation.foreign.test_messages import START, STOP, WHOLE, finish
+from tests.hostile.table import ODD_VALUES
 from tests.support.chunks import DONE, END, call, calls, chunk, event, text
 from tests.support.messages import Message, events_in, named, read_message
 
@@ -159,3 +164,46 @@ def test_passed(events: list[dict[str, Any]], gone: list[tuple[int, str]], cuts:
     whole.feed(said)
     assert json.dumps(whole.message())
     assert (whole.error is None) == done.completed
+
+
+ODD = ("null", "true", "list", "object", "text", "nan", "overflow", "lone-surrogate")
+ERROR = {"type": "error", "error": {"type": "overloaded_error", "message": "x"}, "request_id": "r"}
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield (*place, key)
+        if isinstance(inner, dict | list):
+            yield from _places(inner, (*place, key))
+
+
+def _with(event: dict[str, Any], place: tuple[Any, ...], odd: bytes) -> bytes:
+    changed = copy.deepcopy(event)
+    holder: Any = changed
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = "@odd@"
+    return json.dumps(changed).encode().replace(b'"@odd@"', odd)
+
+
+@pytest.mark.parametrize("number", range(len(WHOLE) + 1))
+def test_odd_values_in_any_place(number: int) -> None:
+    """Whoever reads, in whatever words, comes to an end, and to the right one."""
+    events = [*WHOLE[:number], ERROR] if number == len(WHOLE) else [*WHOLE]
+    before, after = ([json.dumps(each).encode() for each in part] for part in (events[:number], events[number + 1 :]))
+    for place in _places(events[number]):
+        for name in ODD:
+            payloads = [*before, _with(events[number], place, ODD_VALUES[name]), *after]
+            body = b"".join(b"data: " + payload + b"\n\n" for payload in payloads)
+            translator = ForeignTranslator(MessagesFront(), lambda: 0.0, keeps_payloads=True)
+            found, batches = _read(translator, body, [])
+            done = found[-1]
+            assert isinstance(done, Done)
+            passed = view_of(_stream("messages")).view(b"".join(batches))
+            made = TranslatedView(_stream("messages"), 5).view(b"".join(batches))
+            for said in (passed, made):
+                last = events_in(said)[-1]["type"]
+                assert last == ("message_stop" if done.completed else "error"), (place, name)
+                whole = WholeMessage()
+                whole.feed(said)
+                assert encode_json(whole.message())
