@@ -119,7 +119,14 @@ def test_a_call_that_was_cut_off_goes_back_without_its_pieces() -> None:
 
 def test_each_step_has_its_own_thinking() -> None:
     other = {**SIGNED, "text": "so", "signature": "t"}
-    parts = [STEP, thought("hm", SIGNED), tool("output-available", output="high"), STEP, thought("so", other)]
+    parts = [
+        STEP,
+        thought("hm", SIGNED),
+        tool("output-available", output="high"),
+        STEP,
+        thought("so", other),
+        written("x"),
+    ]
     first, _, last = messages_of([assistant(*parts)])
     assert (first["reasoning_details"], last["reasoning_details"]) == ([SIGNED], [other])
 
