@@ -1,9 +1,7 @@
 """Anthropic's Messages: passed through to upstream's own route where there is one, else translated.
 
 routes       the dialect and its routes
-request      what is asked for, as a call
-chat_request, turns  the same in the words of chat completions (where upstream has no such route)
-count        how many tokens a request may have
+asked        what is asked for
 view         a log as events: upstream's own, or made of any other log
 blocks       the order of blocks in these: one at a time
 thinking     thinking as blocks and back, with all that must come back with it

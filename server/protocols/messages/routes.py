@@ -15,10 +15,10 @@ from server.http.json_body import read_json_object
 from server.http.json_reply import json_reply
 from server.keys import CALLER, SETTINGS, STREAMS
 from server.protocols.answering import answer, read
-from server.protocols.messages.count import estimated_tokens
+from server.protocols.messages.asked.count import estimated_tokens
+from server.protocols.messages.asked.request import body_problems, messages_call_of
 from server.protocols.messages.failures import error_of, status_of
 from server.protocols.messages.gathering import whole_message
-from server.protocols.messages.request import body_problems, messages_call_of
 from server.protocols.messages.view import PING, PROTOCOL, message_id, view_of
 from server.routes.readers import View
 from server.routes.results import RESULTS, events_gone

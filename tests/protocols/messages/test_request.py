@@ -15,9 +15,9 @@ from client.errors import Detail
 from client.sandbox import Reply, Sandbox
 from client.upstream.request import InvalidRequest
 from server.config import Config
-from server.protocols.messages.chat_request import chat_body_of
-from server.protocols.messages.count import estimated_tokens
-from server.protocols.messages.request import messages_call_of
+from server.protocols.messages.asked.chat_request import chat_body_of
+from server.protocols.messages.asked.count import estimated_tokens
+from server.protocols.messages.asked.request import messages_call_of
 from server.protocols.messages.thinking import data_of, signature_of
 from tests.support.chunks import END, STOP, text
 from tests.support.messages import ASKED, ask, ask_whole

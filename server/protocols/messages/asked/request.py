@@ -7,8 +7,8 @@ from typing import Any
 
 from client.errors import Detail
 from client.upstream.request import ChatCall, InvalidRequest
-from server.protocols.messages.chat_request import chat_body_of
-from server.protocols.messages.count import estimated_tokens
+from server.protocols.messages.asked.chat_request import chat_body_of
+from server.protocols.messages.asked.count import estimated_tokens
 from server.protocols.messages.view import PROTOCOL
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from client.errors import Detail
+from server.protocols.messages.asked.turns import Turns
 from server.protocols.messages.thinking import text_of
-from server.protocols.messages.turns import Turns
 
 _TRANSLATED: Final = frozenset(
     {
