@@ -15,7 +15,7 @@ from server.http.json_body import read_json_object
 from server.keys import SETTINGS
 from server.protocols.answering import answer, begin, read
 from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
-from server.protocols.responses.request import passed_call_of, response_call_of
+from server.protocols.responses.asked.request import passed_call_of, response_call_of
 from server.protocols.responses.stored import Poll, known_items, object_of, told
 from server.protocols.responses.view import PROTOCOL, view_of
 from server.routes.readers import View

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from client.upstream.request import InvalidRequest
+from server.protocols.responses.asked.request import response_call_of
 from server.protocols.responses.reasoning import sealed
-from server.protocols.responses.request import response_call_of
 
 URL = "data:image/png;base64,iVBORw0KGgo="
 SIGNED = {"type": "reasoning.text", "text": "hm", "signature": "s", "format": "anthropic-claude-v1", "index": 0}

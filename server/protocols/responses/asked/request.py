@@ -9,9 +9,9 @@ from client.border.json_codec import encode_json
 from client.errors import Detail
 from client.upstream.request import ChatCall, InvalidRequest
 from server.protocols.chat_completions.request import asked_grace_s
-from server.protocols.responses.input_items import messages_of
+from server.protocols.responses.asked.input_items import messages_of
+from server.protocols.responses.asked.tools import tools_of
 from server.protocols.responses.reasoning import unsealed
-from server.protocols.responses.tools import tools_of
 
 RESPONSES = "responses"
 """What `upstream.protocols` calls it."""
