@@ -8,9 +8,10 @@
 `SyncClient` is the same without `async`.
 """
 
-from openrouter_sse_client.chat import Chat, Reconnecting, State
+from openrouter_sse_client.chat import Chat
 from openrouter_sse_client.client import Client
 from openrouter_sse_client.errors import ChatError
+from openrouter_sse_client.link import Reconnecting, State
 from openrouter_sse_client.results import Result
 from openrouter_sse_client.sync import SyncChat, SyncClient
 from openrouter_sse_client.wire.events import (

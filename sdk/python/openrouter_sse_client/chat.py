@@ -8,67 +8,25 @@ event. A lost connection is neither: reading goes on by itself where it was cut.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from openrouter_sse_client.errors import HTTP_ERROR, ChatError, error_from
+from openrouter_sse_client.errors import CONNECTION_LOST, ChatError, error_from
+from openrouter_sse_client.link import Asked, Link, State
 from openrouter_sse_client.results import Result, result_of
-from openrouter_sse_client.transport import FIRST_TRIES, Connection, Lost, Transport, unreachable
-from openrouter_sse_client.wire.backoff import backoff_s
+from openrouter_sse_client.transport import Transport
 from openrouter_sse_client.wire.events import Error, Event, Usage, event_of
 from openrouter_sse_client.wire.progress import Progress
-from openrouter_sse_client.wire.sse import EventTooLarge, SSEDecoder
 
-State = Literal["connecting", "open", "waiting", "closed"]
-_PASSING = frozenset({"overloaded", "shutting_down", "store_unavailable", "too_many_requests"})
-"""What the server says for a while to readers that come back: no end of the answer."""
 _READ_TWICE = "two loops read this answer; let the second read client.resume(chat.id)"
 _UNKNOWN_YET_S = (0.005, 0.01, 0.02, 0.05, 0.1)
 """Pauses of `stop` while the request that begins the answer is still under way; the last one again and again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The request that begins an answer, or None of it: an answer is resumed that somebody else has begun.
-
-    Attributes:
-        body: JSON.
-        key: the `Idempotency-Key`: only with one may a request be repeated.
-    """
-
-    body: bytes
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnecting:
-    """The connection was lost and is tried again.
-
-    Attributes:
-        reason: in a few words.
-        was_connected: whether the server has had a word before; else it may never have been there.
-        attempt: tries in a row without an event, this one included.
-        delay_s: until then.
-    """
-
-    reason: str
-    was_connected: bool
-    attempt: int
-    delay_s: float
-
-
 class Chat:
-    """One answer, read by `async for`.
-
-    Attributes:
-        id: names the answer at the server, from the beginning: store it, and `Client.resume` reads it elsewhere.
-        state: `connecting`, `open`, `waiting` (to try again), `closed`.
-        reconnects: how often a lost connection came back.
-    """
+    """One answer, read by `async for`."""
 
     def __init__(
         self,
@@ -78,30 +36,31 @@ class Chat:
         last_event_id: str | None,
         max_retries: int,
     ) -> None:
-        self.id = stream_id
-        self.state: State = "closed"
-        self.reconnects = 0
         self._transport = transport
-        self._asked = asked
         self._max_retries = max_retries
+        self._link = Link(transport, stream_id, asked, max_retries)
         self._progress = Progress(last_event_id)
-        self._connection: Connection | None = None
-        self._decoder = SSEDecoder()
         self._turn = asyncio.Lock()  # whose turn it is to read: the loop's, or that of `stop`
-        self._wake = asyncio.Event()
         self._reader: object | None = None  # stands for the loop that reads
         self._is_awaited = False  # it waits for an event
-        self._was_sent = asked is None
-        self._is_known = asked is None  # the server has said that it has the answer
-        self._opening: asyncio.Task[Connection | None] | None = None
-        self._is_left = False
-        self._is_stopped = False
         self._is_over = False
-        self._asked_delay_s: float | None = None
-        self._failures = 0
         self._failure: ChatError | None = None
         self._finish_reason: str | None = None
-        self._listeners: dict[str, list[Callable[[Any], object]]] = {}
+
+    @property
+    def id(self) -> str:
+        """Names the answer at the server, from the beginning: store it, and `Client.resume` reads it elsewhere."""
+        return self._link.id
+
+    @property
+    def state(self) -> State:
+        """`connecting`, `open`, `waiting` (to try again), `closed`."""
+        return self._link.state
+
+    @property
+    def reconnects(self) -> int:
+        """How often a lost connection came back."""
+        return self._link.reconnects
 
     @property
     def last_event_id(self) -> str | None:
@@ -141,7 +100,7 @@ class Chat:
 
     def on(self, name: Literal["reconnecting", "reconnected", "state"], listener: Callable[[Any], object]) -> Self:
         """Calls `listener` with a `Reconnecting`, with None, or with the new state."""
-        self._listeners.setdefault(name, []).append(listener)
+        self._link.on(name, listener)
         return self
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -166,9 +125,9 @@ class Chat:
     async def aclose(self) -> None:
         """Leaves: closes the connection, and ends the loop that reads. The answer goes on for its `grace_s`; `stop`
         would end it. A later loop goes on after the last event."""
-        self._is_left = True
-        self.reconnect()
-        self._change("closed")
+        self._link.is_left = True
+        self._link.reconnect()
+        self._link.close()
 
     async def text(self) -> str:
         """The whole answer's text.
@@ -202,9 +161,9 @@ class Chat:
         if self._is_awaited:
             raise RuntimeError(_READ_TWICE)
         reader = self._reader = object()
-        self._is_left = False
+        self._link.is_left = False
         try:
-            while not self._is_left:
+            while not self._link.is_left:
                 while self._progress.is_waiting:
                     yield self._progress.deliver()
                     if self._reader is not reader:
@@ -224,121 +183,30 @@ class Chat:
         self._is_awaited = True
         try:
             async with self._turn:
-                if not (self._progress.is_waiting or self._is_over or self._is_left):
+                if not (self._progress.is_waiting or self._is_over or self._link.is_left):
                     await self._advance()
         finally:
             self._is_awaited = False
 
     async def _advance(self) -> None:
-        """Connects, or reads one piece."""
+        """Takes what comes next."""
         try:
-            if self._connection is None:
-                await self._connect()
-            else:
-                self._take(await self._connection.read())
-        except Lost as lost:
-            self._disconnect()
-            if self._is_left:
-                return
-            if self._is_stopped and not self._is_known:  # it may never have begun: do not ask for it again
-                self._end()
-            else:
-                await self._wait_after(lost)
+            events = await self._link.read(self._progress.received_id)
         except ChatError as exc:
-            self._failure = exc
-            self._end()
-
-    def _take(self, piece: bytes) -> None:
-        if not piece:
-            raise Lost("cut")
-        try:
-            events = self._decoder.receive_data(piece)
-        except EventTooLarge as exc:
-            raise ChatError(f"The server sent {exc}.", type=HTTP_ERROR) from exc
-        for each in events:
-            if self._progress.receive(event_of(*each)):
-                self._failures = 0
-        if self._progress.done is not None:
-            self._end()
-
-    # -- connecting ---------------------------------------------------------------------------------------------
-
-    async def _connect(self) -> None:
-        """Asks for the answer, or for the rest of it.
-
-        Once the server has said that it has the answer, it is only read. Until then the request is repeated, with its
-        key: the server begins and bills the same answer once.
-        """
-        self._change("connecting")
-        received_id = self._progress.received_id
-        headers = {} if received_id is None else {"Last-Event-ID": received_id}
-        if self._asked is not None and not self._is_known:
-            self._was_sent = True
-            headers["Idempotency-Key"] = self._asked.key
-            opening = self._transport.open_stream("POST", "/chat", body=self._asked.body, headers=headers)
-        else:
-            opening = self._transport.open_stream("GET", f"/chat/{self.id}", headers=headers)
-        connection = await self._opened(opening)
-        self._is_known = True
-        if connection is None:  # everything was read already
-            self._end()
-            return
-        self.id = connection.stream_id or self.id
-        self._connection = connection
-        self._decoder = SSEDecoder()  # half an event of the lost connection is sent again, whole
-        self._change("open")
-        if self._failures:
-            self.reconnects += 1
-            self._tell("reconnected", None)
-
-    async def _opened(self, opening: Coroutine[Any, Any, Connection | None]) -> Connection | None:
-        """The connection, unless it is cut in between. A task, so that others can end it and not their reader."""
-        self._opening = asyncio.create_task(opening)
-        try:
-            return await self._opening
-        except asyncio.CancelledError:
-            reader = asyncio.current_task()
-            if reader is not None and reader.cancelling():
+            if exc.type == CONNECTION_LOST:  # a later loop tries anew
                 raise
-            raise Lost("cut on purpose") from None
-        except ChatError as exc:
-            if exc.type in _PASSING and (self._is_known or self._failures):
-                raise Lost(str(exc), retry_after_s=exc.retry_after_s) from exc
-            raise
-        finally:
-            self._opening = None
-
-    async def _wait_after(self, lost: Lost) -> None:
-        """Until the next try.
-
-        Raises:
-            ChatError: it was tried often enough. The next loop tries anew.
-        """
-        self._failures += 1
-        most = min(FIRST_TRIES, self._max_retries) if lost.is_refused and not self._is_known else self._max_retries
-        if self._failures > most:
-            self._failures = 0
-            raise unreachable(self._transport.base_url, lost) from lost
-        delay_s = lost.retry_after_s if self._asked_delay_s is None else self._asked_delay_s
-        self._asked_delay_s = None
-        if delay_s is None:
-            delay_s = backoff_s(self._failures, random.random)
-        self._change("waiting")
-        self._tell("reconnecting", Reconnecting(str(lost), self._is_known, self._failures, delay_s))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), delay_s)
+            self._failure = exc
+            events = None
+        for each in events or ():
+            if self._progress.receive(event_of(*each)):
+                self._link.note_event()
+        if events is None or self._progress.done is not None:
+            self._end()
 
     def reconnect(self, delay_s: float = 0.0) -> None:
         """Replaces the connection after a while; while one is waited for, tries it now. For whoever knows more of the
         network, and to see that nothing is lost."""
-        if self._connection is not None or self._opening is not None:
-            self._asked_delay_s = delay_s
-            self._cut()
-        self._end_wait()
-
-    def _end_wait(self) -> None:
-        self._wake.set()
-        self._wake.clear()
+        self._link.reconnect(delay_s)
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -349,8 +217,8 @@ class Chat:
         Raises:
             ChatError: the server no longer has the answer, or could not be reached.
         """
-        self._is_stopped = True
-        if not self._was_sent and not self._is_over:  # nothing was asked: nothing will be
+        self._link.is_stopped = True
+        if not self._link.was_sent and not self._is_over:  # nothing was asked: nothing will be
             self._finish_reason = "cancelled"
             self._end()
         if self._is_over:
@@ -358,7 +226,7 @@ class Chat:
         summary = await self._delete()
         if summary is not None:
             self._finish_reason = summary.get("finish_reason")
-            self._end_wait()
+            self._link.end_wait()
             await self._read_to_end()
 
     async def _delete(self) -> dict[str, Any] | None:
@@ -372,7 +240,7 @@ class Chat:
             except ChatError as exc:
                 if self._is_over:
                     return None
-                if exc.type != "not_found" or self._is_known:
+                if exc.type != "not_found" or self._link.is_known:
                     raise
             if not self._turn.locked() and turn >= len(_UNKNOWN_YET_S):  # nobody asks any more
                 return None
@@ -381,37 +249,16 @@ class Chat:
 
     async def _read_to_end(self) -> None:
         """Takes what is left, so that the loop finds it; not where nobody reads."""
-        while not self._is_over and (self._connection is not None or self._turn.locked()):
+        while not self._is_over and (self._link.is_open or self._turn.locked()):
             async with self._turn:
-                if not self._is_over and (self._connection is not None or self._reader is not None):
+                if not self._is_over and (self._link.is_open or self._reader is not None):
                     with suppress(ChatError):  # the loop is told of it
                         await self._advance()
 
     def _end(self) -> None:
         self._is_over = True
-        self._disconnect()
-        self._change("closed")
+        self._link.close()
 
     def _leave(self) -> None:
         if not self._turn.locked():  # else `stop` reads
-            self._disconnect()
-            self._change("closed")
-
-    def _cut(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-        self._disconnect()
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.close()
-
-    def _change(self, state: State) -> None:
-        if state != self.state:
-            self.state = state
-            self._tell("state", state)
-
-    def _tell(self, name: str, value: object) -> None:
-        for listener in self._listeners.get(name, ()):
-            listener(value)
+            self._link.close()

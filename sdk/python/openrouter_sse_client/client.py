@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import aiohttp
 
-from openrouter_sse_client.chat import Asked, Chat
+from openrouter_sse_client.chat import Chat
+from openrouter_sse_client.link import Asked
 from openrouter_sse_client.results import Result, result_of
 from openrouter_sse_client.transport import Token, Transport
 

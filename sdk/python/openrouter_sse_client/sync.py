@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from openrouter_sse_client.chat import Chat, State
+from openrouter_sse_client.chat import Chat
 from openrouter_sse_client.client import DEFAULT_URL, Client
+from openrouter_sse_client.link import State
 from openrouter_sse_client.results import Result
 from openrouter_sse_client.transport import Token
 from openrouter_sse_client.wire.events import Error, Event, Usage

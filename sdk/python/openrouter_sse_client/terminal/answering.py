@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from openrouter_sse_client.chat import Chat, Reconnecting
+from openrouter_sse_client.chat import Chat
 from openrouter_sse_client.client import Client
 from openrouter_sse_client.errors import ChatError, error_from
+from openrouter_sse_client.link import Reconnecting
 from openrouter_sse_client.terminal.output.screen import Screen
 from openrouter_sse_client.terminal.output.words import ways_out
 from openrouter_sse_client.terminal.output.writers import JSONWriter, Writer, json_line
