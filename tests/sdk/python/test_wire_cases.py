@@ -60,12 +60,6 @@ def told(event: Event) -> dict[str, Any]:
     return {"type": name, "data": event.data, "id": event.event_id}
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again at once: how long it would take is a test of its own."""
-    monkeypatch.setattr(backoff, "FIRST_S", 0.0)
-
-
 @pytest.mark.parametrize("pieces", [whole, byte_by_byte])
 @pytest.mark.parametrize("case", TABLE["chats"], ids=lambda case: case["name"])
 async def test_the_same_replies_are_asked_for_and_understood(case: dict[str, Any], pieces: Any, quick: None) -> None:
