@@ -88,6 +88,7 @@ export class AnswerView {
     });
     this.#once("calls", JSON.stringify(answer.calls) + isRunning, () => this.#calls(answer));
     this.#once("sources", `${answer.annotations.length} ${isRunning}`, () => this.#sources(answer));
+    this.#once("sound", Boolean(answer.sound), () => fill(parts.sound, answer.sound && this.#sound(answer)));
     this.#once("images", answer.images.length, () => fill(parts.images, ...answer.images.map((image) => this.#image(image, answer))));
     this.#connection();
     this.#once("error", JSON.stringify([answer.error, answer.state, isRunning]), () => this.#error(answer));
@@ -116,6 +117,7 @@ export class AnswerView {
       calls: h("div"),
       sources: h("div"),
       images: h("div", {class: "images"}),
+      sound: h("div"),
       connection: h("p", {class: "connection quiet"}),
       error: h("div"),
       footer: h("footer"),
@@ -124,7 +126,7 @@ export class AnswerView {
     parts.thought.addEventListener("click", () => (this.#isTouched = true));
     parts.text = new Growing(this.#app, parts.body);
     parts.thoughts = new Growing(this.#app, parts.thinking);
-    fill(this.element, parts.who, parts.details, parts.waiting, parts.body, parts.refusal, parts.calls, parts.images, parts.sources, parts.connection, parts.error, parts.footer);
+    fill(this.element, parts.who, parts.details, parts.waiting, parts.body, parts.refusal, parts.calls, parts.images, parts.sound, parts.sources, parts.connection, parts.error, parts.footer);
   }
 
   #think(answer) {
@@ -213,9 +215,18 @@ export class AnswerView {
     return h("figure", {}, h("img", {src, alt}), h("figcaption", {}, button(`Save (${bytes(image.blob.size)})`, () => save(name, image.blob))));
   }
 
+  #sound({sound, model}) {
+    const src = URL.createObjectURL(sound.blob);
+    const name = `speech.${sound.blob.type.split("/")[1]?.replace(/\W.*/, "") || "wav"}`;
+    return [h("audio", {controls: true, src, "aria-label": `speech of ${model}`}), h("p", {}, button(`Save (${bytes(sound.blob.size)})`, () => save(name, sound.blob))), sound.transcript && h("p", {dir: "auto"}, sound.transcript)];
+  }
+
   #connection() {
     const line = this.session?.connection;
     const {connection} = this.#parts;
+    if (this.session?.isVisiting && this.#answer.state === "running") {
+      return this.#once("connection", "visits", () => fill(connection, "Many answers come at once in this browser: this one is looked at every few seconds. HTTP/2 in front of the server has room for all."));
+    }
     if (!line) return this.#once("connection", "", () => fill(connection, this.#proof()));
     if (line.kind === "lost") {
       const seconds = Math.max(0, Math.ceil((line.untilMs - Date.now()) / 1000));

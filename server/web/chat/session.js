@@ -8,6 +8,10 @@ const MOST_EVENTS = 20_000;
 /** Attempts after which a server of which nothing was heard is said to be away; the key makes asking again safe. */
 const MOST_UNHEARD = 3;
 const UNHEARD = "Nothing was heard of the server. What you wrote is kept; old conversations can be read.";
+/** Connections that all tabs together hold; browsers have six for a host (HTTP/1.1), and pages need some. */
+const PLACES = 4;
+const VISIT_MS = 400;
+const BETWEEN_VISITS_MS = 5000;
 const BURST_MS = 40;
 const FADE_MS = 6000;
 
@@ -68,7 +72,7 @@ export const take = (answer, {type, data, id}) => {
     const url = data.image_url?.url ?? data.url ?? "";
     answer.images.push(url.startsWith("data:") ? {blob: blobOf(url)} : {url});
   } else if (type === "audio") {
-    answer.audio.push(data);
+    answer.audio.push({data: data.data ?? "", transcript: data.transcript ?? ""});
   } else if (type === "reasoning_details") {
     answer.details = data.reasoning_details;
   } else if (type === "usage") {
@@ -82,17 +86,48 @@ export const take = (answer, {type, data, id}) => {
   }
 };
 
+/** Raw samples of the format that models stream: 24,000 a second, one channel, 16 bits. @param {Uint8Array[]} parts */
+const wavOf = (parts) => {
+  const size = parts.reduce((sum, part) => sum + part.length, 0);
+  const head = new DataView(new ArrayBuffer(44));
+  const text = (at, letters) => [...letters].forEach((letter, index) => head.setUint8(at + index, letter.charCodeAt(0)));
+  text(0, "RIFF");
+  head.setUint32(4, 36 + size, true);
+  text(8, "WAVEfmt ");
+  head.setUint32(16, 16, true);
+  head.setUint16(20, 1, true);
+  head.setUint16(22, 1, true);
+  head.setUint32(24, 24_000, true);
+  head.setUint32(28, 48_000, true);
+  head.setUint16(32, 2, true);
+  head.setUint16(34, 16, true);
+  text(36, "data");
+  head.setUint32(40, size, true);
+  return new Blob([head, .../** @type {any[]} */ (parts)], {type: "audio/wav"});
+};
+
+/** The pieces of speech as one file, as text never kept. @param {any[]} pieces @param {string} format */
+const soundOf = (pieces, format) => {
+  const parts = pieces.filter(({data}) => data).map(({data}) => Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)));
+  const transcript = pieces.map((piece) => piece.transcript).join("");
+  const blob = format.startsWith("pcm") ? wavOf(parts) : new Blob(parts, {type: `audio/${format}`});
+  return {blob, transcript};
+};
+
 /** Reads one answer to its end. */
 export class Session {
   /** What the inspector shows: events, and marks where the connection was cut. @type {any[]} */ log = [];
   /** The line about the connection. @type {{kind: string, [more: string]: any} | null} */ connection = null;
   /** Proofs of what was resumed. @type {{at: number, afterMs: number, waited: number, lost: number, twice: number}[]} */ cuts = [];
   isStopping = false;
+  /** Whether the server has taken the question. */ isAccepted = false;
+  /** Whether it looks now and then only: other tabs hold as many connections as a browser should. */ isVisiting = false;
   status = 0;
   #number = 0;
   #changed = new Set();
   #cutMs = 0;
   #leaving = new AbortController();
+  #release = () => {};
 
   /** @param {any} client @param {any} answer @param {any} body null: it is resumed */
   constructor(client, answer, body) {
@@ -106,7 +141,11 @@ export class Session {
       ? client.chat(body, {idempotencyKey: answer.key, signal})
       : client.resume(answer.key, {lastEventId: answer.lastEventId, signal});
     this.chat.on("reconnecting", ({delayMs, times}) => this.#lost(delayMs, times));
+    this.chat.on("state", (state) => {
+      if (state === "open") this.#opened();
+    });
     this.chat.on("reconnected", () => {
+      if (this.isVisiting) return;
       this.connection = {kind: "back", number: this.#number, waited: 0};
       this.#tell();
     });
@@ -121,6 +160,7 @@ export class Session {
   /** Reads until the end, whatever that is. */
   async run() {
     const {answer, chat} = this;
+    this.isVisiting = !(await this.#takePlace());
     try {
       for await (const event of chat) this.#take(event);
       if (answer.completed === null) await this.#readResult(); // everything was read already, by another tab
@@ -129,6 +169,8 @@ export class Session {
     }
     answer.state = answer.state === "running" ? "ended" : answer.state;
     answer.endedMs ??= Date.now();
+    if (answer.audio.length) answer.sound = soundOf(answer.audio.splice(0), this.body?.audio?.format ?? "pcm16");
+    this.#release();
     this.connection = null;
     if (answer.usage && answer.usage.total_cost !== undefined) answer.cost = answer.usage.total_cost === null ? {unknown: true} : {usd: answer.usage.total_cost};
     else if (answer.state === "ended") answer.cost = {sought: true};
@@ -159,6 +201,41 @@ export class Session {
   /** Cuts the connection on purpose. @param {number} ms */
   cut(ms) {
     this.chat.reconnect(ms);
+  }
+
+  #opened() {
+    this.isAccepted = true;
+    if (this.isVisiting) this.#visit();
+    this.#tell();
+  }
+
+  /** One of the few places for connections that all tabs share; without locks (plain HTTP) nobody counts. @returns {Promise<boolean>} */
+  #takePlace() {
+    if (!navigator.locks) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      let left = PLACES;
+      for (let place = 0; place < PLACES; place++) {
+        navigator.locks.request(`connection ${place}`, {ifAvailable: true}, (lock) => {
+          left--;
+          if (!lock || this.#hasPlace) return left || this.#hasPlace || resolve(false);
+          this.#hasPlace = true;
+          resolve(true);
+          return new Promise((release) => (this.#release = () => release(undefined)));
+        });
+      }
+    });
+  }
+
+  #hasPlace = false;
+
+  /** Reads what there is and leaves for a while; looks whether there is a place by then. */
+  #visit() {
+    setTimeout(async () => {
+      if (this.answer.completed !== null) return;
+      this.isVisiting = !(await this.#takePlace());
+      if (this.isVisiting) this.chat.reconnect(BETWEEN_VISITS_MS);
+      this.#tell();
+    }, VISIT_MS);
   }
 
   #take(event) {
@@ -192,7 +269,7 @@ export class Session {
   }
 
   #lost(delayMs, times) {
-    if (this.answer.completed !== null) return;
+    if (this.answer.completed !== null || this.isVisiting) return;
     this.#cutMs = performance.now();
     if (times === 1) {
       this.cuts.push({at: this.#number, afterMs: 0, waited: 0, lost: 0, twice: 0});

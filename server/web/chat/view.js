@@ -6,10 +6,12 @@ import {AnswerView, userView} from "./answer.js";
 import {buildBody, problems, shown} from "./request.js";
 import {Session, newAnswer} from "./session.js";
 
-const AT_ONCE = 40;
 /** Messages that are shown; earlier ones on demand, so that ten thousand open as fast as forty. */
-const REPOST_MS = 20_000;
+const AT_ONCE = 40;
+/** Answers whose events are held for the inspector. */
+const MOST_LOGS = 20;
 /** How old a question may be of which the server knows nothing, to be asked again under its key. */
+const REPOST_MS = 20_000;
 
 /** Every answer that comes in this tab, by its key, also of conversations that are not in view. @type {Map<string, Session>} */
 const running = new Map();
@@ -19,6 +21,7 @@ export class Transcript {
   #box = byId("transcript");
   /** @type {Map<string, any>} */ #views = new Map();
   #isPlanned = false;
+  #opening = Promise.resolve();
   #lastMs = 0;
   #channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("openrouter-sse-backend") : null;
 
@@ -39,7 +42,11 @@ export class Transcript {
   }
 
   /** Shows a conversation; answers that did not end are read on. @param {any} conversation */
-  async open(conversation) {
+  open(conversation) {
+    return (this.#opening = this.#open(conversation));
+  }
+
+  async #open(conversation) {
     this.conversation = conversation;
     const messages = await this.#app.store.of(conversation.id);
     if (this.conversation !== conversation) return;
@@ -74,6 +81,7 @@ export class Transcript {
 
   /** Asks. @param {{text?: string, files?: any[], extra?: any, results?: any[]}} what @returns {Promise<boolean>} whether it was taken */
   async send({text = "", files = [], extra, results}) {
+    await this.#opening; // or what is sent would belong to the conversation before
     const {conversation} = this;
     const wrong = Object.entries(problems(conversation.options));
     if (wrong.length) {
@@ -129,11 +137,15 @@ export class Transcript {
     const view = this.#views.get(message.id);
     if (view) view.session = session;
     let hasBegun = false;
+    let isTaken = false;
     let state = "";
     session.onChange(() => {
       if (!hasBegun && answer.lastEventId) {
         hasBegun = true;
         say("answer begins");
+      }
+      if (!isTaken && session.isAccepted) {
+        isTaken = true;
         this.#app.began(conversation);
       }
       const now = session.connection?.kind ?? "";
@@ -149,6 +161,8 @@ export class Transcript {
       this.#app.askToken(answer.error.error).then((isGiven) => isGiven && this.#actions.again(message));
     }
     running.delete(answer.key);
+    this.#app.logs.set(answer.key, session);
+    if (this.#app.logs.size > MOST_LOGS) this.#app.logs.delete(this.#app.logs.keys().next().value);
     this.#paint();
     const words = answer.content.split(/\s+/).filter(Boolean).length;
     if (!answer.error) say(answer.finishReason === "cancelled" ? "stopped" : `answer complete, ${words} words`);
@@ -258,8 +272,9 @@ export class Transcript {
       this.#app.composer.set(message.text, message.files ?? []);
     },
     dropOldest: async (message) => {
-      const count = Math.max(1, Math.floor(this.messages.indexOf(message) / 2));
-      for (const gone of this.messages.splice(0, count - (count % 2 ? 0 : 0))) await this.#app.store.remove("messages", gone.id);
+      let count = Math.max(1, Math.floor(this.messages.indexOf(message) / 2));
+      while (this.messages[count]?.role !== "user" && this.messages[count + 1] !== message) count++; // what is left begins with a question
+      for (const gone of this.messages.splice(0, count)) await this.#app.store.remove("messages", gone.id);
       this.#render(0);
       await this.#actions.again(message);
     },
@@ -271,9 +286,22 @@ export class Transcript {
     token: async (error, again) => {
       if (await this.#app.askToken(error.error)) again();
     },
-    events: (message) => this.#app.openEvents(this.#views.get(message.id)?.session ?? this.#app.logs.get(shown(message).key), message),
+    events: async (message) => {
+      const {key} = shown(message);
+      const session = running.get(key) ?? this.#app.logs.get(key) ?? (await this.#replay(message));
+      if (session) this.#app.openEvents(session, message);
+    },
     code: async (message) => this.#app.openCode(await this.bodyOf(message)),
   };
+
+  /** The events of an answer from before the page was opened, as long as the server has them. */
+  async #replay(message) {
+    const session = new Session(this.#app.client, newAnswer(shown(message).key, ""), null);
+    await session.run();
+    if (session.answer.state === "ended") return session;
+    toast("The server no longer has the events of this answer.");
+    return null;
+  }
 
   async #cutAfter(message) {
     for (const gone of this.messages.splice(this.messages.indexOf(message) + 1)) await this.#app.store.remove("messages", gone.id);
