@@ -31,6 +31,7 @@ class App {
   model = "";
   maxBodyBytes = 33_554_432;
   pending = "";
+  /** Conversations that were deleted here. @type {Set<string>} */ deleted = new Set();
   money = money;
   /** Panels that are open and want to hear of events. @type {Record<string, any>} */ panels = {};
   /** @type {any} */ health = {};
@@ -90,6 +91,7 @@ class App {
 
   /** Keeps a record; when the browser refuses, that is said and nothing is deleted. @param {string} store @param {any} record */
   async keep(store, record) {
+    if (this.deleted.has(record.conversation ?? record.id)) return; // an answer may end after its conversation
     try {
       await this.store.put(store, record);
       if (store === "messages" && record.n >= 5 && !settings.get("persist")) {

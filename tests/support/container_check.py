@@ -103,6 +103,16 @@ def check_rights_and_health() -> None:
         )
 
 
+def check_the_page_comes_with_what_formats_answers() -> None:
+    """Nobody who runs the image needs Node or a network."""
+    with running("-e", f"SERVER_TOKENS={TOKEN}") as (_, url):
+        with urllib.request.urlopen(f"{url}/", timeout=10) as response:
+            page = response.read().decode()
+        assert 'data-format="yes"' in page
+        for path in ("client.js", "assets/x/vendor/format.js", "assets/x/vendor/maths.js", "assets/x/main.js"):
+            assert status(f"{url}/{path}") == 200, path
+
+
 def check_the_other_commands() -> None:
     """A token without Python on the machine; and without a key, what is missing."""
     assert "token_sha256" in docker("run", "--rm", IMAGE, "new-token", "phone")
@@ -116,6 +126,7 @@ def main() -> int:
         check_a_stop_in_the_middle_of_an_answer,
         check_the_gateway_is_the_proxy_that_the_guide_says,
         check_rights_and_health,
+        check_the_page_comes_with_what_formats_answers,
         check_the_other_commands,
     ):
         check()

@@ -51,6 +51,7 @@ export class Transcript {
     const messages = await this.#app.store.of(conversation.id);
     if (this.conversation !== conversation) return;
     this.messages = messages.sort((a, b) => a.n - b.n);
+    for (const message of messages) if (message.versions) message.versions = message.versions.map((answer) => running.get(answer.key)?.answer ?? answer);
     this.#render(Math.max(0, messages.length - AT_ONCE));
     this.#app.follower.toEnd();
     const last = this.messages.at(-1);
@@ -246,7 +247,7 @@ export class Transcript {
       if (this.session) return;
       await this.#cutAfter(message);
       const last = shown(message);
-      if (last.error?.type === "connection_lost" && !last.lastEventId) {
+      if (["connection_lost", "unauthorized"].includes(last.error?.type) && !last.lastEventId) {
         // under the same key: if the server did hear of it after all, nothing is asked or paid twice
         Object.assign(last, newAnswer(last.key, last.asked ?? last.model));
         return this.#start(message);
@@ -291,7 +292,10 @@ export class Transcript {
       const session = running.get(key) ?? this.#app.logs.get(key) ?? (await this.#replay(message));
       if (session) this.#app.openEvents(session, message);
     },
-    code: async (message) => this.#app.openCode(await this.bodyOf(message)),
+    code: async (message) => {
+      const {key} = shown(message);
+      this.#app.openCode((running.get(key) ?? this.#app.logs.get(key))?.body ?? (await this.bodyOf(message)));
+    },
   };
 
   /** The events of an answer from before the page was opened, as long as the server has them. */

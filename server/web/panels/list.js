@@ -61,11 +61,13 @@ const rename = (app, conversation) => {
 
 const remove = async (app, conversation) => {
   const messages = await app.store.of(conversation.id);
+  app.deleted.add(conversation.id);
   await app.store.remove("conversations", conversation.id);
   for (const message of messages) await app.store.remove("messages", message.id);
   if (app.transcript.conversation.id === conversation.id) await app.newConversation();
   app.panels.list?.();
   toast(`"${conversation.title || "Untitled"}" was deleted.`, "Undo", async () => {
+    app.deleted.delete(conversation.id);
     await app.keep("conversations", conversation);
     for (const message of messages) await app.keep("messages", message);
     app.panels.list?.();

@@ -114,3 +114,20 @@ async def test_a_conversation_is_renamed_saved_deleted_brought_back_and_loaded(
         await page.locator("#list input[type=file]").set_input_files(tmp_path / "Renamed.json")
         await expect(page.get_by_role("link", name="Renamed")).to_be_visible()
         await expect(visitor.answer).to_contain_text("Hello")
+
+
+async def test_an_answer_goes_on_while_another_conversation_is_looked_at(api: Api, upstream: Sandbox) -> None:
+    hold = Hold()
+    upstream.script(Reply.stream(text("One"), hold, text(" two"), STOP, END))
+    async with open_browser() as browser, visiting(browser, api.url) as visitor:
+        page = visitor.page
+        await visitor.send("The question")
+        await expect(visitor.answer).to_contain_text("One")
+        await page.keyboard.press("Control+Shift+O")
+        await expect(page.get_by_role("button", name="Send")).to_be_visible()
+        await visitor.press("Conversations")
+        await page.get_by_role("link", name="The question").click()
+        await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        hold.until.set()
+        await visitor.answered()
+        assert await visitor.text() == "One two"
