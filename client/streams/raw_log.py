@@ -118,6 +118,10 @@ class RawEncoder:
         pieces += map(self._chunk, behind)
         return self._count(pieces)
 
+    def encode_texts(self, events: Sequence[ChatEvent]) -> bytes:
+        """The records of one read whose events are pieces of the answer alone; the chunks show what they are like."""
+        return self.encode(events)
+
     def bare_done(self) -> bytes:
         """The end of an answer of which nothing else can be said any more."""
         return self._count([_ours(b"done", Done(False, "interrupted", None))])

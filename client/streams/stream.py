@@ -397,7 +397,7 @@ class Stream:
         """
         log, translator, streams = self.log, self._pump.translator, self._streams  # type: ignore[union-attr]
         try:
-            data = self._encoder.encode(events)
+            data = self._encoder.encode_texts(events) if translator.same else self._encoder.encode(events)
         except Exception:
             data = encode_each(events, self._encoder, translator, whose=str(self))
         count = self._encoder.count - log.last

@@ -83,6 +83,16 @@ class EventEncoder:
         self.count = number
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def encode_texts(self, events: Sequence[ChatEvent]) -> bytes:
+        """The bytes of the next events, where each is a piece of the answer with nothing beside it."""
+        content, encode = self._content, _encode
+        pieces = [
+            content % (number, encode(text) if (text := event.text).isascii() else encode_text(text))  # type: ignore[union-attr]
+            for number, event in enumerate(events, self.count + 1)
+        ]
+        self.count += len(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     def bare_done(self) -> bytes:
         """The `done` of an answer of which nothing else can be said any more."""
         self.count += 1

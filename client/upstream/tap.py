@@ -55,6 +55,10 @@ async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
         tap.close()
 
 
+_UNKNOWN = -(1 << 62)
+"""How much of a body was handed on, where others have read of it too: far from everything that came."""
+
+
 class _Tap(asyncio.Protocol):
     """What a transport talks to while a body is handed on.
 
@@ -64,7 +68,7 @@ class _Tap(asyncio.Protocol):
 
     __slots__ = (
         "_content",
-        "_fed_bytes",
+        "_handed_bytes",
         "_held",
         "_is_behind",
         "_is_over",
@@ -94,7 +98,7 @@ class _Tap(asyncio.Protocol):
         self._content = content
         self._take = take
         self._is_plain = not is_behind  # nothing waits, the connection stands
-        self._fed_bytes = content.total_bytes  # of the body, when all of it was handed on last
+        self._handed_bytes = _UNKNOWN if is_behind else content.total_bytes  # of the body
         self._held = bytearray()  # what was read and waits for its turn
         self._turn: asyncio.Handle | None = None  # the next one, when something waits for it
         self._is_behind = is_behind  # aiohttp has more of the body than was handed on
@@ -174,8 +178,8 @@ class _Tap(asyncio.Protocol):
             return
         content = self._content
         fed_bytes = content.total_bytes
-        is_all = self._is_plain and fed_bytes - self._fed_bytes <= TURN_BYTES
-        try:
+        is_all = fed_bytes - self._handed_bytes <= TURN_BYTES
+        try:  # to ask for all there is costs less than to ask for no more than so much, a fifth of what an event does
             body = content.read_nowait() if is_all else content.read_nowait(TURN_BYTES)
             if (body and not self._take(body)) or content.at_eof():
                 self.close()
@@ -183,10 +187,13 @@ class _Tap(asyncio.Protocol):
         except Exception as exc:  # whoever waits shall have it, not the loop
             self.close(exc)
             return
-        if is_all and content.total_bytes == fed_bytes:
-            self._fed_bytes = fed_bytes
-            return
-        self._is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
+        self._handed_bytes += len(body)
+        if is_all:
+            self._is_behind = content.total_bytes != fed_bytes
+            if self._is_plain and not self._is_behind:
+                return
+        else:
+            self._is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
         if self._is_behind or self._held or self._lost:
             self._is_plain = False
             self._wait_turn()
@@ -194,7 +201,7 @@ class _Tap(asyncio.Protocol):
             self.close(aiohttp.ServerDisconnectedError())  # aiohttp tells nobody who reads of bad chunks
         else:
             self._is_plain = True
-            self._fed_bytes = fed_bytes
+            self._handed_bytes = fed_bytes
             self._resume()
 
     def _wait_turn(self) -> None:
