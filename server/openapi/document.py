@@ -5,29 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from server.openapi import (
-    ag_ui_routes,
-    chat_routes,
-    messages_routes,
-    ollama_routes,
-    other_routes,
-    protocol_routes,
-    responses_routes,
-    ui_routes,
-)
+from server.openapi import chat_routes, other_routes
 from server.openapi.events import event_components
 from server.openapi.parts import HEADERS, Operation
+from server.openapi.protocols import ag_ui, chat_completions, messages, ollama, responses, ui_stream
 from server.openapi.schemas import compact, reply_schemas, request_schemas
 
 OPERATIONS: tuple[Operation, ...] = (
     *chat_routes.OPERATIONS,
     *other_routes.OPERATIONS,
-    *protocol_routes.OPERATIONS,
-    *responses_routes.OPERATIONS,
-    *messages_routes.OPERATIONS,
-    *ui_routes.OPERATIONS,
-    *ag_ui_routes.OPERATIONS,
-    *ollama_routes.OPERATIONS,
+    *chat_completions.OPERATIONS,
+    *responses.OPERATIONS,
+    *messages.OPERATIONS,
+    *ui_stream.OPERATIONS,
+    *ag_ui.OPERATIONS,
+    *ollama.OPERATIONS,
 )
 
 _DESCRIPTION = """\
@@ -77,11 +69,11 @@ def build_document(*, version: str, routes: Collection[tuple[str, str]], mcp_pat
                     **request_schemas(),
                     **event_components(),
                     **reply_schemas(),
-                    **protocol_routes.SCHEMAS,
-                    **messages_routes.SCHEMAS,
-                    **ag_ui_routes.SCHEMAS,
-                    **responses_routes.SCHEMAS,
-                    **ollama_routes.SCHEMAS,
+                    **chat_completions.SCHEMAS,
+                    **messages.SCHEMAS,
+                    **ag_ui.SCHEMAS,
+                    **responses.SCHEMAS,
+                    **ollama.SCHEMAS,
                 }
             ),
             "headers": HEADERS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.openapi import ui_routes
 from server.openapi.parts import GRACE, IDEMPOTENCY_KEY, Operation, Response, headers, json_response, response
+from server.openapi.protocols import ui_stream
 from server.openapi.schemas import Schema, ref
 
 _TAG = "Ollama's protocol"
@@ -54,7 +54,7 @@ def _refused(description: str) -> Response:
     return json_response(description, ref(_SHAPE), headers=_REFUSED_HEADERS)
 
 
-_REFUSALS = {status: _refused(each["description"]) for status, each in ui_routes.REFUSALS.items()}
+_REFUSALS = {status: _refused(each["description"]) for status, each in ui_stream.REFUSALS.items()}
 _LINES = {"application/x-ndjson": {"schema": _ANY_OBJECT}, "application/json": {"schema": _ANY_OBJECT}}
 _LINE_BY_LINE = response("Lines of JSON, or with `stream` false one JSON.", _LINES, headers=_STREAM_HEADERS)
 _NO_MODEL = {"404": json_response("No such model.", ref(_SHAPE))}
@@ -67,7 +67,7 @@ def _either(ours: Response, theirs: Response) -> Response:
 
 def _chat() -> Operation:
     """Both protocols' operation at one path: the body says whose it is."""
-    content = ui_routes.CHAT.body["content"]["application/json"] if ui_routes.CHAT.body else {}
+    content = ui_stream.CHAT.body["content"]["application/json"] if ui_stream.CHAT.body else {}
     examples = {
         "useChat": {"value": content["example"]},
         "ollama": {"value": {"model": "sandbox/echo", "messages": _HI}},
@@ -80,8 +80,8 @@ def _chat() -> Operation:
         _TAG,
         "Start an answer as Ollama's clients ask for it, or the AI SDK's `useChat`",
         {
-            "200": _either(ui_routes.STREAMED, _LINE_BY_LINE),
-            **{status: _either(each, _REFUSALS[status]) for status, each in ui_routes.REFUSALS.items()},
+            "200": _either(ui_stream.STREAMED, _LINE_BY_LINE),
+            **{status: _either(each, _REFUSALS[status]) for status, each in ui_stream.REFUSALS.items()},
         },
         description=(
             "A body with `trigger`, or with `parts` in its messages, is `useChat`'s: the answer is a message stream, "

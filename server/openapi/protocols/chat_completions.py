@@ -1,4 +1,4 @@
-"""The operations of other clients' protocols.
+"""The operations of Chat Completions, and of what its clients read.
 
 What they say in bodies is their protocols' own, and described there: here stand the routes, statuses and headers, and
 the shape in which each refuses.

@@ -1,0 +1,1 @@
+"""The operations of other clients' protocols, a module each: what they say in bodies is described in those."""
