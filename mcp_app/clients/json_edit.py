@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple
 
 _SPACE: Final = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_STRINGS: Final = re.compile(r'("(?:[^"\\]|\\.)*")', re.DOTALL)
 _SCALAR: Final = re.compile(r"[^\s,\]}/]+")
-_LAST_COMMA: Final = re.compile(r",(\s*[}\]])")
+_COMMENT: Final = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_LAST_COMMA: Final = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+"""Each also finds texts, in which nothing is a comment or the last comma; those are kept."""
 _UNIT: Final = "  "
 
 
@@ -38,14 +39,17 @@ def read_json(text: str) -> Any:
     Raises:
         NotEditable: it is none.
     """
-    pieces = _STRINGS.split(_without_comments(text))
-    plain = "".join(piece if number % 2 else _LAST_COMMA.sub(r"\1", piece) for number, piece in enumerate(pieces))
+    plain = _LAST_COMMA.sub(_kept_string, _COMMENT.sub(_kept_string, text))
     if not plain.strip():
         return None
     try:
         return json.loads(plain)
     except (ValueError, RecursionError) as exc:
         raise NotEditable(f"it is not JSON ({exc})") from exc
+
+
+def _kept_string(found: re.Match[str]) -> str:
+    return found[1] or " "
 
 
 def with_entry(text: str, keys: Sequence[str], entry: Any) -> str:
@@ -150,29 +154,3 @@ def _end_of(text: str, place: int) -> int:
         place += 1
         if depth == 0:
             return place
-
-
-def _without_comments(text: str) -> str:
-    """The text with its comments gone; what looks like one within a text is none."""
-    pieces = _STRINGS.split(text)
-    return "".join(
-        piece if number % 2 else re.sub(r"//[^\n]*|/\*.*?\*/", " ", piece, flags=re.DOTALL)
-        for number, piece in enumerate(_joined_comments(pieces))
-    )
-
-
-def _joined_comments(pieces: list[str]) -> list[str]:
-    """Texts within a comment belong to it: `// say "hi"`."""
-    joined: list[str] = [pieces[0]]
-    for number in range(1, len(pieces), 2):
-        string, rest = pieces[number], pieces[number + 1]
-        if len(joined) % 2 and _is_in_comment(joined[-1]):
-            joined[-1] += string + rest
-        else:
-            joined += [string, rest]
-    return joined
-
-
-def _is_in_comment(piece: str) -> bool:
-    last_line = re.sub(r"/\*.*?\*/", " ", piece, flags=re.DOTALL).rpartition("\n")[2]
-    return "//" in last_line or "/*" in re.sub(r"/\*.*?\*/|//[^\n]*", " ", piece, flags=re.DOTALL)

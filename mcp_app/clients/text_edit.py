@@ -70,6 +70,11 @@ def with_block(text: str, key: str, name: str, entry: Mapping[str, Any]) -> str:
     if re.search(r"^---", text[3:], re.MULTILINE) or "\t" in re.sub(r"\S.*", "", text):
         raise NotEditable("it is written in a way that this program does not understand")
     lines = text.splitlines()
+    said = [line for line in lines if _says(line)]
+    if (said and not _begins_plainly(said[0])) or any(
+        re.match(rf"[\"']{re.escape(key)}[\"']", line) for line in said
+    ):
+        raise NotEditable("it is written in a way that this program does not understand")
     found = [number for number, line in enumerate(lines) if re.match(rf"{re.escape(key)}\s*:", line)]
     if not found:
         body = text if not text or text.endswith("\n") else f"{text}\n"
@@ -79,13 +84,16 @@ def with_block(text: str, key: str, name: str, entry: Mapping[str, Any]) -> str:
     if len(found) > 1 or rest not in ("", "{}"):
         raise NotEditable(f"{key!r} is not written as a block")
     inside = _block(lines[place + 1 :])
+    if next(filter(_says, lines[place + 1 :]), "").lstrip().startswith("- "):
+        raise NotEditable(f"{key!r} is not written as a block")
     indent = next((re.match(r" *", line)[0] for line in inside if _says(line)), "  ")  # type: ignore[index]
     if not indent:
         indent = "  "
     if any(re.match(rf"{indent}[\"']?{re.escape(name)}[\"']?\s*:", line) for line in inside):
         raise NotEditable(f"it has an entry {name!r} already; change that by hand")
     new = yaml_of({name: entry}, indent).rstrip("\n").splitlines()
-    return "\n".join([*lines[:place], f"{key}:", *new, *lines[place + 1 :]]) + "\n"
+    end = "" if lines[place + 1 :] and not text.endswith("\n") else "\n"
+    return "\n".join([*lines[:place], f"{key}:", *new, *lines[place + 1 :]]) + end
 
 
 def _block(lines: Sequence[str]) -> list[str]:
@@ -96,6 +104,11 @@ def _block(lines: Sequence[str]) -> list[str]:
             break
         inside.append(line)
     return inside
+
+
+def _begins_plainly(line: str) -> bool:
+    """Whether the first line that says something begins an object at the very left."""
+    return line == "---" or re.match(r"[^\s\-\[{].*:(\s|$)", line) is not None
 
 
 def _says(line: str) -> bool:
