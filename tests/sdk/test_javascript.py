@@ -171,7 +171,7 @@ def _sample(schema: dict[str, Any]) -> dict[str, Any]:
 async def test_a_page_imports_it_from_the_server_and_reads_on_through_cuts(in_worker: bool) -> None:
     code = """
         const {Client} = await import(origin + "/client.js");
-        const sandbox = {tokens: 60, tokens_per_s: 300};
+        const sandbox = {tokens: 60, tokens_per_s: 30};
         const chat = new Client().chat({message: "x", model: "sandbox/long", sandbox});
         for await (const {type} of chat) {
           if (type === "content" && chat.reconnects < 3 && chat.state === "open") chat.reconnect(5);
