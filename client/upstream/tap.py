@@ -21,7 +21,7 @@ import aiohttp
 Take = Callable[[bytes], bool]
 """Takes what has come; tells whether it wants more now."""
 
-TURN_BYTES = 32_768
+TURN_BYTES = 49_152
 """Most of a body that is handed on, or given to aiohttp's parser, in one turn of the loop."""
 
 
