@@ -33,7 +33,7 @@ class _View(ABC):
     passes_text = True
 
     def __init__(self) -> None:
-        self._has_told_failure = False
+        self._failed_with: bytes | None = None
 
     def view(self, records: bytes) -> bytes:
         """The bytes for whole records."""
@@ -45,15 +45,18 @@ class _View(ABC):
                 pieces.append(self._chunks(_as_it_came(data)))
             elif name == "error":
                 said = decode_json(data)
-                self._has_told_failure = True
                 failure = msgspec.convert(said["failure"], Failure)
-                pieces.append(self._failure(failure, is_told=said["is_upstreams"]))
+                self._failed_with = self._failure(failure, is_told=said["is_upstreams"])
             elif name == "done":
                 pieces.append(self._end(msgspec.convert(decode_json(data), Done)))
         return b"".join(pieces)
 
     def _end(self, done: Done) -> bytes:
-        if done.completed or self._has_told_failure:
+        """A failure comes last: clients take the finish that they read last for the end, and upstream may tell one
+        behind what it failed of, with the usage."""
+        if self._failed_with is not None:
+            return self._failed_with + _DONE
+        if done.completed:
             return _DONE
         return self._failure(stopped(done), is_told=False) + _DONE
 
