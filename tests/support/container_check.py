@@ -106,7 +106,8 @@ def check_rights_and_health() -> None:
 def check_the_page_comes_with_what_formats_answers() -> None:
     """Nobody who runs the image needs Node or a network."""
     with running("-e", f"SERVER_TOKENS={TOKEN}") as (_, url):
-        with urllib.request.urlopen(f"{url}/", timeout=10) as response:
+        asked = urllib.request.Request(f"{url}/", headers={"Accept": "text/html"})
+        with urllib.request.urlopen(asked, timeout=10) as response:
             page = response.read().decode()
         assert 'data-format="yes"' in page
         for path in ("client.js", "assets/x/vendor/format.js", "assets/x/vendor/maths.js", "assets/x/main.js"):

@@ -113,7 +113,7 @@ async def test_what_came_stays_when_the_server_is_killed_and_started_again(upstr
             await expect(visitor.answer).to_contain_text("wörd 3")
             server.process.kill()
             await server.wait_exit()
-        await expect(visitor.page.get_by_text("Connection lost")).to_be_visible()
+        await expect(visitor.page.get_by_text("Connection lost, trying")).to_be_visible()
         async with running_server(env=env, port=port) as server:
             await visitor.answered()
             await expect(visitor.answer).to_contain_text("The server no longer has the rest")
