@@ -30,6 +30,7 @@ ENTRY = {"command": "/x", "env": {"A": "1"}}
         ('{\n\t"m": {\n\t\t"a": "// no comment", /* , */\n\t}\n}', None),
         ('{"m": {"openrouter": {"command": "old", "args": ["}"]}, "b": "\\"{"}}', None),
         ('{"a": "x,]", "m": {"b": null}}', None),
+        ('{"a": 1, // say "hi, or 5" wide\n "m": {} /* " */}', None),
     ],
 )  # fmt: skip
 def test_json_with_comments_keeps_them(before: str, after: str | None) -> None:
@@ -94,7 +95,15 @@ def test_yaml_gets_a_block_and_keeps_the_rest(before: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "before", ["extensions: [1]\n", "extensions:\n  openrouter:\n    x: 1\n", "a: 1\n---\nb: 2\n"]
+    "before",
+    [
+        "extensions: [1]\n",
+        "extensions:\n  openrouter:\n    x: 1\n",
+        "a: 1\n---\nb: 2\n",
+        "extensions:\n# c\n- 1\n",
+        '"extensions": {}\n',
+        "- 1\n",
+    ],
 )
 def test_yaml_that_is_not_plain_is_left_alone(before: str) -> None:
     with pytest.raises(NotEditable):
