@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
-import pytest
 from playwright.async_api import Page
 
 from client.sandbox import Reply, Sandbox
 from client.sandbox.models.prose import MARKDOWN
 from tests.support.browser import open_browser
-from tests.support.chunks import END, STOP, text
+from tests.support.chunks import END, HEAD, STOP, call, chunk, event, text
 from tests.support.page import needs_vendor, visiting
 from tests.support.serving import Api
 
@@ -262,20 +262,22 @@ async def test_hostile_answers_do_nothing(api: Api) -> None:
         assert seen["ran"] is None
 
 
-@pytest.mark.parametrize("place", ["content", "reasoning", "tool", "model"])
-async def test_hostile_words_in_every_place_are_text(api: Api, upstream: Sandbox, place: str) -> None:
-    from tests.support.chunks import call, chunk
-
+async def test_hostile_words_in_every_place_are_text(api: Api, upstream: Sandbox) -> None:
     evil = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>'
-    steps = {
+    arguments = json.dumps({"a": evil})
+    places = {
         "content": [text(evil)],
-        "reasoning": [chunk({"reasoning": evil}), text("x")],
-        "tool": [chunk({"tool_calls": [call(0, '{"a": "' + evil.replace('"', "'") + '"}', name=evil, id="1")]})],
-        "model": [chunk({"content": "x"}, model=evil, provider=evil)],
-    }[place]
-    upstream.script(Reply.stream(*steps, STOP, END))
+        "thinking": [chunk({"reasoning": evil}), text("x")],
+        "tool": [chunk({"tool_calls": [call(0, arguments, name=evil, id="1")]})],
+        "model": [
+            event({**HEAD, "model": evil, "provider": evil, "choices": [{"index": 0, "delta": {"content": "x"}}]})
+        ],
+    }
+    upstream.script(*(Reply.stream(*steps, STOP, END) for steps in places.values()))
     async with open_browser() as browser, visiting(browser, api.url) as visitor:
-        await visitor.send(evil)
-        await visitor.answered()
-        assert await visitor.page.locator("main img, main script").count() == 0
-        assert await visitor.page.evaluate("window.ran") is None
+        for place in places:
+            await visitor.page.keyboard.press("Control+Shift+O")
+            await visitor.send(evil)
+            await visitor.answered()
+            assert await visitor.page.locator("main img, main script").count() == 0, place
+            assert await visitor.page.evaluate("window.ran") is None, place
