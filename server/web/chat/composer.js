@@ -95,14 +95,14 @@ export class Composer {
     };
     const area = (name, label, more = {}) => {
       const id = `o-${newId().slice(0, 8)}`;
-      return [h("label", {htmlFor: id}, label), h("textarea", {id, rows: 3, value: options[name] ?? "", spellcheck: false, onInput: (event) => keep(name, event.target.value), ...more})];
+      return [h("label", {htmlFor: id}, label), h("textarea", {id, "data-field": name, rows: 3, value: options[name] ?? "", spellcheck: false, onInput: (event) => keep(name, event.target.value), ...more})];
     };
     const supported = this.#app.facts?.supported_parameters;
     const fields = FIELDS.map(([name, label, kind, parameter]) => {
       const id = `o-${newId().slice(0, 8)}`;
       const isOff = parameter && supported && !supported.includes(parameter);
       const value = options[name];
-      const more = {id, disabled: isOff, onChange: (event) => keep(name, kind === "checkbox" ? event.target.checked : event.target.value)};
+      const more = {id, "data-field": name, disabled: isOff, onChange: (event) => keep(name, kind === "checkbox" ? event.target.checked : event.target.value)};
       const control = Array.isArray(kind)
         ? h("select", more, kind.map((each) => h("option", {value: each, selected: each === (value ?? "")}, each || "as the model likes")))
         : kind === "checkbox"
@@ -124,6 +124,20 @@ export class Composer {
       this.#next,
     );
     this.#price();
+  }
+
+  /** Shows beside the fields what the server says of them. @param {{where: string, what: string}[]} details */
+  mark(details) {
+    for (const {where, what} of details) {
+      const names = where.split(".").reverse();
+      const field = names.map((name) => this.#options.querySelector(`[data-field="${CSS.escape(name)}"]`)).find(Boolean);
+      if (!field) continue;
+      field.closest("details").open = true;
+      field.setAttribute("aria-invalid", "true");
+      field.nextElementSibling?.matches(".told") && field.nextElementSibling.remove();
+      field.after(h("span", {class: "told"}, what));
+      field.addEventListener("input", () => (field.removeAttribute("aria-invalid"), field.nextElementSibling?.matches(".told") && field.nextElementSibling.remove()), {once: true});
+    }
   }
 
   #price() {

@@ -166,6 +166,7 @@ export class Transcript {
     if (this.#app.logs.size > MOST_LOGS) this.#app.logs.delete(this.#app.logs.keys().next().value);
     this.#paint();
     const words = answer.content.split(/\s+/).filter(Boolean).length;
+    if (answer.error?.details && conversation === this.conversation) this.#app.composer.mark(answer.error.details);
     if (!answer.error) say(answer.finishReason === "cancelled" ? "stopped" : `answer complete, ${words} words`);
     this.#app.changed();
     await this.#changed(message);

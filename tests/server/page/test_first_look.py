@@ -126,3 +126,24 @@ async def test_try_again_keeps_the_old_answer_and_edit_brings_the_question_back(
         await visitor.press("Edit")
         await expect(page.get_by_label("Message", exact=True).last).to_have_value("Why is the sky blue?")
         await expect(page.locator("article")).to_have_count(0)
+
+
+async def test_what_is_wrong_with_a_field_is_told_beside_it() -> None:
+    async with (
+        running_server("--sandbox") as server,
+        open_browser() as browser,
+        visiting(browser, server.url) as visitor,
+    ):
+        page = visitor.page
+        await page.get_by_text("Parameters", exact=True).click()
+        await page.get_by_label("Providers, in order").fill("a")
+        await page.get_by_label("Anything else, a JSON object").fill('{"provider": {"order": ["b"]}}')
+        await visitor.send("Go")
+        await visitor.answered()
+        await expect(visitor.answer.get_by_role("alert")).to_contain_text("invalid_request")
+        field = page.get_by_label("Providers, in order")
+        await expect(field).to_have_attribute("aria-invalid", "true")
+        await expect(page.locator(".told")).to_contain_text("provider.order")
+        await expect(page.get_by_label("Message", exact=True).last).to_have_value("Go")
+        await field.fill("")
+        await expect(page.locator(".told")).to_have_count(0)
