@@ -194,6 +194,8 @@ class _Tap(asyncio.Protocol):
                 return
         else:
             self._is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
+            if not self._is_behind:
+                self._handed_bytes = fed_bytes  # all of it, whoever has read what came before
         if self._is_behind or self._held or self._lost:
             self._is_plain = False
             self._wait_turn()

@@ -36,8 +36,9 @@ def read(stream: bytes) -> dict[str, Any]:
     whole = translate(stream)
     assert [type(each) for each in whole].count(Done) == 1
     single = translate(*(part + b"\n\n" for part in stream.split(b"\n\n") if part))
-    assert result(single) == result(whole)
-    return result(whole)
+    found = result(whole)
+    assert result(single) == found
+    return found
 
 
 def deep(depth: int) -> bytes:
