@@ -20,6 +20,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+;=:@%-]+)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_SHELLS = ("null", "file://")
+"""What pages send that came from no server, such as those of desktop programs."""
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
 
 
@@ -43,7 +45,10 @@ def _split_commas(value: object) -> object:
 
 def _check_origin(origin: str) -> str:
     """An origin spelled as browsers send it: lower case, no path, no default port (RFC 6454, section 6.2)."""
-    origin = origin.lower().removesuffix("/")
+    origin = origin.lower()
+    if origin in _SHELLS:
+        return origin
+    origin = origin.removesuffix("/")
     if not _ORIGIN.fullmatch(origin):
         raise ValueError("must be one exact origin such as https://app.example.org, without path or wildcard")
     parts = urlsplit(origin)

@@ -52,6 +52,7 @@ def _add_chat_completions(app: web.Application, shapes: Shapes) -> None:
         app.router.add_post(f"{mount}//chat/completions", dialect.post)  # a base URL that ends with a slash
         app.router.add_get(f"{mount}/chat/completions/{{stream_id}}", dialect.get, allow_head=False)
         app.router.add_get(f"{mount}/models", list_models)
+        app.router.add_get(f"{mount}//models", list_models)
         for path in ("/embeddings", "/completions"):
             app.router.add_post(mount + path, refuse_unknown_cost)
         for path, handler in UPSTREAM_READS.items():

@@ -6,11 +6,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from client.border.json_codec import decode_either_way, encode_json
+from client.errors import Failure
 from client.translation.chunks.shape import shape_of
 from client.translation.events import ChatEvent, ContentDelta
 from client.translation.foreign.front import END, Front
-from client.translation.translate import DONE, NO_WAYS, ChatTranslator, Ways
+from client.translation.translate import DONE, NO_WAYS, WAITING, ChatTranslator, Ways
 
+_OTHER_WORDS = Failure(
+    error="Upstream answered in chat completions, although asked in another protocol; check upstream.protocols.",
+    type="upstream_protocol",
+    status=502,
+    retryable=False,
+)
 _MOST_LEARNT: Final = 32
 """Shapes made for one answer: each block of text has its own."""
 
@@ -46,6 +53,10 @@ class ForeignTranslator(ChatTranslator):
         if not isinstance(found, dict):
             super()._take(payload, events, is_last=is_last)
             return
+        if self.state is WAITING and _is_chunk(found):  # no reader of the protocol would be shown it
+            self._keep_not(payload)
+            events += self.close(_OTHER_WORDS)
+            return
         whole = self._front.events_of_whole(found)
         if whole and self._payloads is not None:
             self._payloads.put(payload, *map(encode_json, whole))
@@ -73,3 +84,12 @@ class ForeignTranslator(ChatTranslator):
             self._learnt += 1
             shape = shape_of(payload, found, path)
             self._text_in = None if shape is None else shape.text_in
+
+
+def _is_chunk(found: dict[str, Any]) -> bool:
+    """Whether this is a chunk of chat completions that tells of no error."""
+    choices = found.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if "type" in found or found.get("error") or not isinstance(first, dict) or first.get("error"):
+        return False
+    return isinstance(first.get("delta", first.get("message")), dict) and first.get("finish_reason") != "error"

@@ -58,7 +58,9 @@ def _type(failure: Failure) -> str:
     """Upstream's own word, where it is one of Anthropic's."""
     said = failure.upstream.get("error_type")
     is_theirs = said in _WORDS and failure.type != "upstream_auth"
-    return str(said) if is_theirs else _TYPES.get(failure.type, "api_error")
+    if is_theirs:
+        return str(said)
+    return "request_too_large" if failure.status == 413 else _TYPES.get(failure.type, "api_error")
 
 
 def _told(failure: Failure) -> dict[str, Any] | None:

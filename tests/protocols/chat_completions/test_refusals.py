@@ -125,6 +125,8 @@ async def test_a_double_slash_is_a_slip(mount: str, api: Api, upstream: Sandbox)
     upstream.script(Reply.stream(text("Hi"), STOP, END))
     async with api.http.post(f"{api.url}{mount}//chat/completions", json=ASKED) as response:
         assert response.status == 200
+    async with api.http.get(f"{api.url}{mount}//models") as response:
+        assert (await response.json())["data"]
 
 
 @pytest.mark.parametrize("mount", MOUNTS)

@@ -18,6 +18,7 @@ from server.config import Config
 from server.protocols.messages.view import PING
 from tests.client.translation.foreign.test_messages import START, STOP, WHOLE, finish, opened, piece, text
 from tests.server.budgets.test_usage import bearer, serving_for
+from tests.support.chunks import END, chunk
 from tests.support.messages import ASKED, ask, ask_whole, events_in, named, read_message, sent
 from tests.support.serving import KEY, Api, changed, serving
 from tests.support.sse_reader import parse_events, read_until
@@ -191,6 +192,12 @@ async def test_a_refusal_in_other_words_is_told_in_these(passed: Api, upstream: 
     assert (response.status, json.loads(body)["error"]["type"]) == (502, "api_error")
 
 
+async def test_what_is_too_large_for_upstream_is_told_as_such(passed: Api, upstream: Sandbox) -> None:
+    script(upstream, Reply.error(413, "Too large"))
+    response, found = await ask_whole(passed)
+    assert (response.status, found["error"]["type"]) == (413, "request_too_large")
+
+
 async def test_a_route_that_upstream_has_not_is_told_as_such(config: Config, upstream: Sandbox) -> None:
     config = changed(passing(config), "upstream", base_url=f"{upstream.base_url}/nothing")
     async with serving(config) as api:
@@ -225,6 +232,19 @@ async def test_trap_2_what_breaks_ends_with_an_error(
     response, found = await ask_whole(passed)
     assert response.status >= 400
     assert (found["type"], found["error"]["type"]) == ("error", type_)
+
+
+async def test_an_upstream_that_speaks_chat_completions_instead_is_no_whole_answer(
+    passed: Api, upstream: Sandbox
+) -> None:
+    """Its text could be told in no word of this protocol: the message would be an empty one, and look whole."""
+    chunks = Reply.stream(chunk({"role": "assistant", "content": ""}), chunk({"content": "Hi"}), END)
+    script(upstream, chunks, chunks)
+    error = read_message((await ask(passed))[1]).error
+    assert error is not None
+    assert "upstream.protocols" in error["message"]
+    response, found = await ask_whole(passed)
+    assert (response.status, found["error"]["metadata"]["type"]) == (502, "upstream_protocol")
 
 
 @pytest.mark.parametrize("status", [200, 503])

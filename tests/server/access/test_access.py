@@ -117,6 +117,16 @@ async def test_a_listed_page_may_call_and_read_streams_and_errors(upstream: Sand
         assert foreign.status == 403
 
 
+@pytest.mark.parametrize("origin", ["null", "file://", "tauri://localhost", "capacitor://localhost", "app://x.y"])
+async def test_the_origins_of_programs_with_pages_inside_can_be_listed(origin: str, config: Config) -> None:
+    (listed,) = Config.model_validate({"server": {"cors_origins": [origin]}}).server.cors_origins
+    async with serving(changed(config, "server", cors_origins=(listed,))) as api:
+        response, _ = await api.request("GET", "/chat", Origin=origin)
+        foreign, _ = await api.request("GET", "/chat", Origin="https://evil.example")
+    assert (response.status, foreign.status) == (200, 403)
+    assert response.headers["Access-Control-Allow-Origin"] == origin
+
+
 @pytest.mark.parametrize(
     "given",
     [

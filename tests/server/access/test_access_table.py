@@ -51,6 +51,7 @@ FOUND = {
             ("POST", "/embeddings"): 404,
             ("POST", "/completions"): 404,
             ("GET", "/models"): 200,
+            ("GET", "//models"): 200,
             ("GET", "/models/sandbox/echo"): 200,
             ("GET", "/models/count"): 200,
             ("GET", "/models/user"): 200,

@@ -176,7 +176,17 @@ def test_a_host_that_cannot_be_listened_on_is_refused(tmp_path: Path, host: str)
 
 @pytest.mark.parametrize(
     "origin",
-    ["*", "null", "https://*.example.org", "https://x/path", "x.org", "https://x:99999", "https://u@x"],
+    [
+        "*",
+        "nul",
+        "file://x/y",
+        "file:///",
+        "https://*.example.org",
+        "https://x/path",
+        "x.org",
+        "https://x:99999",
+        "https://u@x",
+    ],
 )
 def test_an_origin_that_is_not_exact_is_refused(tmp_path: Path, origin: str) -> None:
     (problem,) = problems(tmp_path, environ={"CORS_ORIGINS": f"https://fine.example.org,{origin}"})
