@@ -77,6 +77,7 @@ class PassedView:
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._is_over = False
+        self._stop: bytes | None = None  # upstream's own, until it is known that the answer is whole
 
     def view(self, records: bytes) -> bytes:
         """The bytes for whole records."""
@@ -85,13 +86,13 @@ class PassedView:
     def _say(self, name: str | None, data: bytes) -> bytes:
         match name:
             case None:
-                return self._pass(data)
+                return self._pass(data) if self._stop is None else b""
             case "error":
                 return self._fail(msgspec.convert(decode_json(data)["failure"], Failure))
             case "done":
                 done = msgspec.convert(decode_json(data), Done)
                 self._is_over = True
-                return _STOP if done.completed else self._fail(stopped(done))
+                return (self._stop or _STOP) if done.completed else self._fail(stopped(done))
         return b""
 
     def _pass(self, data: bytes) -> bytes:
@@ -99,9 +100,13 @@ class PassedView:
         type_ = found[1] if found else _type_of(data)
         if not type_:
             return b""  # an error in a wrapping that is none of the protocol's; ours follows
-        self._is_over = type_ in (b"message_stop", b"error")
+        self._is_over = type_ == b"error"
         lines = data if b"\n" not in data else data.replace(b"\n", b"\ndata: ")
-        return b"event: " + type_ + b"\ndata: " + lines + b"\n\n"
+        event = b"event: " + type_ + b"\ndata: " + lines + b"\n\n"
+        if type_ != b"message_stop":
+            return event
+        self._stop = event
+        return b""
 
     def _fail(self, failure: Failure) -> bytes:
         self._is_over = True

@@ -217,6 +217,7 @@ async def test_a_route_that_upstream_has_not_is_told_as_such(config: Config, ups
         ((START, b'data: {"error": {"code": 429, "message": "slow"}}\n\n'), "rate_limit_error", False),
         ((START, b"event: error\ndata: lost\n\n"), "api_error", False),
         ((ERROR,), "overloaded_error", True),
+        ((START, b'data: {"message": {"error": "lost"}}\n\n', STOP), "api_error", False),
     ],
 )
 async def test_trap_2_what_breaks_ends_with_an_error(
