@@ -80,7 +80,8 @@ class PassedAnswer:
             usage=usage,
         )
         found = {name: value for name, value in self._response.items() if value is not None}
-        if not self._is_over:
+        is_untold = found.get("status") == "completed" and not found.get("output")  # having told every item before
+        if is_untold or not self._is_over:
             found.pop("output", None)
         ours = {name: base[name] for name in ("id", "background", "store")}
         return {**base, **found, **ours}

@@ -350,6 +350,19 @@ async def test_a_reply_that_is_not_streamed_is_told_as_events(passing: Api, upst
         assert_says(read, CASES[name].said, name)
 
 
+async def test_an_end_that_repeats_no_items_has_those_that_were_told(passing: Api, upstream: Sandbox) -> None:
+    content = [{"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}]
+    item = {"type": "message", "id": "m", "status": "completed", "role": "assistant", "content": content}
+    body = {"id": "gen-1", "object": "response", "status": "completed", "output": []}
+    events = frame("response.created", response={**body, "status": "in_progress"})
+    for kind in ("added", "done"):
+        events += frame(f"response.output_item.{kind}", output_index=0, item=item)
+    upstream.script(Reply.stream(events, frame("response.completed", response=body)), path=RESPONSES_PATH)
+    response, found = await respond(passing, ASKED)
+    assert response.status == 200
+    assert texts_in(response_in(json.loads(found))) == "Hi"
+
+
 async def test_trap_3_an_error_under_200_is_a_refusal(passing: Api, upstream: Sandbox) -> None:
     upstream.script_always(Reply.json({"error": {"code": 402, "message": "No credit"}}), path=RESPONSES_PATH)
     for body in (ASKED, asking()):
