@@ -86,12 +86,16 @@ class EventEncoder:
     def encode_texts(self, events: Sequence[ChatEvent]) -> bytes:
         """The bytes of the next events, where each is a piece of the answer with nothing beside it."""
         content, encode = self._content, _encode
+        if len(events) == 1:  # as in most reads
+            self.count += 1
+            only: str = events[0].text  # type: ignore[union-attr]
+            return content % (self.count, encode(only) if only.isascii() else encode_text(only))
         pieces = [
             content % (number, encode(text) if (text := event.text).isascii() else encode_text(text))  # type: ignore[union-attr]
             for number, event in enumerate(events, self.count + 1)
         ]
         self.count += len(pieces)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     def bare_done(self) -> bytes:
         """The `done` of an answer of which nothing else can be said any more."""

@@ -187,11 +187,12 @@ class _Tap(asyncio.Protocol):
         except Exception as exc:  # whoever waits shall have it, not the loop
             self.close(exc)
             return
+        if is_all and self._is_plain and content.total_bytes == fed_bytes:
+            self._handed_bytes = fed_bytes
+            return
         self._handed_bytes += len(body)
         if is_all:
             self._is_behind = content.total_bytes != fed_bytes
-            if self._is_plain and not self._is_behind:
-                return
         else:
             self._is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
             if not self._is_behind:

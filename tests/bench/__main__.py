@@ -50,6 +50,7 @@ scenarios:
   paced      100 streams of 50 events/s: CPU per event, delay, gap
   paced1000  the same with 1,000 streams, more than most servers hold
   tls        as paced, with the upstream asked over TLS
+  first      one request at a time: delay of the first event
   short      answers of one and of five events: CPU per request
   flood      16 streams as fast as they are taken: CPU per event, events/s
   resume     finished streams read again from their logs (this project's server only)

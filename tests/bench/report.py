@@ -47,6 +47,8 @@ FIGURES = [
     *_paced("paced", "paced"),
     *_paced("paced1000", "paced, 1,000 streams"),
     *_paced("tls", "paced, TLS to upstream"),
+    Figure("first_p50_ms", "first event p50, one request at a time, ms", 2),
+    Figure("first_p99_ms", "first event p99, one request at a time, ms", 2),
     Figure("short1_us", "CPU µs per request of 1 event", 0),
     Figure("short1_per_s", "requests/s of 1 event", 0),
     Figure("short5_us", "CPU µs per request of 5 events", 0),

@@ -114,6 +114,17 @@ def short(bench: Bench, server: Server) -> Figures:
     return figures
 
 
+def first(bench: Bench, server: Server) -> Figures:
+    """One request at a time, answered at once: how long until the first event."""
+    run = bench.load(
+        server, Answer(n=5, r=1), streams=1, requests=10**7, seconds=min(2.0, max(0.5, bench.seconds / 4))
+    )
+    _expect_whole(run.result)
+    return _known(
+        {"first_p50_ms": _ms(run.result.first_event_p50_us), "first_p99_ms": _ms(run.result.first_event_p99_us)}
+    )
+
+
 def flood(bench: Bench, server: Server) -> Figures:
     """16 streams as fast as they are taken, many events in each read."""
     run = bench.load(server, Answer(n=1000, r=200), streams=16, requests=10**7, seconds=bench.seconds)
@@ -253,6 +264,6 @@ Scenario = Callable[[Bench, Server], Figures]
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
-    for scenario in (start, idle, paced, paced1000, tls, short, flood, resume, stall, leave, capacity)
+    for scenario in (start, idle, paced, paced1000, tls, first, short, flood, resume, stall, leave, capacity)
 }
 """In the order in which they are run: what is measured at rest comes first."""

@@ -54,12 +54,13 @@ async def test_a_tiny_round_measures_both_servers(tmp_path: Path) -> None:
     json_file, svg_file = tmp_path / "figures.json", tmp_path / "chart.svg"
     sizes = ("--rounds", "1", "--seconds", "1", "--streams", "10")
     files = ("--json", str(json_file), "--chart", str(svg_file))
-    printed = await run_bench("--scenarios", "paced,short", "--protocols", *sizes, *files)
+    printed = await run_bench("--scenarios", "paced,first,short", "--protocols", *sizes, *files)
     record = json.loads(json_file.read_text())
     assert set(record["rounds"][0]) == {"nginx", OURS, f"{OURS}-v1", f"{OURS}-api-v1"}
     for figures in record["rounds"][0].values():
         assert figures["paced_us"] > 0
         assert figures["paced_delay_p99_ms"] >= figures["paced_delay_p50_ms"] > 0
+        assert figures["first_p99_ms"] >= figures["first_p50_ms"] > 0
         assert figures["short1_us"] > 0
         assert figures["short5_per_s"] > 0
     ratio = record["summary"][OURS]["paced_us"]["ratio"]
