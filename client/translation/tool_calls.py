@@ -139,10 +139,11 @@ class ToolCallAssembler:
         deltas = [self._tell(call) for call in list(self._waiting)]
         return [delta for delta in deltas if delta is not None]
 
-    def finish(self) -> list[ToolCallDelta | ToolCall]:
+    def finish(self, *, is_cut: bool = False) -> list[ToolCallDelta | ToolCall]:
         """Every call, whole, by index, once; before it what was not told of it.
 
-        No arguments at all, and an empty value that nothing has followed, are an empty object.
+        No arguments at all, and an empty value that nothing has followed, are an empty object; but where the answer
+        was cut off (`is_cut`) a call of which no arguments have come is not whole.
         """
         if self._emitted is not None:
             return []
@@ -154,7 +155,8 @@ class ToolCallAssembler:
             if (untold := self._tell(call)) is not None:
                 events.append(untold)
             arguments = call.arguments.strip() or "{}"
-            whole = ToolCall(call.index, call.id, call.name, arguments, bool(call.name) and is_json(arguments))
+            may_be_whole = bool(call.name) and not (is_cut and not call.pieces)
+            whole = ToolCall(call.index, call.id, call.name, arguments, may_be_whole and is_json(arguments))
             self._emitted.append(whole)
             events.append(whole)
         return events

@@ -659,7 +659,9 @@ class ChatTranslator:
     def _close_deltas(self, events: list[ChatEvent]) -> None:
         """Calls are whole at the end and not before: what follows a finish may still belong to them."""
         self._close_texts(events)
-        events.extend(self._calls.finish())
+        has_ended = self.state is FINISHED and self._finish_reason not in ("length", "content_filter")
+        is_cut = not has_ended or self._native_finish_reason in _CUT_NATIVE
+        events.extend(self._calls.finish(is_cut=is_cut))
 
     def _close_reasoning(self, events: list[ChatEvent]) -> None:
         if self._reasoning:

@@ -10,7 +10,8 @@ import pytest
 
 from client.translation.events import ToolCall, ToolCallDelta
 from client.translation.tool_calls import ToolCallAssembler
-from tests.support.chunks import call
+from client.translation.translate import ChatTranslator
+from tests.support.chunks import DONE, call, calls, chunk
 
 Fragments = list[list[dict[str, Any]]]
 
@@ -169,9 +170,26 @@ def test_calls_cost_in_proportion_to_their_size(kind: str) -> None:
 
     def run(chunks: Fragments) -> None:
         calls = ToolCallAssembler()
-        for chunk in chunks:
-            calls.add(chunk)
+        for fragments in chunks:
+            calls.add(fragments)
         calls.finish()
 
     small, large = MANY[kind](300), MANY[kind](1200)
     assert work(lambda: run(large)) < 5 * work(lambda: run(small))
+
+
+@pytest.mark.parametrize(
+    ("end", "is_whole"),
+    [
+        (chunk({}, "tool_calls") + DONE, True),
+        (chunk({}, "stop") + DONE, True),
+        (chunk({}, "length") + DONE, False),
+        (chunk({}, "tool_calls", "max_output_tokens") + DONE, False),
+        (chunk({}, "content_filter") + DONE, False),
+        (b"", False),
+    ],
+)
+def test_a_call_that_was_cut_before_its_arguments_is_not_whole(end: bytes, is_whole: bool) -> None:
+    translator = ChatTranslator(lambda: 0.0)
+    events = translator.receive_data(calls(call(0, "", "f", "a")) + end) + translator.receive_eof()
+    assert [each.complete for each in events if isinstance(each, ToolCall)] == [is_whole]
