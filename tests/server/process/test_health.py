@@ -84,8 +84,10 @@ def test_the_switch_makes_a_skipped_test_a_failure(
     path = tmp_path / "test_one.py"
     path.write_text(f"import pytest\n{body}\n")
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", os.devnull, str(tmp_path)]
+    plugins = ["-p", "pytest_asyncio.plugin", "-p", "tests.conftest"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugins, "-c", os.devnull, str(tmp_path)]
     env = {name: value for name, value in os.environ.items() if name != "REQUIRE_ALL_TESTS"}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take seconds to load, and no other is needed here
     run = subprocess.run(command, cwd=ROOT, env={**env, **switch}, capture_output=True, text=True, check=False)
     assert (run.returncode == 0) == passes, run.stdout + run.stderr
     if not passes:
