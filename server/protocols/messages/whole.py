@@ -9,6 +9,7 @@ from client.border.json_codec import decode_json
 
 _EVENT = re.compile(rb"event: \w+\ndata: ([^\n]*(?:\ndata: [^\n]*)*)\n\n")
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+_CUT = ("max_tokens", "model_context_window_exceeded", "refusal")
 _OF_DELTA = ("stop_reason", "stop_sequence")
 
 
@@ -36,7 +37,10 @@ class WholeMessage:
         """The message so far. A call whose input is no whole JSON is left out: it must not be run."""
         for (index, name), pieces in self._pieces.items():
             self._blocks[index][name] = "".join(pieces)
-        content = [block for block in map(_with_input, self._blocks.values()) if block is not None]
+        blocks = list(self._blocks.values())
+        if self._message.get("stop_reason") in _CUT and blocks and _is_unsaid(blocks[-1]):
+            blocks.pop()
+        content = [block for block in map(_with_input, blocks) if block is not None]
         return {**self._message, "content": content}
 
     def _take(self, event: dict[str, Any]) -> None:
@@ -75,6 +79,11 @@ class WholeMessage:
         self._message |= beside
         usage = {name: value for name, value in _object(event.get("usage")).items() if value is not None}
         self._message["usage"] = {**_object(self._message.get("usage")), **usage}
+
+
+def _is_unsaid(block: dict[str, Any]) -> bool:
+    """Whether it is a call of whose input nothing has come."""
+    return block.get("type") in _CALLS and not block.get("partial_json") and not block.get("input")
 
 
 def _with_input(block: dict[str, Any]) -> dict[str, Any] | None:

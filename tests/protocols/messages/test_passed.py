@@ -137,9 +137,10 @@ async def test_a_whole_message_is_made_of_the_events(passed: Api, upstream: Sand
     }
 
 
-async def test_trap_6_a_cut_call_is_left_out_of_a_whole_message(passed: Api, upstream: Sandbox) -> None:
+@pytest.mark.parametrize("said", ['{"a', ""])
+async def test_trap_6_a_cut_call_is_left_out_of_a_whole_message(said: str, passed: Api, upstream: Sandbox) -> None:
     call = opened(0, type="tool_use", id="t", name="f", input={})
-    cut = piece(0, type="input_json_delta", partial_json='{"a')
+    cut = piece(0, type="input_json_delta", partial_json=said)
     script(upstream, sent(START, call, cut, {"type": "content_block_stop", "index": 0}, finish("max_tokens"), STOP))
     _, found = await ask_whole(passed)
     assert (found["content"], found["stop_reason"]) == ([], "max_tokens")
