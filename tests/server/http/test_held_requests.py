@@ -100,7 +100,15 @@ async def test_break_it_21_so_does_one_that_is_packed(narrow: Api) -> None:
     assert (reply.status, reply.json["type"]) == (503, "overloaded")
 
 
-async def test_break_it_21_a_request_of_mcp_counts_while_it_is_answered(upstream: Sandbox, narrow: Api) -> None:
+async def test_break_it_21_a_request_of_mcp_counts_while_it_is_answered(upstream: Sandbox, config: Config) -> None:
+    """Once as it came, and once as a turn that can be gone on from, for as long as its answer is kept."""
+    config = changed(config, "streams", max_total_bytes=1_800_000)
+    async with serving(changed(config, "server", max_body_bytes=1_000_000)) as api:
+        await _ask_three_at_once(upstream, api)
+        assert 800_000 < api.streams.total_bytes < 820_000
+
+
+async def _ask_three_at_once(upstream: Sandbox, narrow: Api) -> None:
     silence = Hold()
     upstream.script_always(Reply.stream(text("x"), STOP, END).after(silence))
     arguments = {"prompt": "x" * 400_000}
@@ -115,7 +123,7 @@ async def test_break_it_21_a_request_of_mcp_counts_while_it_is_answered(upstream
 
     first, second = asyncio.create_task(send()), asyncio.create_task(send())
     await upstream.wait_call(1)
-    assert narrow.streams.total_bytes > 800_000
+    assert narrow.streams.total_bytes > 1_600_000
     status, found = await send()
     assert status == 503
     assert "at its limit" in found

@@ -263,7 +263,10 @@ def test_faults_q1_mcp_without_standard_descriptors_ends_with_its_input(closed: 
 def test_break_it_28_a_signal_in_the_start_ends_any_process_even_the_first_one(
     command: list[str], number: signal.Signals, tmp_path: Path
 ) -> None:
-    """The start lasts until somebody writes the settings; in a process namespace of its own it is process 1."""
+    """The start lasts until somebody writes the settings; in a process namespace of its own it is process 1.
+
+    The MCP command greets its host before it reads them, so it ends as it does while it serves.
+    """
     file = tmp_path / "config.toml"
     os.mkfifo(file)
     unshare = shutil.which("unshare")
@@ -276,7 +279,7 @@ def test_break_it_28_a_signal_in_the_start_ends_any_process_even_the_first_one(
             pipe = os.open(file, os.O_WRONLY)  # open when the process reads it
             child = int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text())
             os.kill(child, number)
-            assert outer.wait(20) in (128 + number, -number)
+            assert outer.wait(20) in ((0,) if command is MCP else (128 + number, -number))
             os.close(pipe)
         finally:
             outer.kill()
@@ -286,9 +289,8 @@ def test_break_it_28_a_signal_before_anything_is_imported_ends_the_process(tmp_p
     """The import of the settings waits for a signal that was sent before."""
     (tmp_path / "pydantic.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    for command in (SERVER, MCP):
-        done = subprocess.run([*command, "--sandbox"], env=env, cwd=tmp_path, capture_output=True, timeout=60)
-        assert (done.returncode, done.stderr) == (-signal.SIGTERM, b"")
+    done = subprocess.run([*SERVER, "--sandbox"], env=env, cwd=tmp_path, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, b"")
 
 
 async def test_a_second_signal_at_the_very_end_does_not_make_it_a_failure() -> None:
