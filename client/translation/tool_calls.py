@@ -10,7 +10,7 @@ that was said to be complete cannot. Every fragment costs the same, however many
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 from client.border.json_codec import decode_json, encode_json
 from client.border.json_progress import JsonProgress
@@ -306,14 +306,18 @@ class ToolCallAssembler:
 
 
 def is_json(text: str) -> bool:
-    """True when the text is one whole JSON value."""
+    """True when the text is one whole JSON value; with a NaN in it, it is one to Python alone."""
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=_refuse)
     except RecursionError:
         return decode_json(text.encode("utf-8", "replace")) is not None
     except ValueError:
         return False
     return True
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _index_of(value: Any) -> int | None:

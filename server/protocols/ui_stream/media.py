@@ -9,6 +9,7 @@ from typing import Any
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)")
 _TYPES = mimetypes.MimeTypes()
 """Those that every machine knows alike."""
+_SHOWN = re.compile(r"https?://|data:", re.IGNORECASE)
 _IMAGE_URL = ("image_url", "url")
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
 
@@ -23,11 +24,12 @@ def media_type_of(url: str, otherwise: str) -> str:
 
 
 def url_of_image(image: dict[str, Any]) -> str | None:
-    """Where the picture of an image object is; None in an object of another kind."""
+    """Where the picture of an image object is; None in an object of another kind, and for an address that a page must
+    not follow (`javascript:`)."""
     found: Any = image
     for name in _IMAGE_URL:
         found = found.get(name, found) if isinstance(found, dict) else found
-    return found if isinstance(found, str) and found else None
+    return found if isinstance(found, str) and _SHOWN.match(found) else None
 
 
 def part_of_file(url: str, media_type: str, filename: str | None) -> dict[str, Any]:

@@ -193,3 +193,10 @@ def test_a_call_that_was_cut_before_its_arguments_is_not_whole(end: bytes, is_wh
     translator = ChatTranslator(lambda: 0.0)
     events = translator.receive_data(calls(call(0, "", "f", "a")) + end) + translator.receive_eof()
     assert [each.complete for each in events if isinstance(each, ToolCall)] == [is_whole]
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_only_python_takes_for_json_is_not_whole(value: str) -> None:
+    translator = ChatTranslator(lambda: 0.0)
+    events = translator.receive_data(calls(call(0, f'{{"a":{value}}}', "f", "a")) + chunk({}, "tool_calls") + DONE)
+    assert [each.complete for each in events if isinstance(each, ToolCall)] == [False]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from client.upstream.request import InvalidRequest
+from server.protocols.ui_stream.media import url_of_image
 from server.protocols.ui_stream.messages import messages_of
 from server.protocols.ui_stream.request import UiRequest, is_ui_request, ui_call_of
 from tests.support.ui_parts import posting, user
@@ -245,3 +246,11 @@ def test_what_cannot_be_asked(body: dict[str, Any], where: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         _call(body)
     assert [each.where for each in caught.value.details] == [where]
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "JavaScript:alert(1)", "vbscript:x", "file:///etc/passwd", ""]
+)
+def test_a_page_is_given_no_address_that_runs(url: str) -> None:
+    assert url_of_image({"type": "image_url", "image_url": {"url": url}}) is None
+    assert url_of_image({"image_url": "HTTPS://example.com/a.png"}) == "HTTPS://example.com/a.png"
