@@ -84,7 +84,7 @@ def _refuse(name: str) -> Any:
 
 
 def _schema_problem(schema: dict[str, Any]) -> str | None:
-    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]  # comes with the SDK
+    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
 
     if len(json.dumps(schema)) > _LARGEST_SCHEMA:
         return f"it is larger than {_LARGEST_SCHEMA:,} characters"
