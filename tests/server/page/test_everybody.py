@@ -122,6 +122,7 @@ async def test_the_keyboard_alone_does_everything() -> None:
         await keyboard.press("Control+Home")
         await expect(page.locator(".options li[aria-selected=true]")).to_contain_text("Echo")
         await keyboard.press("Escape")
+        await expect(page.locator("#message")).to_be_focused()
         await keyboard.type("Count")
         await keyboard.press("Enter")
         await expect(visitor.answer).to_contain_text("1 2 3")
