@@ -27,6 +27,7 @@ class CuttingRelay:
         """Passes one connection both ways; after the last of the lives they are all passed whole."""
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         up = asyncio.create_task(_pass(reader, to_writer))
+        up.add_done_callback(lambda _: to_writer.close())  # whoever has gone is served no more
         left = next(self._lives_bytes, None)
         with suppress(OSError):
             while data := await to_reader.read(65_536):

@@ -24,6 +24,7 @@ class Relay:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_target, to_target = await asyncio.open_connection("127.0.0.1", self.target_port)
         up = asyncio.create_task(_copy(reader, to_target))
+        up.add_done_callback(lambda _: to_target.close())  # whoever has gone is served no more
         left = self.most_bytes
         try:
             with suppress(ConnectionError):
