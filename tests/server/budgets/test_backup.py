@@ -114,21 +114,21 @@ async def test_reading_and_copying_on_and_on_costs_a_busy_server_nothing(tmp_pat
         upstream.script_always(answer(0.25))
         async with spending(upstream, tmp_path) as (running, http):
             await spend(running, http)
-            has_ended = False
+            spent, copies, has_ended = 1, 0, False
 
-            async def copy_on() -> int:
-                copies = 0
+            async def copy_on() -> None:
+                nonlocal copies
                 while not has_ended:
                     await asyncio.to_thread(server.commands.backup.copy_ledger, ledger, tmp_path / "copy")
                     copies += 1
-                return copies
 
             copying = asyncio.create_task(copy_on())
-            for _ in range(50):
+            while spent <= 50 or copies < 2:
                 await spend(running, http)
+                spent += 1
             has_ended = True
-            assert await copying > 1
-            await until_written(ledger, 51)
+            await copying
+            await until_written(ledger, spent)
             assert b"cannot be used" not in running.output
             assert await running.stop() == 0
 
