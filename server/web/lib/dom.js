@@ -85,6 +85,12 @@ export const toast = (text, label, action) => {
   setTimeout(gone, 8000);
 };
 
+/** A field that a closing dialog gave the focus back to has no caret when that stood in the dialog: keys would do nothing. */
+const restoreCaret = () => {
+  const field = document.activeElement;
+  if (field instanceof HTMLTextAreaElement) field.setSelectionRange(field.selectionStart, field.selectionEnd);
+};
+
 /** Opens a dialog with this in it; resolves with what it was closed with. @param {string} title @param {(close: (value?: string) => void) => any[]} contents @param {string} [kind] */
 export const ask = (title, contents, kind = "") =>
   new Promise((resolve) => {
@@ -96,7 +102,11 @@ export const ask = (title, contents, kind = "") =>
       ...contents(close),
     ]);
     dialog.addEventListener("click", (event) => event.target === dialog && close());
-    dialog.addEventListener("close", () => (dialog.remove(), resolve(dialog.returnValue)));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      restoreCaret();
+      resolve(dialog.returnValue);
+    });
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -123,7 +123,8 @@ async def test_the_keyboard_alone_does_everything() -> None:
         await expect(page.locator(".options li[aria-selected=true]")).to_contain_text("Echo")
         await keyboard.press("Escape")
         await expect(page.locator("#message")).to_be_focused()
-        await page.locator("#message").fill("Count")
+        await expect(page.locator("dialog:modal")).to_have_count(0)
+        await keyboard.type("Count")
         await keyboard.press("Enter")
         await expect(visitor.answer).to_contain_text("1 2 3")
         assert await page.evaluate("document.activeElement.id") == "message"
