@@ -62,9 +62,10 @@ def capped(body: Mapping[str, Any], cap: Cap, known: Known) -> tuple[dict[str, A
     if most_nano <= cap.nano:
         return dict(body), False
     thought = _thought(body)
-    tokens = _affordable(reckoning, cap.nano, known) - thought
+    limited = reckon({**body, "max_tokens": _MOST_TOKENS})  # the limit is a part of what is sent, and so of its price
+    tokens = _affordable(limited, cap.nano, known) - thought
     if tokens < _LEAST_TOKENS:
-        asked_nano = reckoning._replace(asked_tokens=_LEAST_TOKENS + thought).nano_usd(known)
+        asked_nano = limited._replace(asked_tokens=_LEAST_TOKENS + thought).nano_usd(known)
         raise _over(
             cap, f"the question alone, with {_LEAST_TOKENS} tokens of answer, may cost {_shown(asked_nano)} USD"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from client.models.costs import Known, estimate_nano_usd
+from client.models.costs import Known, estimate_nano_usd, usd
 from client.streams.stream import Stream
 from server.budgets.leases import has_failed_unbegun, stated_nano
 from server.errors import refuse
@@ -43,8 +43,16 @@ class ProcessBudget:
         """
         nano = estimate_nano_usd(body, self.known)
         if nano > self.left_nano or self.left_nano < 0:
-            raise refuse("too_many_requests", 429, "The budget of this process (MCP_BUDGET_USD) is spent.")
+            raise refuse("forbidden", 403, self._refusal(nano))
         return _ReservedAnswer(self, nano)
+
+    def _refusal(self, nano: int) -> str:
+        left_usd = usd(max(self.left_nano, 0))
+        held = f", and answers that run hold {usd(self.reserved_nano):.6f} USD of it" if self.reserved_nano else ""
+        return (
+            f"Not sent: it may cost {usd(nano):.6f} USD, and {left_usd:.6f} USD are left of the user's budget for "
+            f"this server (MCP_BUDGET_USD){held}. Use a cheaper model, a smaller max_tokens, or ask for more."
+        )
 
 
 class _ReservedAnswer:

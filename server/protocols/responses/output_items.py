@@ -5,6 +5,7 @@ Events are given without what the stream adds to each (`type` in the data, `sequ
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 from client.translation.events import ToolCall
@@ -25,7 +26,7 @@ class Item(Protocol):
         """The events that end it."""
 
 
-class _Item:
+class _Item(ABC):
     """What they share.
 
     Args:
@@ -42,8 +43,9 @@ class _Item:
         """What it holds so far, or held at its end; `status` is that of an item that is open."""
         return self._so_far(status) if self._ended is None else self._ended
 
+    @abstractmethod
     def _so_far(self, status: str) -> dict[str, Any]:
-        raise NotImplementedError
+        """What it holds while it is open."""
 
     @property
     def _place(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from client.models.costs import nano_usd
+from client.models.costs import estimate_nano_usd, nano_usd
 from client.sandbox import Hold, Reply, Sandbox, chunk
 from mcp_app.chats.cap import Cap, capped, shares
 from mcp_app.results.failures import ToolFailure
@@ -59,6 +59,22 @@ def test_a_cap_limits_the_tokens_of_an_answer_to_what_it_allows_for() -> None:
     assert 400 < tokens < 500  # 10 USD a million: 0.005 USD are 500 tokens, less the prompt
     [share] = shares([limited], Cap(cap, "max_cost_usd"), known)
     assert share.nano <= cap
+
+
+@pytest.mark.parametrize("nano", [900_000, 1_000_000, 3_333_333, 9_999_999])
+@pytest.mark.parametrize("more", [{}, {"reasoning": {"effort": "high"}}, {"n": 2}, {"stop": ["x"] * 3}])
+@pytest.mark.parametrize("model", ["acme/cheap", "acme/unknown"])
+def test_what_was_limited_costs_no_more_than_the_cap_with_the_limit_in_it(
+    model: str, more: dict[str, Any], nano: int
+) -> None:
+    """What a process may still spend admits what was limited to it."""
+    nano *= 40 if model == "acme/unknown" else 1
+    limited, is_limited = capped(body(model, **more), Cap(nano, "x"), known)
+    assert is_limited
+    assert 0.98 * nano < estimate_nano_usd(limited, known) <= nano
+    budget = ProcessBudget(nano)
+    budget.known = known
+    budget.admit(limited, "")
 
 
 @pytest.mark.parametrize("more", [{}, {"max_tokens": 900}, {"reasoning": {"max_tokens": 900}}])
