@@ -30,6 +30,7 @@ _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("source-url", "sourceId url", "title"),
         ("file", "url mediaType", ""),
         ("data-audio", "data", ""),
+        ("data-image", "data", ""),
         ("data-annotation", "data", ""),
         ("error", "errorText", ""),
         ("abort", "", ""),

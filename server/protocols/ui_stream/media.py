@@ -10,6 +10,7 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)")
 _TYPES = mimetypes.MimeTypes()
 """Those that every machine knows alike."""
 _SHOWN = re.compile(r"https?://|data:", re.IGNORECASE)
+_FOLLOWED = re.compile(r"https?://", re.IGNORECASE)
 _IMAGE_URL = ("image_url", "url")
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
 
@@ -21,6 +22,11 @@ def media_type_of(url: str, otherwise: str) -> str:
         return told[1].lower()
     guessed = None if url.startswith("data:") else _TYPES.guess_type(url.partition("?")[0])[0]
     return guessed or otherwise
+
+
+def may_be_followed(url: str) -> bool:
+    """Whether a page may make a link of it: what the model found can be `javascript:` too."""
+    return _FOLLOWED.match(url) is not None
 
 
 def url_of_image(image: dict[str, Any]) -> str | None:

@@ -32,7 +32,7 @@ from client.translation.events import (
 from client.translation.reasoning import ReasoningMerger
 from server.protocols.event_view import EventView
 from server.protocols.stopped import stopped
-from server.protocols.ui_stream.media import media_type_of, url_of_image
+from server.protocols.ui_stream.media import may_be_followed, media_type_of, url_of_image
 from server.protocols.ui_stream.messages import ANNOTATION, METADATA
 
 CUT_CALL = "The call was cut off before it was whole; it must not be run."
@@ -206,7 +206,9 @@ class UiView(EventView):
                     yield {"type": "source-url", "sourceId": f"source-{self._sources}", **source}
             case Image(image):
                 url = url_of_image(image)
-                if url is not None:
+                if url is None:
+                    yield {"type": "data-image", "data": image}
+                else:
                     yield {"type": "file", "url": url, "mediaType": media_type_of(url, "image/png")}
             case Audio(audio):
                 yield {"type": "data-audio", "data": audio}
@@ -254,7 +256,7 @@ def _source_of(annotation: dict[str, Any]) -> dict[str, str] | None:
     """A citation's address and title; None for what is none."""
     cited = annotation.get("url_citation", annotation)
     url = cited.get("url") if isinstance(cited, dict) else None
-    if not isinstance(url, str) or not url:
+    if not isinstance(url, str) or not may_be_followed(url):
         return None
     title = cited.get("title")
     return {"url": url, "title": title} if isinstance(title, str) and title else {"url": url}

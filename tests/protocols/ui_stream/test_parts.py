@@ -194,3 +194,17 @@ async def test_trap_17_a_large_picture_is_one_line(once: Api, upstream: Sandbox)
     upstream.script(Reply.stream(chunk({"images": [{"type": "image_url", "image_url": {"url": url}}]}), STOP, END))
     files = [part for part in parts_in((await ask(once))[1]) if part["type"] == "file"]
     assert files == [{"type": "file", "url": url, "mediaType": "image/webp"}]
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", " javascript:alert(1)", "data:text/html,<script>", "vbscript:x"]
+)
+async def test_what_a_page_must_not_follow_goes_out_as_data(once: Api, upstream: Sandbox, url: str) -> None:
+    """A page may make a link of a source, and of a file."""
+    cited = {"type": "url_citation", "url_citation": {"url": url, "title": "t"}}
+    pictures = [{"type": "image_url", "image_url": {"url": url}}] if not url.startswith("data:") else []
+    upstream.script(Reply.stream(text("x"), chunk({"annotations": [cited], "images": pictures}), STOP, END))
+    parts = parts_in((await ask(once))[1])
+    assert not [part for part in parts if part["type"] in ("source-url", "file")]
+    assert [part["data"] for part in parts if part["type"] == "data-annotation"] == [cited]
+    assert [part["data"] for part in parts if part["type"] == "data-image"] == pictures
