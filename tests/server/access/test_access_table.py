@@ -11,10 +11,12 @@ import aiohttp
 import pytest
 
 from client.config import StreamsConfig
+from client.sandbox import Reply, Sandbox
 from server.access.callers import Caller
 from server.access.tokens import hash_token
 from server.config import Config
 from tests.mcp.test_http import INITIALIZE
+from tests.support.chunks import END, STOP, text
 from tests.support.mcp.clients import ACCEPT
 from tests.support.serving import Api, changed, question, serving
 
@@ -257,8 +259,9 @@ async def statuses(config: Config) -> dict[Cell, int]:
 
 
 @pytest.fixture
-def lasting(config: Config) -> Config:
-    """Settings under which finished streams can be read for the whole test."""
+def lasting(config: Config, upstream: Sandbox) -> Config:
+    """Settings under which finished streams can be read for the whole test; answers come at once."""
+    upstream.script_always(Reply.stream(text("x"), STOP, END))
     return config.model_copy(update={"streams": StreamsConfig(grace_s=0.0, retain_s=600)})
 
 
