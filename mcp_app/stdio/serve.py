@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ async def _serve(load: Callable[[], MCPServer[Any]], version: str) -> None:
     greeting = asyncio.create_task(greet(lines, out.write, version))
     try:
         await asyncio.wait({greeting}, timeout=_PATIENCE_S)
-        mcp = await asyncio.to_thread(load)
+        mcp = await _on_a_thread(load)
         greeted = await greeting
     finally:
         greeting.cancel()
@@ -56,6 +57,33 @@ async def _serve(load: Callable[[], MCPServer[Any]], version: str) -> None:
     server = mcp._lowlevel_server  # no public name leads from an MCPServer to a transport of one's own
     async with server.lifespan(server) as state:
         await Conversation(server, state, out.write, is_greeted=greeted.is_answered).run(_from(greeted, lines))
+
+
+def _on_a_thread(load: Callable[[], MCPServer[Any]]) -> asyncio.Future[MCPServer[Any]]:
+    """What it makes, made on a thread that the end of the process does not wait for, as asyncio's own would be."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[MCPServer[Any]] = loop.create_future()
+
+    def settle(mcp: MCPServer[Any] | None, error: BaseException | None) -> None:
+        if loaded.done():
+            return
+        if mcp is None:
+            loaded.set_exception(error or RuntimeError("nothing was loaded"))
+        else:
+            loaded.set_result(mcp)
+
+    def run() -> None:
+        mcp: MCPServer[Any] | None = None
+        error: BaseException | None = None
+        try:
+            mcp = load()
+        except BaseException as exc:  # whoever waits for it raises it
+            error = exc
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, mcp, error)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return loaded
 
 
 async def _from(greeted: Greeted, lines: StdinLines) -> AsyncIterator[bytes | LineTooLong]:
