@@ -27,6 +27,7 @@ from server.config import (
     setting_fields,
 )
 from server.config.proxy import shown_proxy
+from server.config.redis.url import holds_password, shown_url
 from server.telemetry.logs import say
 from server.version import program_version
 
@@ -208,12 +209,18 @@ def print_config(config: Config, invalid: Collection[str] = (), *, proxy: str = 
         if key in invalid:
             print(f"# {key}: invalid, see the problems")
         else:
-            mark = "# " if isinstance(value, SecretStr) or key.partition("[")[0] in _NOT_IN_FILE else ""
-            print(f"{mark}{key} = {_shown(value)}  # {config.sources.get(key, 'default')}")
+            text = _shown(value) if key != "redis.url" else _shown(shown_url(_bare(value)))
+            is_hidden = isinstance(value, SecretStr) and (key != "redis.url" or holds_password(_bare(value)))
+            mark = "# " if is_hidden or key.partition("[")[0] in _NOT_IN_FILE else ""
+            print(f"{mark}{key} = {text}  # {config.sources.get(key, 'default')}")
     sys.stdout.flush()  # the problems may go to the same place
 
 
-_NOT_IN_FILE = ("callers", "sandbox", "upstream.api_key")
+_NOT_IN_FILE = ("callers", "sandbox", "upstream.api_key", "redis.text_key")
+
+
+def _bare(secret: object) -> str:
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else ""
 
 
 def print_problems(problems: Sequence[ConfigProblem]) -> None:

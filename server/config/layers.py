@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from client.config import is_unset, unquoted
 from server.config.files import home_of, path_of, read_text, reason_of
 from server.config.problems import ConfigProblem, dotted
+from server.config.redis.url import holds_password
 from server.config.sections import environment_name, is_secret, sections, setting_fields
 
 FOLDER = "openrouter-sse-backend"
@@ -140,10 +141,15 @@ def file_layer(path: Path | None, text: str, problems: list[ConfigProblem]) -> L
 def _counts(path: KeyPath, found: Found, problems: list[ConfigProblem]) -> bool:
     """Whether an entry of the file is handed on: not when it is a secret, nor a known key left blank."""
     field = setting_fields().get((path[0], path[-1])) if len(path) == 2 else None
-    if field is not None and is_secret(field):
+    if field is not None and is_secret(field) and not _may_be_in_file(path, found.value):
         problems.append(misplaced_secret(dotted(path), found))
         return False
     return field is None or not is_unset(found.value)
+
+
+def _may_be_in_file(path: KeyPath, value: object) -> bool:
+    """Addresses of a store are secrets only with a password in them."""
+    return path == ("redis", "url") and isinstance(value, str) and not holds_password(value)
 
 
 def _parse_toml(where: str, text: str, problems: list[ConfigProblem]) -> dict[str, Any]:
@@ -223,9 +229,12 @@ def _from_text(field: FieldInfo, text: str) -> object:
         return text
 
 
+_SECRETS_OF_STORE = {"redis.url": "REDIS_URL", "redis.text_key": "REDIS_TEXT_KEY"}
+
+
 def misplaced_secret(key: str, found: Found) -> ConfigProblem:
     """For a secret that stands in `config.toml`."""
-    name = "SERVER_TOKENS" if "token" in key.lower() else "OPENROUTER_API_KEY"
+    name = _SECRETS_OF_STORE.get(key) or ("SERVER_TOKENS" if "token" in key.lower() else "OPENROUTER_API_KEY")
     what = (
         f"secrets are not read from this file; set {name} in the environment or in .env, "
         f"or {name}_FILE to the path of a file that holds it, or the systemd credential {name.lower()}"

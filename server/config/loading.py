@@ -22,6 +22,7 @@ from server.config.layers import (
 from server.config.problems import ConfigError, ConfigProblem, dotted
 from server.config.secrets import find_secret
 from server.config.sections import Config, Settings
+from server.config.store_problems import store_problems
 
 
 def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
@@ -47,10 +48,14 @@ def load_config(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Config:
     }
     if key := find_secret("OPENROUTER_API_KEY", environment, dotenv, cwd, problems):
         found["upstream", "api_key"] = key
+    for name, path in (("REDIS_URL", ("redis", "url")), ("REDIS_TEXT_KEY", ("redis", "text_key"))):
+        if secret := find_secret(name, environment, dotenv, cwd, problems):
+            found[path] = secret
     listed = find_secret("SERVER_TOKENS", environment, dotenv, cwd, problems)
     callers = find_callers(found.pop(("callers",), None), listed, problems)
     settings, invalid = validate(found)
     problems += invalid
+    problems += store_problems(settings.redis, found["redis", "url"].source if settings.redis.url else "")
     state_folder = None
     try:
         state_folder = find_state_folder(settings.server.state_dir, environ, cwd)

@@ -72,7 +72,7 @@ def expected(key: str, field: FieldInfo) -> str:
     return ", ".join([f"{_noun(field)}{unit}", *bounds])
 
 
-_UNITS = {"_s": "seconds", "_bytes": "bytes"}
+_UNITS = {"_s": "seconds", "_ms": "milliseconds", "_bytes": "bytes"}
 
 
 def _noun(field: FieldInfo) -> str:

@@ -9,7 +9,12 @@ from server.config.files import path_of, read_text, reason_of
 from server.config.layers import Found, Variables
 from server.config.problems import ConfigProblem
 
-_SECRETS = {"OPENROUTER_API_KEY": "upstream.api_key", "SERVER_TOKENS": "tokens"}
+_SECRETS = {
+    "OPENROUTER_API_KEY": "upstream.api_key",
+    "SERVER_TOKENS": "tokens",
+    "REDIS_URL": "redis.url",
+    "REDIS_TEXT_KEY": "redis.text_key",
+}
 """Environment name → the key under which problems and sources name it."""
 
 

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from client.config import LONGEST_S, MOST_BYTES, SHORTEST_S, Env, ModelsConfig, Section, StreamsConfig, UpstreamConfig
 from mcp_app.config import McpConfig
 from server.access.callers import LOCAL, Caller
+from server.config.redis.section import RedisConfig
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+;=:@%-]+)*")
@@ -136,6 +137,7 @@ class Settings(BaseModel):
     streams: StreamsConfig = Field(default_factory=StreamsConfig)
     mcp: McpConfig = Field(default_factory=McpConfig)
     page: PageConfig = Field(default_factory=PageConfig)
+    redis: RedisConfig = Field(default_factory=RedisConfig)
 
 
 class Config(Settings):
@@ -162,6 +164,11 @@ class Config(Settings):
         if self.state_folder is None:
             return None
         return self.state_folder / ("sandbox-usage.sqlite3" if self.sandbox else "usage.sqlite3")
+
+    @property
+    def store_prefix(self) -> str:
+        """What every key in the shared store begins with; the sandbox's are kept apart from those of real money."""
+        return f"{self.redis.prefix}-sandbox" if self.sandbox else self.redis.prefix
 
     @property
     def lacks_key(self) -> bool:

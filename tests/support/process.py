@@ -19,7 +19,7 @@ import aiohttp
 ROOT = Path(__file__).parents[2]
 _PRIVATE = re.compile(
     r"OPENROUTER_|SERVER_TOKENS|HOST$|PORT$|HTTP_REFERER|X_TITLE|MODEL_NAME|STREAM_|STATE_|MAX_|NOTIFY_|LISTEN_|WATCHDOG_"
-    r"|OTEL_"
+    r"|OTEL_|REDIS_"
 )
 _HIDE_UVLOOP = (
     "import sys; sys.modules['uvloop'] = None; from server.__main__ import main; sys.exit(main(sys.argv[1:]))"

@@ -33,7 +33,7 @@ def test_every_key_in_config_toml_has_a_comment() -> None:
 def test_every_environment_name_stands_in_dotenv_example_and_no_other() -> None:
     written = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     names = [name for field in setting_fields().values() if (name := environment_name(field))]
-    secrets = ["OPENROUTER_API_KEY", "SERVER_TOKENS"]
+    secrets = ["OPENROUTER_API_KEY", "SERVER_TOKENS", "REDIS_URL", "REDIS_TEXT_KEY"]
     files = [f"{name}_FILE" for name in secrets]
     assert sorted(written) == sorted([*names, *secrets, *files, "OPENROUTER_CONFIG"])
 
