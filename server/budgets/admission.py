@@ -10,50 +10,31 @@ The caller's limits are looked up at every start, so new settings bind the next 
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
-from client.errors import Refusal
-from client.models.costs import Known, budget_nano_usd, estimate_nano_usd, usd
+from client.models.costs import Known, budget_nano_usd, estimate_nano_usd
 from client.streams.settlement import Settled
 from server.access.callers import Caller, check_models
-from server.budgets.leases import Account, AnswerLease, Holds, LeftOver
+from server.budgets.grants import Account, HeldGrant, Holds, left_over_grant
+from server.budgets.leases import AnswerLease, LeftOver
 from server.budgets.ledger import Ledger
 from server.budgets.ledger_file import OpenAnswer
-from server.errors import refuse
-
-MINUTE_S: Final = 60.0
-BUSY_RETRY_S: Final = 5.0
-"""When to come back where nobody knows: an answer has to end first."""
+from server.budgets.reckoning import Estimate
+from server.budgets.rules import (
+    MINUTE_S,
+    BudgetState,
+    fitting_nano,
+    over_budget,
+    too_many_at_once,
+    too_many_starts,
+)
 
 FindCaller = Callable[[str], Caller | None]
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetState:
-    """A caller's budget today, in nano-USD.
-
-    Attributes:
-        reserved_nano: held by answers that run, or whose cost is being looked up.
-        resets_at_s: epoch seconds.
-    """
-
-    limit_nano: int
-    spent_nano: int
-    reserved_nano: int
-    resets_at_s: float
-
-    @property
-    def left_nano(self) -> int:
-        """What is neither spent nor held; below zero when a lone answer cost more than was left."""
-        return self.limit_nano - self.spent_nano - self.reserved_nano
 
 
 class Admission:
@@ -94,7 +75,8 @@ class Admission:
         holds = account.holds_on(self.ledger.today)
         caller = self._find_caller(owner)
         reserved_nano = 0 if caller is None else self._check(caller, account, holds, body)
-        return AnswerLease(self.ledger, self._known, account, holds, body, reserved_nano)
+        estimate = Estimate(self._known, body, reserved_nano)
+        return AnswerLease(self.ledger, HeldGrant(account, holds, reserved_nano), estimate)
 
     def budget_of(self, caller: Caller) -> BudgetState | None:
         """The caller's budget today; None when it has none."""
@@ -113,7 +95,8 @@ class Admission:
 
     def left_over(self, answer: OpenAnswer) -> LeftOver:
         """An answer that an earlier process began: it holds what it may have cost, until that is known."""
-        return LeftOver(self.ledger, answer, self._account(answer.key.caller).holds_on(answer.key.day))
+        account = self._account(answer.key.caller)
+        return LeftOver(self.ledger, answer, left_over_grant(account, account.holds_on(answer.key.day), answer))
 
     def _account(self, owner: str) -> Account:
         account = self._accounts.get(owner)
@@ -125,7 +108,8 @@ class Admission:
         """Every limit in turn; returns what is to be reserved, nano-USD."""
         check_models(caller, body)
         starts = self._starts_of(caller)
-        _check_concurrency(caller, account)
+        if caller.max_concurrent is not None and account.running >= caller.max_concurrent:
+            raise too_many_at_once(caller.name, caller.max_concurrent, account.running)
         reserved_nano = self._fitting(caller, holds, body)
         if starts is not None:
             starts.append(self._clock())
@@ -142,7 +126,7 @@ class Admission:
             starts.popleft()
         if len(starts) >= limit:
             wait_s = starts[len(starts) - limit] + MINUTE_S - now_s
-            raise _too_many(f"{caller.name} may start {limit} answers a minute; try again later", wait_s)
+            raise too_many_starts(caller.name, limit, wait_s)
         return starts
 
     def _fitting(self, caller: Caller, holds: Holds, body: Mapping[str, Any]) -> int:
@@ -151,46 +135,10 @@ class Admission:
         if budget is None:
             return 0
         nano = estimate_nano_usd(body, self._known)
-        if nano > max(budget.left_nano, 0):
-            if holds.number or budget.left_nano <= 0:
-                raise self._over(caller, budget, nano)
-            nano = budget.left_nano
-        return nano
-
-    def _over(self, caller: Caller, budget: BudgetState, nano: int) -> Refusal:
-        resets_at = datetime.fromtimestamp(budget.resets_at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        spent = (
-            f"{caller.name} has spent {_shown(budget.spent_nano)} USD of its budget of "
-            f"{_shown(budget.limit_nano)} USD a day"
-        )
-        if budget.spent_nano >= budget.limit_nano:
-            return _too_many(f"{spent}; it resets at {resets_at}", budget.resets_at_s - self.ledger.now_s)
-        return _too_many(
-            f"{spent}, answers under way may still cost {_shown(budget.reserved_nano)} USD, and this one "
-            f"{_shown(nano)} USD; try again when one has ended, or with a smaller max_tokens; the budget resets at "
-            f"{resets_at}",
-            BUSY_RETRY_S,
-        )
+        reserved_nano = fitting_nano(nano, budget.left_nano, holds.number)
+        if reserved_nano is None:
+            raise over_budget(caller.name, budget, nano, self.ledger.now_s)
+        return reserved_nano
 
 
 ADMISSION = web.AppKey("ADMISSION", Admission)
-
-
-def _check_concurrency(caller: Caller, account: Account) -> None:
-    limit = caller.max_concurrent
-    if limit is not None and account.running >= limit:
-        raise _too_many(
-            f"{caller.name} may run {limit} answers at once, and {account.running} are running; try again when one "
-            "has ended",
-            BUSY_RETRY_S,
-        )
-
-
-def _too_many(what: str, retry_after_s: float) -> Refusal:
-    return refuse("too_many_requests", 429, f"{what}.", retry_after_s=float(math.ceil(max(retry_after_s, 1.0))))
-
-
-def _shown(nano: int) -> str:
-    """USD with as many digits as there are, two at least."""
-    text = f"{usd(max(nano, 0)):.9f}".rstrip("0")
-    return text + "0" * (2 - len(text.partition(".")[2]))

@@ -129,19 +129,20 @@ class Ledger:
         """What a caller has spent on one of the days that were counted on last, estimates included."""
         return self._spent.of(day, caller)
 
-    def count_settled(self, key: UsageKey, usage: dict[str, Any], cost_nano: int) -> None:
-        """An answer has ended, and upstream has stated its cost."""
-        self._count(key, UsageCounts(1, *_tokens_of(usage), cost_nano, cost_nano, 0))
+    def count_settled(self, key: UsageKey, usage: dict[str, Any], cost_nano: int) -> UsageCounts:
+        """An answer has ended, and upstream has stated its cost; returns what was counted."""
+        return self._count(key, UsageCounts(1, *_tokens_of(usage), cost_nano, cost_nano, 0))
 
-    def count_estimate(self, key: UsageKey, usage: dict[str, Any], estimate_nano: int) -> None:
-        """An answer has ended, and nobody knows its cost, now or ever."""
-        self._count(key, UsageCounts(1, *_tokens_of(usage), estimate_nano, 0, 1))
+    def count_estimate(self, key: UsageKey, usage: dict[str, Any], estimate_nano: int) -> UsageCounts:
+        """An answer has ended, and nobody knows its cost, now or ever; returns what was counted."""
+        return self._count(key, UsageCounts(1, *_tokens_of(usage), estimate_nano, 0, 1))
 
-    def correct(self, answer: OpenAnswer, usage: dict[str, Any], cost_nano: int) -> None:
-        """The cost of an answer that counted with its estimate has become known."""
+    def correct(self, answer: OpenAnswer, usage: dict[str, Any], cost_nano: int) -> UsageCounts:
+        """The cost of an answer that counted with its estimate has become known; returns what was counted."""
         difference = cost_nano - answer.estimate_nano
-        self._count(answer.key, UsageCounts(0, *_tokens_of(usage), difference, cost_nano, -1))
+        counts = self._count(answer.key, UsageCounts(0, *_tokens_of(usage), difference, cost_nano, -1))
         self.close_answer(answer.stream_id)
+        return counts
 
     def open_answer(self, answer: OpenAnswer) -> None:
         """Keeps an answer in mind, so that a later process can find out what it cost."""
@@ -157,13 +158,14 @@ class Ledger:
         else:
             self._unsaved.opened.pop(stream_id, None)
 
-    def _count(self, key: UsageKey, counts: UsageCounts) -> None:
+    def _count(self, key: UsageKey, counts: UsageCounts) -> UsageCounts:
         self._unsaved.add(key, counts)
         self._spent.add(key.day, key.caller, counts.cost_nano)
         self._dirty.set()
         if self._today != self.today or len(self._unsaved.counts) > 2 * _MOST_KEPT:
             self._today = self.today
             self._forget_oldest()
+        return counts
 
     def _forget_oldest(self) -> None:
         """Without a file, figures of old days would pile up, and those of one day under ever new names of models."""

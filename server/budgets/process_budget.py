@@ -10,7 +10,7 @@ from typing import Any
 
 from client.models.costs import Known, estimate_nano_usd, usd
 from client.streams.stream import Stream
-from server.budgets.leases import has_failed_unbegun, stated_nano
+from server.budgets.reckoning import has_failed_unbegun, stated_nano
 from server.errors import refuse
 
 

@@ -11,8 +11,9 @@ from aiohttp import web
 from client.errors import Detail
 from client.models.costs import usd
 from client.models.query import unknown_parameters
-from server.budgets.admission import ADMISSION, BudgetState
+from server.budgets.admission import ADMISSION
 from server.budgets.ledger_file import UsageCounts, UsageKey
+from server.budgets.rules import BudgetState
 from server.errors import invalid_request
 from server.http.json_reply import json_reply
 from server.keys import CALLER

@@ -625,7 +625,7 @@ def test_an_answer_gives_everything_back_once_whatever_is_wrong_with_its_cost(co
     office = Office()
     office.limit(budget_usd_per_day=Decimal(5), max_concurrent=1)
     lease = office.admission.admit(ask(), "ann")
-    office.admission._known = lease._known = raising
+    office.admission._known = lease._estimate.known = raising
     stream: Any = Played(1)
     stream.settlement.is_sought = is_sought
     stream.settlement.total_cost = cost if not is_sought else None
@@ -656,6 +656,18 @@ def test_what_is_left_over_is_settled_once() -> None:
     for _ in range(2):
         found.note_settled()
     assert office.budget() == (0.25, 0)
+
+
+def test_what_was_granted_and_not_used_is_given_back_once() -> None:
+    office = Office()
+    office.limit(budget_usd_per_day=Decimal(1), max_concurrent=1)
+    lease = office.admission.admit(ask(), "ann")
+    assert office.budget() == (0, 1)
+    for _ in range(2):
+        lease.give_back()
+    lease.end(cast(Stream, Played(1)))
+    assert office.budget() == (0, 0)
+    office.admission.admit(ask(), "ann")
 
 
 def test_two_callers_may_give_their_answers_the_same_id() -> None:
