@@ -136,6 +136,8 @@ class Health(TypedDict):
     version: str
     uptime_s: Seconds
     sandbox: Annotated[bool, Meta(description="Whether a stand-in plays OpenRouter.")]
+    default_model: Annotated[str, Meta(description="What answers where a request names no model.")]
+    max_body_bytes: Annotated[int, Meta(description="A larger request gets 413.")]
     streams: StreamCounts
     catalogue: CatalogueState
 

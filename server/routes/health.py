@@ -23,11 +23,14 @@ routes = web.RouteTableDef()
 async def get_health(request: web.Request) -> web.Response:
     """The process is alive; with a few counts."""
     streams, catalogue = request.app[STREAMS], request.app[CATALOGUE]
+    config = request.app[SETTINGS].current
     health: Health = {
         "status": "ok",
         "version": program_version(),
         "uptime_s": round(time.monotonic() - request.app[STARTED_S], 3),
-        "sandbox": request.app[SETTINGS].current.sandbox,
+        "sandbox": config.sandbox,
+        "default_model": config.upstream.model,
+        "max_body_bytes": config.server.max_body_bytes,
         "streams": {
             "active": streams.active,
             "readers": streams.readers,

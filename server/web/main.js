@@ -20,6 +20,7 @@ const SHOWS = [
   ["hang up", "hangs-up", "Count until you hang up."],
   ["stall", "stalls", "Count until you fall silent."],
 ];
+const NEWER = "Conversations were kept here by a newer version of this page, which this one cannot read: they are left as they are. What is asked now ends with this page.";
 const EXAMPLES = ["Why is the sky blue?", "Write a haiku about streams of events.", "Explain server-sent events in a table."];
 
 class App {
@@ -29,7 +30,6 @@ class App {
   /** The model in the catalogue. @type {any} */ facts = null;
   /** Sessions that ended, for the inspector. @type {Map<string, any>} */ logs = new Map();
   model = "";
-  maxBodyBytes = 33_554_432;
   pending = "";
   /** Conversations that were deleted here. @type {Set<string>} */ deleted = new Set();
   money = money;
@@ -48,9 +48,9 @@ class App {
     const health = this.client.get("health").catch(() => ({}));
     this.#loadFormat(document.documentElement.dataset.format === "yes");
     this.health = await health;
-    this.model = settings.get("model") ?? (this.health.sandbox ? "sandbox/reasoner" : (this.health.default_model ?? ""));
+    this.model = this.#usable(settings.get("model"));
     if (this.health.sandbox) this.#banner("Sandbox: nothing here costs money. Answers come from a stand-in inside the server.");
-    if (!this.store.isKept) toast("This browser keeps nothing here (a private window?): conversations end with this page. Save what you need.");
+    if (!this.store.isKept) toast(this.store.isNewer ? NEWER : "This browser keeps nothing here (a private window?): conversations end with this page. Save what you need.");
     await this.#openByHash();
     await Promise.all([this.loadModel(), this.spent()]);
     this.composer.focus();
@@ -59,6 +59,13 @@ class App {
 
   // -- conversations --------------------------------------------------------------------------------------------
 
+  /** The model, or the one to begin with: the sandbox knows its own only, and nobody else knows those. @param {string | undefined} model */
+  #usable(model) {
+    const {sandbox, default_model: first = ""} = this.health;
+    if (model && (sandbox === undefined || model.startsWith("sandbox/") === sandbox)) return model;
+    return sandbox ? "sandbox/reasoner" : first;
+  }
+
   #empty() {
     return {id: newId(), title: "", createdMs: Date.now(), updatedMs: Date.now(), model: this.model, draft: "", options: {}};
   }
@@ -66,7 +73,7 @@ class App {
   /** @param {string} [id] */
   async openConversation(id) {
     const conversation = (id && (await this.store.get("conversations", id))) || this.#empty();
-    if (conversation.model && id) this.model = conversation.model;
+    if (conversation.model && id) this.model = this.#usable(conversation.model);
     if (this.transcript.conversation !== conversation) await this.transcript.open(conversation);
     settings.set("conversation", conversation.id);
     this.composer.set(conversation.draft ?? "");
@@ -160,7 +167,7 @@ class App {
 
   #showModel() {
     const {facts} = this;
-    byId("model-name").textContent = this.model || "the server's default";
+    byId("model-name").textContent = this.model || "no model";
     byId("model-facts").textContent = facts?.id === this.model ? `${perMillion(facts.pricing?.prompt)}/${perMillion(facts.pricing?.completion)} · ${thousands(facts.context_length)}` : "";
     byId("open-models").title = "The model; prices in USD per million tokens, in and out; context";
   }

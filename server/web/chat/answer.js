@@ -137,6 +137,7 @@ export class AnswerView {
     const ms = answer.thoughtMs ?? (answer.endedMs ?? Date.now()) - (answer.firstMs ?? Date.now());
     const seconds = Math.max(1, Math.round(ms / 1000));
     this.#once("thought", `${isThinking} ${seconds}`, () => (thought.textContent = isThinking ? `Thinking… ${seconds} s` : `Thought for ${seconds} s`));
+    if (details.open && !isThinking && this.#app.follower.isRead(details)) this.#isTouched = true; // it would go from under the eyes
     if (!this.#isTouched && details.open !== isThinking) this.#app.follower.keepPlace(() => (details.open = isThinking));
     thoughts.update(answer.reasoning, !isThinking);
   }

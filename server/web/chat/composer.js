@@ -1,7 +1,7 @@
 // Where a message is written, with what may stand beside it. Typing goes on while an answer comes; sending waits.
 
 import {append, button, byId, bytes, fill, h, newId, toast} from "../lib/dom.js";
-import {modalityOf} from "./request.js";
+import {modalityOf, sentBytes} from "./request.js";
 
 const WEATHER = [
   {
@@ -77,7 +77,7 @@ export class Composer {
     const {session} = this.#app.transcript;
     this.#send.textContent = !session ? "Send" : session.isStopping ? "Stopping…" : "Stop";
     this.#send.classList.toggle("stop", Boolean(session));
-    this.#send.disabled = Boolean(session?.isStopping);
+    this.#send.setAttribute("aria-disabled", String(Boolean(session?.isStopping))); // a disabled button would lose the focus
     this.#cut.hidden = !session || !this.#app.health.sandbox;
     const inputs = this.#app.facts?.architecture?.input_modalities ?? [];
     this.#attach.hidden = !inputs.some((each) => each !== "text");
@@ -158,10 +158,19 @@ export class Composer {
     if (transcript.session) return this.#app.stop();
     const text = this.#text.value.trim();
     if (!text && !this.#files.length) return this.focus();
-    const size = this.#files.reduce((sum, {blob}) => sum + blob.size, 0) * 1.37;
-    if (size > this.#app.maxBodyBytes) return toast(`The files are ${bytes(size)} as they are sent; the server takes ${bytes(this.#app.maxBodyBytes)}.`);
+    if (this.#isTooLarge(this.#files)) return;
     this.#app.pending = text;
     await transcript.send({text, files: this.#files});
+  }
+
+  /** Says it when the server would refuse what these files make of the request. @param {any[]} files */
+  #isTooLarge(files) {
+    const most = this.#app.health.max_body_bytes ?? Infinity;
+    const size = sentBytes([...this.#app.transcript.messages, {files}]);
+    if (size <= most) return false;
+    const before = this.#app.transcript.messages.some((message) => message.files?.length) ? "The files of this conversation, which are sent with every question," : "Files";
+    toast(`${before} would be ${bytes(size)} as they are sent; the server takes ${bytes(most)} (server.max_body_bytes).`);
+    return true;
   }
 
   #take(list, event) {
@@ -171,8 +180,8 @@ export class Composer {
     const inputs = this.#app.facts?.architecture?.input_modalities ?? [];
     for (const file of files) {
       const type = file.type || "application/octet-stream";
-      if (inputs.includes(modalityOf(type))) this.#files.push({name: file.name, type, blob: file});
-      else toast(`${this.#app.model} does not read ${file.name} (${modalityOf(type)}).`);
+      if (!inputs.includes(modalityOf(type))) toast(`${this.#app.model} does not read ${file.name} (${modalityOf(type)}).`);
+      else if (!this.#isTooLarge([...this.#files, {blob: file}])) this.#files.push({name: file.name, type, blob: file});
     }
     this.#showFiles();
   }

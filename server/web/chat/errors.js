@@ -1,6 +1,6 @@
 // An error in the place of an answer: what the server says, and the button that helps.
 
-import {button, h} from "../lib/dom.js";
+import {button, fill, h} from "../lib/dom.js";
 
 const WAITS = new Set(["rate_limited", "overloaded", "upstream_unavailable", "shutting_down"]);
 const CUT = new Set(["stream_interrupted", "upstream_timeout", "connection_lost"]);
@@ -45,7 +45,7 @@ function* waysOut(app, error, answer, message, actions, again) {
     yield button("Drop the oldest turns", () => actions.dropOldest(message));
   } else if (type === "model_not_found" || error.suggestions) {
     const place = h("span", {class: "row"});
-    const offer = (ids) => place.replaceChildren(...ids.map((id) => button(id, () => actions.useModel(id, message))));
+    const offer = (ids) => fill(place, ...ids.map((id) => button(id, () => actions.useModel(id, message))));
     if (error.suggestions) offer(error.suggestions);
     else app.client.models.get(app.model).catch((refused) => offer(refused.suggestions ?? []));
     yield place;
@@ -61,10 +61,10 @@ const countdown = (error, again, message) => {
   const place = h("span", {class: "row"});
   const cancel = () => {
     clearInterval(timer);
-    place.replaceChildren(button("Try again", again));
+    fill(place, button("Try again", again));
   };
   let left = Math.ceil(error.retry_after_s ?? AT_ONCE_S);
-  const show = () => place.replaceChildren(h("span", {}, `Trying again in ${left} s `), button("Now", () => (cancel(), again())), button("Cancel", cancel));
+  const show = () => fill(place, h("span", {}, `Trying again in ${left} s `), button("Now", () => (cancel(), again())), button("Cancel", cancel));
   const timer = setInterval(() => {
     if (!place.isConnected && left < 1) return clearInterval(timer);
     if (--left > 0) return show();

@@ -37,6 +37,12 @@ const toMessages = async (message) => {
   return answer.content || answer.refusal || whole.length ? [told] : [];
 };
 
+/**
+ * What the files of messages take as they are sent (base64), bytes: every turn sends those of the turns before again.
+ * @param {any[]} messages
+ */
+export const sentBytes = (messages) => messages.flatMap(({files}) => files ?? []).reduce((sum, {blob}) => sum + 4 * Math.ceil(blob.size / 3), 0);
+
 /** A number in a text, or nothing. @param {any} text */
 const number = (text) => (text === "" || text === undefined || Number.isNaN(Number(text)) ? undefined : Number(text));
 

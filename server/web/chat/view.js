@@ -48,10 +48,11 @@ export class Transcript {
 
   async #open(conversation) {
     this.conversation = conversation;
+    conversation.options ??= {};
     const messages = await this.#app.store.of(conversation.id);
     if (this.conversation !== conversation) return;
     this.messages = messages.sort((a, b) => a.n - b.n);
-    for (const message of messages) if (message.versions) message.versions = message.versions.map((answer) => running.get(answer.key)?.answer ?? answer);
+    for (const message of messages) if (message.versions) message.versions = message.versions.map((answer) => running.get(answer.key)?.answer ?? {...newAnswer(answer.key, answer.model), startedMs: 0, ...answer}); // an older page kept fewer fields
     this.#render(Math.max(0, messages.length - AT_ONCE));
     this.#app.follower.toEnd();
     const last = this.messages.at(-1);

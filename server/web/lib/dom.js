@@ -27,10 +27,33 @@ export const append = (parent, children) => {
   for (const child of children.flat(Infinity)) if (child !== undefined && child !== null && child !== false) parent.append(child);
 };
 
-/** Replaces everything in an element. @param {Element} parent @param {...any} children */
+/** Replaces everything in an element; what had the focus there gives it to what takes its place. @param {Element} parent @param {...any} children */
 export const fill = (parent, ...children) => {
+  const before = document.activeElement;
+  const place = before && before !== parent && parent.contains(before) ? placeOf(parent, before) : null;
   parent.replaceChildren();
   append(parent, children);
+  if (place) refocus(parent, place);
+};
+
+const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+/** Whom a screen reader would name. @param {any} element */
+const nameOf = (element) => element.id || element.getAttribute("aria-label") || element.textContent;
+
+/** @param {Element} parent @param {Element} element */
+const placeOf = (parent, element) => ({tag: element.localName, name: nameOf(element), index: [...parent.querySelectorAll(FOCUSABLE)].indexOf(element)});
+
+/** The same again; else what stands there now (the next of a list); else the message. @param {Element} parent @param {{tag: string, name: string, index: number}} place */
+const refocus = (parent, {tag, name, index}) => {
+  const found = /** @type {any[]} */ ([...parent.querySelectorAll(FOCUSABLE)]);
+  const same = found.find((each) => each.localName === tag && nameOf(each) === name) ?? found[Math.min(index, found.length - 1)];
+  same?.focus();
+  if (!parent.contains(document.activeElement)) focusMessage();
+};
+
+/** Where keys go when what had them is gone; not on touch screens, where that would bring the keyboard up. */
+export const focusMessage = () => {
+  if (!matchMedia("(pointer: coarse)").matches) byId("message")?.focus();
 };
 
 /** @param {string} id @returns {any} */

@@ -14,6 +14,10 @@ const done = (request) =>
 /** Plays IndexedDB for as long as the page is open. */
 class Memory {
   isKept = false;
+  /** @param {boolean} isNewer whether what is kept here belongs to a newer page */
+  constructor(isNewer) {
+    this.isNewer = isNewer;
+  }
   #all = {conversations: new Map(), messages: new Map()};
   /** @param {string} store @param {any} record */
   async put(store, record) {
@@ -68,9 +72,11 @@ export const openStore = async () => {
       db.createObjectStore("conversations", {keyPath: "id"});
       db.createObjectStore("messages", {keyPath: "id"}).createIndex("conversation", "conversation");
     };
-    return new Disk(await done(request));
-  } catch {
-    return new Memory();
+    const db = await done(request);
+    db.onversionchange = () => db.close(); // a newer page must not wait for this one
+    return new Disk(db);
+  } catch (error) {
+    return new Memory(error?.name === "VersionError");
   }
 };
 

@@ -43,13 +43,19 @@ const depthOf = (text) => {
 };
 
 export class FormulaLoader {
-  /** @type {Promise<any> | null} */ #render = null;
+  /** @type {Promise<void> | null} */ #loading = null;
+  /** @type {any} */ #render = null;
 
   /** Draws a formula into a node that holds its source; what cannot be read stays as it is. @param {any} node @param {string} text @param {boolean} display */
-  async show(node, text, display) {
+  show(node, text, display) {
     if (depthOf(text) > DEEPEST) return;
-    this.#render ??= this.#load();
-    const render = await this.#render;
+    if (this.#render) return this.#draw(node, text, display); // in the same frame, or all would be laid out twice
+    this.#loading ??= this.#load();
+    this.#loading.then(() => this.#draw(node, text, display));
+  }
+
+  #draw(node, text, display) {
+    const render = this.#render;
     const source = node.textContent;
     try {
       render(text, node, {...OPTIONS, displayMode: display, throwOnError: true});
@@ -64,6 +70,6 @@ export class FormulaLoader {
     sheet.rel = "stylesheet";
     sheet.href = url;
     document.head.append(sheet);
-    return (await import("../vendor/maths.js")).render;
+    this.#render = (await import("../vendor/maths.js")).render;
   }
 }

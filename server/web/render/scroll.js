@@ -1,6 +1,8 @@
 // Follows the end of what grows, for as long as the reader is there. It is the reader who leaves the end, by moving up, and
 // who comes back: heights that change by themselves decide nothing.
 
+import {focusMessage} from "../lib/dom.js";
+
 const NEAR_PX = 48;
 
 export class Follower {
@@ -15,7 +17,10 @@ export class Follower {
     this.#box = box;
     this.#button = button;
     box.addEventListener("scroll", () => this.#scrolled(), {passive: true});
-    button.addEventListener("click", () => this.toEnd());
+    button.addEventListener("click", () => {
+      this.toEnd();
+      focusMessage(); // the button is gone
+    });
   }
 
   toEnd() {
@@ -27,6 +32,13 @@ export class Follower {
   settle() {
     if (this.isFollowing) this.#box.scrollTop = this.#box.scrollHeight;
     this.#note();
+  }
+
+  /** Whether somebody who has left the end looks at it. @param {Element} element */
+  isRead(element) {
+    if (this.isFollowing) return false;
+    const [box, seen] = [this.#box.getBoundingClientRect(), element.getBoundingClientRect()];
+    return seen.bottom > box.top && seen.top < box.bottom;
   }
 
   /** Does something that changes heights above; the first line that is seen stays where it is. @param {() => void} change */

@@ -100,6 +100,61 @@ async def test_on_a_small_screen_nothing_scrolls_sideways() -> None:
                 await check(visitor, "usage")
 
 
+async def test_the_focus_is_never_lost() -> None:
+    """What has it may go or be made anew: then the same that is there now has it, or the message."""
+    async with (
+        running_server("--sandbox") as server,
+        open_browser() as browser,
+        visiting(browser, server.url) as visitor,
+    ):
+        page = visitor.page
+        keyboard = page.keyboard
+        message = page.locator("#message")
+
+        async def at(name: str) -> None:
+            await expect(page.get_by_role("button", name=name, exact=True).last).to_be_focused()
+
+        await visitor.press("Settings")
+        await keyboard.press("Escape")
+        await at("Settings")
+        await visitor.press("cite")
+        await visitor.answered()
+        await expect(message).to_be_focused()
+        await page.get_by_role("button", name="Try again").focus()
+        await keyboard.press("Enter")
+        await expect(message).to_be_focused()
+        await visitor.answered()
+        await page.get_by_role("button", name="Copy as code").focus()
+        await keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await keyboard.press("Escape")
+        await at("Copy as code")
+        await keyboard.press("Control+Shift+O")
+        await visitor.press("break in the middle")
+        await visitor.answered()
+        await page.get_by_role("button", name="Cancel", exact=True).focus()
+        await expect(page.get_by_text("Trying again in 3 s")).to_be_visible()  # a second has gone, and another
+        await at("Cancel")
+        await keyboard.press("Enter")
+        await expect(visitor.answer.get_by_role("alert").get_by_role("button", name="Try again")).to_be_focused()
+        await visitor.press("Conversations")
+        await expect(page.locator("#list li")).to_have_count(2)
+        await page.locator("#list li").last.get_by_role("button", name="Delete").focus()
+        await keyboard.press("Enter")
+        await expect(page.locator("#list li")).to_have_count(1)
+        await expect(page.locator("#list li button").last).to_be_focused()
+        await page.get_by_role("button", name="Close conversations").focus()
+        await keyboard.press("Enter")
+        await at("Conversations")
+        await keyboard.press("Control+Shift+O")
+        await visitor.press("long answer")
+        await expect(visitor.answer).to_contain_text("1 2 3")
+        await page.get_by_role("button", name="Stop", exact=True).focus()
+        await keyboard.press("Enter")
+        await visitor.answered()
+        await at("Send")
+
+
 async def test_the_keyboard_alone_does_everything() -> None:
     async with (
         running_server("--sandbox") as server,

@@ -90,6 +90,27 @@ async def test_what_is_on_the_screen_is_what_the_server_has() -> None:
             await page.keyboard.press("Control+Shift+O")
 
 
+async def test_the_long_answer_is_whole_and_the_one_that_stalls_can_be_stopped() -> None:
+    async with (
+        running_server("--sandbox") as server,
+        open_browser() as browser,
+        visiting(browser, server.url) as visitor,
+    ):
+        await visitor.page.get_by_text("Parameters", exact=True).click()
+        await visitor.page.get_by_label("Anything else, a JSON object").fill('{"sandbox": {"tokens_per_s": 0}}')
+        await visitor.press("long answer")
+        await visitor.answered()
+        assert await visitor.text() == (await visitor.result())["content"]
+        assert (await visitor.text()).split() == [str(number) for number in range(1, 2001)]
+        await visitor.page.keyboard.press("Control+Shift+O")
+        await visitor.press("stall")
+        await expect(visitor.answer).to_contain_text("8")
+        await visitor.page.keyboard.press("Escape")
+        await visitor.answered()
+        result = await visitor.result()
+        assert (await visitor.text(), result["finish_reason"]) == (result["content"], "cancelled")
+
+
 async def test_the_person_plays_the_tool() -> None:
     async with (
         running_server("--sandbox") as server,

@@ -5,8 +5,10 @@ Nothing is lost, nothing comes twice, and upstream is asked once.
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
 from typing import Any
 
 from playwright.async_api import expect
@@ -78,6 +80,52 @@ async def test_the_button_cuts_and_proves(upstream: Sandbox) -> None:
         assert await before.locator(".n").inner_text() == found[1]
 
 
+async def test_a_browser_that_is_offline_five_times(upstream: Sandbox) -> None:
+    async with (
+        running_server(env=script(upstream, 0.05)) as server,
+        mortal_proxy(server.port, "", []) as proxy,
+        open_browser() as browser,
+        visiting(browser, f"http://127.0.0.1:{proxy.port}") as visitor,
+    ):
+        page = visitor.page
+        await visitor.send("Go")
+        for cut in range(5):
+            await expect(visitor.answer).to_contain_text(f"wörd {cut * 20} ")
+            await page.context.set_offline(True)  # refuses new requests only: what is open dies with the proxy
+            await proxy.kill()
+            proxy.start()
+            await expect(page.get_by_text("Connection lost, trying again in")).to_be_visible()
+            await page.context.set_offline(False)  # the browser tells of it: nothing waits for its second
+            await expect(page.get_by_text(re.compile("Went on after event"))).to_be_visible()
+        await assert_whole(visitor, upstream)
+        proofs = await visitor.answer.locator(".proof").all_inner_texts()
+        assert len(proofs) == 5
+        assert all("0 lost, 0 twice" in proof for proof in proofs)
+
+
+async def test_a_page_that_the_system_froze_has_the_whole_answer_when_it_is_woken(upstream: Sandbox) -> None:
+    """As phones do with pages out of sight: its process stands still, and the connection dies meanwhile."""
+    async with (
+        running_server(env=script(upstream, 0.005)) as server,
+        mortal_proxy(server.port, "", [1500]) as proxy,
+        open_browser() as browser,
+        visiting(browser, f"http://127.0.0.1:{proxy.port}") as visitor,
+    ):
+        await visitor.send("Go")
+        await expect(visitor.answer).to_contain_text("wörd 0")
+        session = await browser.new_browser_cdp_session()
+        found = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+        renderers = [each["id"] for each in found if each["type"] == "renderer"]
+        for process in renderers:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            await server.wait_at_rest()  # the answer has ended without its reader
+        finally:
+            for process in renderers:
+                os.kill(process, signal.SIGCONT)
+        await assert_whole(visitor, upstream)
+
+
 async def test_reloads_a_second_tab_and_a_tab_that_was_closed(upstream: Sandbox) -> None:
     chance = random.Random(7)
     async with (
@@ -87,7 +135,7 @@ async def test_reloads_a_second_tab_and_a_tab_that_was_closed(upstream: Sandbox)
     ):
         await visitor.send("Go")
         await visitor.page.wait_for_timeout(30)  # before the first word, maybe
-        for _ in range(6):
+        for _ in range(10):
             await visitor.page.reload()
             await visitor.ready()
             await expect(visitor.page.get_by_role("button", name="Stop")).to_be_visible()

@@ -63,6 +63,26 @@ async def test_thinking_that_was_touched_stays_as_it_is(api: Api, upstream: Sand
         await expect(thinking).to_have_attribute("open", "")
 
 
+async def test_thinking_that_is_being_read_does_not_go_from_under_the_eyes(api: Api, upstream: Sandbox) -> None:
+    hold = Hold()
+    thoughts: list[Step] = [chunk({"reasoning": f"Thought {number}. \n\n"}) for number in range(90)]
+    upstream.script(Reply.stream(*thoughts, hold, *map(text, LINES[:100]), STOP, END))
+    async with open_browser() as browser, visiting(browser, api.url) as visitor:
+        page = visitor.page
+        await visitor.send("Go")
+        await expect(visitor.answer).to_contain_text("Thought 89")
+        await page.mouse.move(500, 400)
+        await page.mouse.wheel(0, -900)
+        await expect(page.get_by_role("button", name="to the end")).to_be_visible()
+        before = await page.evaluate(TOP)
+        hold.until.set()
+        await visitor.answered()
+        await expect(visitor.answer.locator("details.thinking")).to_have_attribute("open", "")
+        assert await page.evaluate(TOP) == before
+        await page.get_by_role("button", name="to the end").click()
+        await expect(page.locator("#message")).to_be_focused()
+
+
 async def test_composing_does_not_send_and_drafts_are_not_lost(api: Api, upstream: Sandbox) -> None:
     hold = Hold()
     upstream.script(Reply.stream(text("So"), hold, STOP, END))

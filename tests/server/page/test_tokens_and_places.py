@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from playwright.async_api import expect
 
-from client.sandbox import Reply, Sandbox
+from client.sandbox import Hold, Reply, Sandbox
 from server.config import Config
 from tests.support.browser import open_browser
 from tests.support.chunks import END, STOP, text
@@ -55,6 +56,13 @@ async def test_a_token_is_asked_for_when_it_is_needed_and_nothing_is_lost(config
                 assert "SERVER_TOKEN" in code
                 assert TOKEN not in code
             await page.keyboard.press("Escape")
+            await visitor.press("Events")
+            await visitor.press("Conversations")
+            for button in ("Save", "Save kept words"):
+                async with page.expect_download() as downloading:
+                    await visitor.press(button)
+                assert TOKEN not in (await asyncio.to_thread((await (await downloading.value).path()).read_text))
+            await visitor.press("Close conversations")
             await page.get_by_role("button", name="Settings").click()
             await visitor.press("Forget it")
             await expect(page.get_by_text("No token is used")).to_be_visible()
@@ -82,6 +90,7 @@ async def test_a_token_may_be_kept_on_the_device(config: Config, upstream: Sandb
 
 async def test_on_plain_http_of_another_machine_everything_works(config: Config, upstream: Sandbox) -> None:
     """No secure context: no clipboard, no randomUUID, no locks."""
+    cut = Hold()
     upstream.script_always(Reply.stream(text("Hello"), STOP, END))
     async with (
         serving(with_tokens(config, TOKEN)) as api,
@@ -98,6 +107,18 @@ async def test_on_plain_http_of_another_machine_everything_works(config: Config,
         await visitor.press("Copy as code")
         await page.get_by_role("dialog").get_by_role("button", name="Copy").click()
         await expect(page.get_by_role("status").filter(has_text="curl copied")).to_be_attached()
+        await page.keyboard.press("Escape")
+        upstream.script(Reply.stream(text("One"), cut, text(" two"), Hold()))
+        await visitor.send("Go on")
+        await expect(visitor.answer).to_contain_text("One")
+        await page.reload()
+        await visitor.ready()
+        await expect(visitor.answer).to_contain_text("One")
+        cut.until.set()
+        await expect(visitor.answer).to_contain_text("One two")
+        await visitor.press("Stop")
+        await visitor.answered()
+        await expect(visitor.answer.locator(".facts")).to_contain_text("stopped by you")
 
 
 @asynccontextmanager
