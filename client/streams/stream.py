@@ -88,6 +88,9 @@ class Lease(Protocol):
     def settled(self, stream: Stream) -> None:
         """The look-up has ended, with a cost or without."""
 
+    def give_back(self) -> None:
+        """It was granted, and yet nothing was started."""
+
 
 class Span(Protocol):
     """One answer in a trace.

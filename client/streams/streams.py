@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any, Protocol
 
 from client.config import StreamsConfig
-from client.errors import Failure
+from client.errors import Failure, Refusal
 from client.streams.figures import StreamFigures
 from client.streams.names import StreamNames
 from client.streams.settlement import Settled
@@ -42,19 +43,39 @@ SHUTTING_DOWN = Failure(
 
 
 class Admit(Protocol):
-    """Judges a request before anything is sent.
+    """Judges a request before anything is sent. `key` is that of the stream to be (`Stream.key`).
+
+    Whoever is cancelled while asking was granted nothing.
 
     Raises:
         Refusal: the caller may not start this answer now.
     """
 
-    def __call__(self, body: Mapping[str, Any], owner: str) -> Lease | None: ...
+    async def __call__(self, body: Mapping[str, Any], owner: str, key: str) -> Lease | None: ...
 
 
 class StartSpan(Protocol):
     """Begins an answer's span, below the caller's where there is one."""
 
     def __call__(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span: ...
+
+
+class AlreadyBegun(Exception):
+    """The id that was chosen for a stream is that of another.
+
+    Attributes:
+        stream: the other one, of the same owner.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream.id)
+        self.stream = stream
+
+
+class _Place:
+    """What a stream that may start shall have."""
+
+    lease: Lease | None = None
 
 
 class Streams:
@@ -91,6 +112,8 @@ class Streams:
         self.names = StreamNames()
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
+        self._starting: dict[str, asyncio.Event] = {}  # keys of streams to be that their owners chose
+        self._asked_for = 0  # streams of which it is not known yet whether they may start
         self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
@@ -143,7 +166,7 @@ class Streams:
             self._evict(most_bytes)
         return self.total_bytes <= most_bytes
 
-    def start(
+    async def start(
         self,
         body: Mapping[str, Any],
         *,
@@ -163,54 +186,120 @@ class Streams:
         `trace` says where the caller's request stands in a trace; it goes on to upstream. `request_bytes` is what the
         request takes until upstream begins to answer. `protocol` says in whose words it was asked for: the log holds
         upstream's chunks unless these are our own. `stream_id` is one that the owner has chosen, with the request's
-        `fingerprint`; another stream of that id must have come to nothing, and is forgotten. `headers` go up with it,
-        before the settings' of the same name. `asked` is kept for its protocol's readers; bytes are counted.
+        `fingerprint`; a stream of that id that has come to nothing is forgotten. `headers` go up with it, before the
+        settings' of the same name. `asked` is kept for its protocol's readers; bytes are counted.
         `upstream_protocol` is that of the body: chat completions, or one of `upstream.protocols`.
 
+        Whoever attaches a reader before the next turn of the loop misses nothing, and is missed by nobody.
+
         Raises:
+            AlreadyBegun: the owner has a stream of that id.
             StreamsFull: a limit was reached.
-            Refusal: the owner may not.
+            Refusal: the owner may not, or the server is about to end.
         """
-        if self.active >= self.config.max_active:
+        key = stream_id = stream_id or secrets.token_urlsafe(16)
+        if fingerprint is not None:
+            key = key_of(stream_id, owner)
+        async with nullcontext() if fingerprint is None else self._alone(key):
+            if fingerprint is not None:
+                await self._check_free(stream_id, owner)
+            with self._place(KEPT_BYTES + request_bytes) as place:
+                place.lease = None if self._admit is None else await self._admit(body, owner, key)
+                if self.is_draining:
+                    raise Refusal(SHUTTING_DOWN)
+                span = self._begin_span(body, trace)
+                stream = Stream(
+                    self,
+                    self._openrouter,
+                    body,
+                    owner=owner,
+                    grace_s=self.config.grace_s if grace_s is None else grace_s,
+                    lease=place.lease,
+                    span=span,
+                    headers=_headers_of(span, trace, headers),
+                    request_bytes=request_bytes,
+                    protocol=protocol,
+                    stream_id=stream_id,
+                    fingerprint=fingerprint,
+                    upstream_protocol=upstream_protocol,
+                    asked=asked,
+                )
+            self._add(stream)
+            return stream
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        """Two requests that chose one id are begun one after the other."""
+        while (other := self._starting.get(key)) is not None:
+            await other.wait()
+        done = self._starting[key] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._starting[key]
+            done.set()
+
+    async def _check_free(self, stream_id: str, owner: str) -> None:
+        known = await self.find(stream_id, owner)
+        if known is not None and not known.has_come_to_nothing:
+            raise AlreadyBegun(known)
+
+    @contextmanager
+    def _place(self, size_bytes: int) -> Iterator[_Place]:
+        """Room for one more stream while it is asked whether it may start; given back when it does not.
+
+        Raises:
+            StreamsFull: there is none.
+        """
+        if self.active + self._asked_for >= self.config.max_active:
             raise StreamsFull(f"{self.active} answers are running, as many as streams.max_active allows")
-        if not self._has_room(max(1, request_bytes)):
+        if not self._has_room(max(1, size_bytes - KEPT_BYTES)):
             raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
-        grace_s = self.config.grace_s if grace_s is None else grace_s
-        lease = None if self._admit is None else self._admit(body, owner)
-        span = self._begin_span(body, trace)
-        stream = Stream(
-            self,
-            self._openrouter,
-            body,
-            owner=owner,
-            grace_s=grace_s,
-            lease=lease,
-            span=span,
-            headers=_headers_of(span, trace, headers),
-            request_bytes=request_bytes,
-            protocol=protocol,
-            stream_id=stream_id,
-            fingerprint=fingerprint,
-            upstream_protocol=upstream_protocol,
-            asked=asked,
-        )
+        place = _Place()
+        self._asked_for += 1
+        self.total_bytes += size_bytes
+        try:
+            yield place
+        except BaseException:
+            self.release(size_bytes)
+            if place.lease is not None:
+                place.lease.give_back()
+            raise
+        finally:
+            self._asked_for -= 1
+
+    def _add(self, stream: Stream) -> None:
         self._drop(stream.key)
-        self.total_bytes += KEPT_BYTES + request_bytes
-        if isinstance(asked, bytes):
-            stream.count_kept(len(asked))
+        if isinstance(stream.asked, bytes):
+            stream.count_kept(len(stream.asked))
         self._streams[stream.key] = stream
         self._running.add(stream)
         self._idle.clear()
-        return stream
+
+    async def find(self, stream_id: str, owner: str) -> Stream | None:
+        """The owner's stream of that id, wherever it runs; None when there is none, or it is somebody else's."""
+        return self.get(stream_id, owner)
 
     def get(self, stream_id: str, owner: str) -> Stream | None:
-        """The owner's stream of that id; None when there is none, or it is somebody else's."""
+        """The same of those that this process began."""
         stream = self._streams.get(stream_id) or self._streams.get(key_of(stream_id, owner))
         return stream if stream is not None and stream.owner == owner else None
 
-    def list_of(self, owner: str, most: int | None = None) -> list[Stream]:
-        """The owner's streams, newest first; the first `most` of them, where that is given."""
+    async def list_of(self, owner: str, most: int | None = None) -> list[Stream]:
+        """The owner's streams, newest first, wherever they run; the first `most` of them, where that is given."""
+        return self.kept_of(owner, most)
+
+    def kept_of(self, owner: str, most: int | None = None) -> list[Stream]:
+        """The same of those that this process began."""
         return list(islice((stream for stream in reversed(self._streams.values()) if stream.owner == owner), most))
+
+    async def find_named(self, owner: str, kind: str, name: str) -> Stream | None:
+        """The owner's answer of that name (`give_name`), wherever it runs; None when there is none, or no more."""
+        return self.names.find(owner, kind, name)
+
+    def give_name(self, stream: Stream, kind: str, name: str) -> None:
+        """From now on this is the owner's answer of that name (`StreamNames.give`)."""
+        self.names.give(stream, kind, name)
 
     def running_of(self, owner: str) -> int:
         """How many of the owner's streams run."""
@@ -357,7 +446,7 @@ class Streams:
             self._drop(key)
         self._sweep_timer = loop.call_later(0, self._sweep)
 
-    def forget(self, stream: Stream) -> None:
+    async def forget(self, stream: Stream) -> None:
         """Its owner wants it no longer: it cannot be found any more. One that runs has to be stopped first."""
         self._drop(stream.key)
 

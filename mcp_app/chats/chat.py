@@ -86,7 +86,7 @@ async def chat(
     is_kept = False
     try:
         for each in asked:
-            _try_to_start(state, each, owner)
+            await _try_to_start(state, each, owner)
         output = await _told(state, asked, wait_s, reports, View(include_reasoning))
         is_kept = True
     finally:
@@ -115,7 +115,7 @@ async def chat_result(
     Raises:
         ToolFailure: there is no such stream, or no answer.
     """
-    stream = _find(state, stream_id, owner)
+    stream = await _find(state, stream_id, owner)
     return await _follow(state, stream, wait_s, reports, View(include_reasoning, max(0, offset)))
 
 
@@ -125,7 +125,7 @@ async def chat_stop(state: McpState, stream_id: str, *, owner: str) -> ToolOutpu
     Raises:
         ToolFailure: there is no such stream.
     """
-    stream = _find(state, stream_id, owner)
+    stream = await _find(state, stream_id, owner)
     stream.stop("cancelled")
     await stream.ended.wait()
     return await _follow(state, stream, 0, None, View())
@@ -142,7 +142,7 @@ async def _prepare(state: McpState, arguments: ChatArguments, owner: str, folder
         raise failure_of(SHUTTING_DOWN)
     earlier = None
     if arguments.going_on_from.strip():
-        earlier = await earlier_of(_find(state, arguments.going_on_from, owner))
+        earlier = await earlier_of(await _find(state, arguments.going_on_from, owner))
     each_one = each_model(arguments)
     is_one = len(each_one) == 1
     target = await find_target(folders, arguments.save_to, overwrite=arguments.overwrite, is_one=is_one)
@@ -193,24 +193,24 @@ def _cap(state: McpState, arguments: ChatArguments, asked: list[_Asked]) -> None
             each.body = body
 
 
-def _try_to_start(state: McpState, asked: _Asked, owner: str) -> None:
+async def _try_to_start(state: McpState, asked: _Asked, owner: str) -> None:
     """Starts it, or notes why not."""
     if asked.failure is not None:
         return
     try:
         turn = keep_turn(state.streams, asked.turn)
         grace_s = state.streams.config.max_grace_s
-        asked.stream = state.streams.start(asked.body, owner=owner, grace_s=grace_s, asked=turn)
+        asked.stream = await state.streams.start(asked.body, owner=owner, grace_s=grace_s, asked=turn)
     except Refusal as exc:
         asked.failure = failure_of(exc.failure)
     except StreamsFull as exc:
         asked.failure = ToolFailure(f"The server is at its limit: {exc}. Wait a few seconds and call again.")
 
 
-def _find(state: McpState, stream_id: str, owner: str) -> Stream:
+async def _find(state: McpState, stream_id: str, owner: str) -> Stream:
     if not stream_id.strip():
         raise ToolFailure("stream_id: is required; llm_chat gives it. Correct that and call again.")
-    stream = state.streams.get(stream_id.strip(), owner)
+    stream = await state.streams.find(stream_id.strip(), owner)
     if stream is None:
         others = "" if state.serves_http else _ENDED_WITH_ITS_PROCESS
         raise ToolFailure(

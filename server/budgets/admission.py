@@ -65,8 +65,16 @@ class Admission:
         """Closes the ledger."""
         await self.ledger.aclose()
 
-    def admit(self, body: Mapping[str, Any], owner: str) -> AnswerLease:
+    async def admit(self, body: Mapping[str, Any], owner: str, key: str) -> AnswerLease:
         """Reserves what the answer may cost (`client.streams.streams.Admit`).
+
+        Raises:
+            Refusal: see `grant`.
+        """
+        return self.grant(body, owner)
+
+    def grant(self, body: Mapping[str, Any], owner: str) -> AnswerLease:
+        """The same at once.
 
         Raises:
             Refusal: `forbidden` for a model, `too_many_requests` for any other limit.

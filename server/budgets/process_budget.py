@@ -35,8 +35,16 @@ class ProcessBudget:
         """What is neither spent nor reserved; below zero when an answer cost more than was reckoned."""
         return self.limit_nano - self.spent_nano - self.reserved_nano
 
-    def admit(self, body: Mapping[str, Any], owner: str) -> _ReservedAnswer:
-        """Reserves what the answer may cost at most.
+    async def admit(self, body: Mapping[str, Any], owner: str, key: str) -> _ReservedAnswer:
+        """Reserves what the answer may cost at most (`client.streams.streams.Admit`).
+
+        Raises:
+            Refusal: that is more than is left.
+        """
+        return self.grant(body)
+
+    def grant(self, body: Mapping[str, Any]) -> _ReservedAnswer:
+        """The same at once.
 
         Raises:
             Refusal: that is more than is left.
@@ -76,6 +84,10 @@ class _ReservedAnswer:
     def settled(self, stream: Stream) -> None:
         """Counts what was found."""
         self._close(stated_nano(stream.settlement), otherwise=self._nano)
+
+    def give_back(self) -> None:
+        """Nothing was started, and costs nothing."""
+        self._close(None, otherwise=0)
 
     def _close(self, cost_nano: int | None, *, otherwise: int) -> None:
         if self._is_open:

@@ -41,17 +41,17 @@ class Dialect(Words, Protocol):
 
 async def answer(request: web.Request, dialect: Dialect, call: ChatCall) -> web.StreamResponse:
     """Starts what is asked for, and sends it as the caller wants it: event by event, or whole."""
-    stream = begin(request, dialect, call)
+    stream = await begin(request, dialect, call)
     if not call.stream:
         return await request.app[RESULTS].gathered(request, stream, dialect)
     return await read(request, dialect, stream)
 
 
-def begin(request: web.Request, dialect: Dialect, call: ChatCall) -> Stream:
+async def begin(request: web.Request, dialect: Dialect, call: ChatCall) -> Stream:
     """Starts what is asked for. Whoever shall read it attaches before the next turn of the loop."""
     grace_s = call.grace_s if call.stream else 0.0
     headers = passed_headers(request.headers, call.upstream_protocol)
-    return start_stream(request, call, grace_s=grace_s, protocol=dialect.name, headers=headers)
+    return await start_stream(request, call, grace_s=grace_s, protocol=dialect.name, headers=headers)
 
 
 async def read(request: web.Request, dialect: Dialect, stream: Stream) -> web.StreamResponse:

@@ -60,14 +60,14 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
 async def list_chats(request: web.Request) -> web.Response:
     """The caller's running and recent streams, newest first, as many as are asked for."""
     limit = _limit(request)
-    streams = request.app[STREAMS].list_of(request[CALLER].name, limit + 1)
+    streams = await request.app[STREAMS].list_of(request[CALLER].name, limit + 1)
     return json_reply({"data": [_summary(stream) for stream in streams[:limit]], "has_more": len(streams) > limit})
 
 
 @routes.get("/chat/{stream_id}", allow_head=False)  # a reader of a HEAD would be sent the events too
 async def get_chat(request: web.Request) -> web.StreamResponse:
     """Reads a stream from its beginning, or after the event that `Last-Event-ID` names."""
-    stream = _find(request, request.match_info["stream_id"])
+    stream = await _find(request, request.match_info["stream_id"])
     last_event_id = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
     position = await _position(stream, last_event_id) if last_event_id else 0
     return await _read(request, stream, position)
@@ -76,7 +76,7 @@ async def get_chat(request: web.Request) -> web.StreamResponse:
 @routes.delete("/chat/{stream_id}")
 async def delete_chat(request: web.Request) -> web.Response:
     """Stops a stream; again is fine."""
-    stream = _find(request, request.match_info["stream_id"])
+    stream = await _find(request, request.match_info["stream_id"])
     stream.stop("cancelled")
     await stream.ended.wait()
     return json_reply(_summary(stream))
@@ -85,7 +85,7 @@ async def delete_chat(request: web.Request) -> web.Response:
 @routes.get("/chat/{stream_id}/result")
 async def get_result(request: web.Request) -> web.StreamResponse:
     """The whole answer as one JSON; 202 with what there is while it runs."""
-    stream = _find(request, request.match_info["stream_id"])
+    stream = await _find(request, request.match_info["stream_id"])
     return await request.app[RESULTS].so_far(request, stream)
 
 
@@ -96,7 +96,7 @@ async def _start_asked(request: web.Request) -> tuple[Stream, bool]:
     """What the request asks for, started; whether it shall be streamed. What was asked is not held for longer."""
     call = await _read_call(request, request.app[SETTINGS].current)
     grace_s = stream_grace_s(request, call.grace_s)
-    stream = start_stream(request, call, grace_s=grace_s if call.stream else 0.0)
+    stream = await start_stream(request, call, grace_s=grace_s if call.stream else 0.0)
     return stream, call.stream
 
 
@@ -131,7 +131,7 @@ async def _resume(request: web.Request, last_event_id: str) -> web.StreamRespons
         raise refuse(
             "invalid_request", 422, "Last-Event-ID is not an event id of this server; leave it out to start anew."
         )
-    stream = _find(request, match[1])
+    stream = await _find(request, match[1])
     return await _read(request, stream, await _position(stream, last_event_id))
 
 
@@ -166,8 +166,8 @@ def _limit(request: web.Request) -> int:
     return int(text)
 
 
-def _find(request: web.Request, stream_id: str) -> Stream:
-    stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
+async def _find(request: web.Request, stream_id: str) -> Stream:
+    stream = await request.app[STREAMS].find(stream_id, request[CALLER].name)
     if stream is None:
         raise refuse("not_found", 404, "There is no such stream; it may have expired (streams.retain_s).")
     return stream

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from client.border.json_codec import encode_json
 from client.streams.stream import CHAT, Stream, StreamsFull
+from client.streams.streams import AlreadyBegun
 from client.upstream.request import ChatCall
 from client.upstream.tracing import TraceContext, read_trace_context
 from server.errors import overloaded, refuse
@@ -25,7 +26,7 @@ _HELD_TIMES = 2
 """How often a request is held until upstream answers: decoded, and encoded anew."""
 
 
-def start_stream(
+async def start_stream(
     request: web.Request,
     call: ChatCall,
     *,
@@ -34,7 +35,7 @@ def start_stream(
     headers: Mapping[str, str] | None = None,
 ) -> Stream:
     """Sends what is asked for upstream, with `headers` of the caller; with an `Idempotency-Key` that is known, the
-    stream that it began.
+    stream that it began. Whoever shall read it attaches before the next turn of the loop.
 
     Raises:
         ApiError: `shutting_down`, `overloaded`, or `upstream_auth` where there is no key; `invalid_request` for a
@@ -44,7 +45,7 @@ def start_stream(
     streams = request.app[STREAMS]
     key = idempotency_key(request)
     fingerprint = None if key is None else _fingerprint_of(call, protocol)
-    known = None if key is None else streams.get(key, request[CALLER].name)
+    known = None if key is None else await streams.find(key, request[CALLER].name)
     if known is not None and not known.has_come_to_nothing:
         return _same(known, fingerprint)
     if streams.is_draining:
@@ -54,7 +55,7 @@ def start_stream(
             "upstream_auth", 502, "This server has no OpenRouter API key; set OPENROUTER_API_KEY or use --sandbox."
         )
     try:
-        stream = streams.start(
+        stream = await streams.start(
             call.body,
             owner=request[CALLER].name,
             grace_s=grace_s,
@@ -67,6 +68,8 @@ def start_stream(
             request_bytes=_HELD_TIMES * request.get(BODY_BYTES, 0),
             upstream_protocol=call.upstream_protocol,
         )
+    except AlreadyBegun as exc:  # by another request, while this one was looked at
+        return _same(exc.stream, fingerprint)
     except StreamsFull as exc:
         raise overloaded(exc) from exc
     note_stream(request, stream)

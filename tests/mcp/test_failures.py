@@ -117,7 +117,7 @@ async def test_an_answer_that_was_cut_says_how_to_get_more(upstream: Sandbox) ->
 
 
 async def test_a_caller_whom_the_server_limits_is_told(upstream: Sandbox) -> None:
-    def admit(body: Mapping[str, Any], owner: str) -> None:
+    async def admit(body: Mapping[str, Any], owner: str, key: str) -> None:
         assert owner == "local"
         raise Refusal(
             Failure(error="Too many.", type="too_many_requests", status=429, retryable=True, retry_after_s=7)

@@ -270,7 +270,7 @@ async def test_progress_beats_in_silence_and_never_more_than_four_times_a_second
             silent.set()  # nothing new has come, and it still reports
 
     async with open_state(upstream) as state:
-        stream = state.streams.start({"model": "acme/m", "messages": []}, owner="local")
+        stream = await state.streams.start({"model": "acme/m", "messages": []}, owner="local")
         reader = AnswerReader(stream)
         stream.attach(reader)
         async with asyncio.timeout(30), reporting(report, heartbeat_s=1.0) as reports:
@@ -413,7 +413,7 @@ async def test_the_catalogue_is_a_resource_whose_ids_are_completed(upstream: San
 
 async def test_spending_counts_what_upstream_states_later(upstream: Sandbox) -> None:
     async with open_state(upstream) as state:
-        stream = state.streams.start({"model": "acme/m", "messages": []}, owner="local")
+        stream = await state.streams.start({"model": "acme/m", "messages": []}, owner="local")
         stream.stop("cancelled")
         await stream.ended.wait()
         assert (state.spending.total_usd(), state.spending.answers()) == (0.0, 1)

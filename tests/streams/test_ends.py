@@ -60,6 +60,9 @@ class Lease(Books):
         self.settled_once.set()
         self.hear("lease.settled")
 
+    def give_back(self) -> None:
+        self.hear("lease.give_back")
+
 
 class Span(Books):
     def end(self, stream: Stream) -> None:
@@ -119,6 +122,9 @@ async def open_streams(upstream: Sandbox, books: Books) -> AsyncIterator[Streams
         books.hear("span.start")
         return Span(books.fails, books.heard)
 
+    async def admit(body: Mapping[str, Any], owner: str, key: str) -> Lease:
+        return Lease(books.fails, books.heard, settled_once=books.settled_once)
+
     async with create_session(config) as session:
         streams = Streams(
             OpenRouterClient(session, config),
@@ -126,7 +132,7 @@ async def open_streams(upstream: Sandbox, books: Books) -> AsyncIterator[Streams
             lambda stream: books.hear("on_end 1"),
             lambda stream: books.hear("on_end 2"),
             start_span=start_span,
-            admit=lambda body, owner: Lease(books.fails, books.heard, settled_once=books.settled_once),
+            admit=admit,
         )
         yield streams
         await streams.aclose()
@@ -180,7 +186,7 @@ async def test_a_hook_that_raises_keeps_no_other_from_being_told(
     upstream.script(reply)
     books = Books(HOOKS if fails == "everything" else [fails])
     async with open_streams(upstream, books) as streams:
-        stream = streams.start(BODY, owner="ann")
+        stream = await streams.start(BODY, owner="ann")
         taker = Taker()
         stream.attach(FailingReader(books))
         stream.attach(taker)
@@ -202,7 +208,7 @@ async def test_a_part_of_the_end_that_raises_keeps_no_other_from_its_work(
     upstream.script(reply)
     books = Books()
     async with open_streams(upstream, books) as streams:
-        stream = streams.start(BODY, owner="ann")
+        stream = await streams.start(BODY, owner="ann")
         place, name = {
             "figures": (streams.figures, "note_end"),
             "settler": (streams._settler, "settle"),
@@ -240,7 +246,7 @@ async def test_an_event_that_cannot_be_encoded_loses_no_other_and_is_told_of(
     async with open_streams(upstream, Books()) as streams:
         upstream.script(reply)
         fail_once(monkeypatch, EventEncoder, "encode", holds_it)
-        stream = streams.start(BODY, owner="ann")
+        stream = await streams.start(BODY, owner="ann")
         taker = Taker()
         stream.attach(taker)
         events = await judge(streams, stream, taker)
@@ -260,7 +266,7 @@ async def test_an_encoder_that_can_do_nothing_more_still_says_that_it_is_over(
     upstream.script(WHOLE)
     fail_once(monkeypatch, EventEncoder, "encode", lambda *args: True)
     async with open_streams(upstream, Books()) as streams:
-        stream = streams.start(BODY, owner="ann")
+        stream = await streams.start(BODY, owner="ann")
         taker = Taker()
         stream.attach(taker)
         assert [event.name for event in await judge(streams, stream, taker)] == ["done"]
@@ -276,7 +282,7 @@ async def test_a_translator_that_raises_ends_the_answer_as_failed(
     fail_once(monkeypatch, ChatTranslator, name, lambda *args, **named: True)
     books = Books()
     async with open_streams(upstream, books) as streams:
-        stream = streams.start(BODY, owner="ann")
+        stream = await streams.start(BODY, owner="ann")
         taker = Taker()
         stream.attach(taker)
         events = await judge(streams, stream, taker)
@@ -293,7 +299,7 @@ async def test_an_answer_that_is_stopped_is_ended_when_its_translator_raises(
     upstream.script(Reply.stream(text("a"), Hold()))
     fail_once(monkeypatch, ChatTranslator, "close", lambda *args, **named: True)
     async with open_streams(upstream, Books()) as streams, asyncio.timeout(5):
-        stream = streams.start(BODY, owner="ann")
+        stream = await streams.start(BODY, owner="ann")
         taker = Taker()
         stream.attach(taker)
         await taker.has_come.wait()
@@ -309,7 +315,7 @@ async def test_what_a_look_up_finds_is_told_although_the_lease_raises(
     books = Books(["lease.settled"])
     async with open_streams(upstream, books) as streams, asyncio.timeout(10):
         body = {**BODY, "model": "sandbox/hangs-up", "sandbox": {"tokens_per_s": 0, "after_tokens": 3}}
-        stream = streams.start(body, owner="ann")
+        stream = await streams.start(body, owner="ann")
         await books.settled_once.wait()
         assert stream.settlement.is_settled
     assert books.heard[-1] == "lease.settled"

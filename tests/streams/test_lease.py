@@ -13,7 +13,7 @@ from client.config import StreamsConfig, UpstreamConfig
 from client.errors import Failure, Refusal
 from client.sandbox import Reply, Sandbox
 from client.streams.stream import Lease, Stream, StreamsFull
-from client.streams.streams import Streams
+from client.streams.streams import AlreadyBegun, Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "stream": True}
@@ -37,6 +37,10 @@ class Heard:
         if not stream.settlement.is_sought:
             self.is_over.set()
 
+    def give_back(self) -> None:
+        self.words.append("given back")
+        self.is_over.set()
+
     def settled(self, stream: Stream) -> None:
         self.words.append(f"settled at {stream.settlement.total_cost}")
         self.is_over.set()
@@ -47,11 +51,14 @@ class Gate:
 
     def __init__(self, places: int = 1) -> None:
         self.places = places
+        self.opens = asyncio.Event()
+        self.opens.set()
         self.leases: list[Heard] = []
         self.asked: list[tuple[str, str]] = []
 
-    def __call__(self, body: Mapping[str, Any], owner: str) -> Lease | None:
+    async def __call__(self, body: Mapping[str, Any], owner: str, key: str) -> Lease | None:
         self.asked.append((owner, body["model"]))
+        await self.opens.wait()
         if len(self.leases) >= self.places:
             raise Refusal(REFUSED)
         self.leases.append(Heard())
@@ -71,7 +78,7 @@ async def heard_of(upstream: Sandbox, model: str, **more: Any) -> list[str]:
     """What the lease of one answer of that model is told."""
     gate = Gate()
     async with open_streams(upstream, gate) as streams, asyncio.timeout(5):
-        streams.start({**BODY, "model": model, **more}, owner="ann")
+        await streams.start({**BODY, "model": model, **more}, owner="ann")
         await gate.leases[0].is_over.wait()
     return gate.leases[0].words
 
@@ -100,7 +107,7 @@ async def test_what_is_not_admitted_never_reaches_upstream(upstream: Sandbox) ->
     gate = Gate(places=0)
     async with open_streams(upstream, gate) as streams:
         with pytest.raises(Refusal) as caught:
-            streams.start({**BODY, "model": "sandbox/echo"}, owner="ann")
+            await streams.start({**BODY, "model": "sandbox/echo"}, owner="ann")
         assert (caught.value.failure, streams.active, streams.kept) == (REFUSED, 0, 0)
     assert gate.asked == [("ann", "sandbox/echo")]
     assert not upstream.calls
@@ -109,7 +116,75 @@ async def test_what_is_not_admitted_never_reaches_upstream(upstream: Sandbox) ->
 async def test_a_full_server_asks_for_no_admission(upstream: Sandbox) -> None:
     gate = Gate(places=5)
     async with open_streams(upstream, gate, max_active=1) as streams:
-        streams.start({**BODY, "model": "sandbox/stalls"}, owner="ann")
+        await streams.start({**BODY, "model": "sandbox/stalls"}, owner="ann")
         with pytest.raises(StreamsFull):
-            streams.start({**BODY, "model": "sandbox/echo"}, owner="ann")
+            await streams.start({**BODY, "model": "sandbox/echo"}, owner="ann")
         assert len(gate.asked) == 1
+
+
+async def begin_in_turn(streams: Streams, gate: Gate, number: int, **more: Any) -> list[asyncio.Task[Stream]]:
+    """That many starts, all of which wait for the gate, or for one another."""
+    gate.opens.clear()
+    ask = {**BODY, "model": "sandbox/stalls"}
+    tasks = [asyncio.create_task(streams.start(ask, owner="ann", **more)) for _ in range(number)]
+    while not gate.asked:  # noqa: ASYNC110 - nobody tells of it
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_two_that_choose_one_id_at_once_have_one_answer(upstream: Sandbox) -> None:
+    """Also where it takes a while to know whether the first may start."""
+    gate = Gate(places=5)
+    async with open_streams(upstream, gate) as streams, asyncio.timeout(5):
+        tasks = await begin_in_turn(streams, gate, 5, stream_id="chosen", fingerprint=b"same")
+        gate.opens.set()
+        begun = await asyncio.gather(*tasks, return_exceptions=True)
+        [stream] = [each for each in begun if isinstance(each, Stream)]
+        assert [each.stream for each in begun if isinstance(each, AlreadyBegun)] == [stream] * 4
+        assert (len(gate.asked), streams.active) == (1, 1)
+
+
+async def test_an_id_whose_first_attempt_was_given_up_is_the_seconds(upstream: Sandbox) -> None:
+    gate = Gate(places=1)
+    async with open_streams(upstream, gate) as streams, asyncio.timeout(5):
+        tasks = await begin_in_turn(streams, gate, 2, stream_id="chosen", fingerprint=b"same")
+        tasks[0].cancel()
+        gate.opens.set()
+        assert (await tasks[1]).id == "chosen"
+        assert len(gate.asked) == 2
+
+
+async def test_no_more_start_at_once_than_may_run(upstream: Sandbox) -> None:
+    gate = Gate(places=9)
+    async with open_streams(upstream, gate, max_active=2) as streams, asyncio.timeout(5):
+        tasks = await begin_in_turn(streams, gate, 5)
+        gate.opens.set()
+        begun = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(each, StreamsFull) for each in begun] == [False, False, True, True, True]
+        assert len(gate.asked) == 2
+
+
+async def test_a_start_that_is_given_up_leaves_nothing_behind(upstream: Sandbox) -> None:
+    gate = Gate(places=9)
+    async with open_streams(upstream, gate, max_active=1) as streams, asyncio.timeout(5):
+        [task] = await begin_in_turn(streams, gate, 1, request_bytes=5000)
+        assert streams.total_bytes > 5000
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (streams.total_bytes, streams.active, streams.kept) == (0, 0, 0)
+        gate.opens.set()
+        await streams.start({**BODY, "model": "sandbox/stalls"}, owner="ann")
+
+
+async def test_what_was_granted_while_the_server_was_told_to_end_is_given_back(upstream: Sandbox) -> None:
+    gate = Gate(places=1)
+    async with open_streams(upstream, gate) as streams, asyncio.timeout(5):
+        [task] = await begin_in_turn(streams, gate, 1)
+        streams.is_draining = True
+        gate.opens.set()
+        with pytest.raises(Refusal, match="restarting"):
+            await task
+        assert gate.leases[0].words == ["given back"]
+        assert (streams.total_bytes, streams.active, streams.kept) == (0, 0, 0)
+    assert not upstream.calls

@@ -39,7 +39,7 @@ async def open_streams(reply: Reply, **changes: Any) -> AsyncIterator[Streams]:
 
 
 async def run_to_its_end(streams: Streams, **more: Any) -> Stream:
-    stream = streams.start({**BODY, **more}, owner="ann")
+    stream = await streams.start({**BODY, **more}, owner="ann")
     await stream.ended.wait()
     await stream.wait_closed()
     return stream
@@ -101,7 +101,7 @@ async def test_nothing_more_is_kept_of_an_answer_that_was_asked_for_over_http(co
 async def test_what_only_a_running_answer_needs_is_let_go_at_its_end() -> None:
     """faults S1"""
     async with open_streams(WHOLE) as streams:
-        stream = streams.start(BODY, owner="ann")
+        stream = await streams.start(BODY, owner="ann")
         pump = stream.pump
         await stream.ended.wait()
         await stream.wait_closed()

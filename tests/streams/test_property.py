@@ -137,7 +137,7 @@ async def _read_all(upstream: Sandbox, content: str, readers: list[tuple[list[bo
     config = UpstreamConfig(base_url=upstream.base_url)
     async with create_session(config) as session:
         streams = Streams(OpenRouterClient(session, config), StreamsConfig())
-        stream = streams.start({"model": "m", "messages": []}, owner="o")
+        stream = await streams.start({"model": "m", "messages": []}, owner="o")
         fickle = [FickleReader(stream, pattern, size) for pattern, size, _ in readers]
         for reader in fickle:
             stream.attach(reader)

@@ -91,7 +91,7 @@ async def post_run(request: web.Request) -> web.StreamResponse:
     if grace_s is None and run_id is None:
         grace_s = 0.0
     dialect = AgUi(has_ids=run_id is not None)
-    stream = begin(request, dialect, call._replace(grace_s=grace_s))
+    stream = await begin(request, dialect, call._replace(grace_s=grace_s))
     _name(request, stream, run_id)
     return await read(request, dialect, stream)
 
@@ -103,10 +103,10 @@ async def get_run(request: web.Request) -> web.StreamResponse:
         last_event_id = request.headers.get("Last-Event-ID") or request.query.get("offset", "-1")
         if last_event_id != "-1":
             return await _resume(request, last_event_id)
-        return await _read_on(request, _find(request, run_id), 0)
+        return await _read_on(request, await _find(request, run_id), 0)
     if thread_id is None:
         raise refuse("invalid_request", 400, "Name a run (?runId=) or a thread (?threadId=).")
-    stream = request.app[STREAMS].names.find(request[CALLER].name, _THREAD, thread_id)
+    stream = await request.app[STREAMS].find_named(request[CALLER].name, _THREAD, thread_id)
     asked = stream.asked if stream is not None and stream.is_running else None
     active = {"runId": asked.run_id} if isinstance(asked, Asked) else None
     return json_reply({"messages": [], "activeRun": active, "interrupts": []})
@@ -114,16 +114,16 @@ async def get_run(request: web.Request) -> web.StreamResponse:
 
 def _name(request: web.Request, stream: Stream, run_id: str | None) -> None:
     """The newest run of an id is meant from now on."""
-    names = request.app[STREAMS].names
+    streams = request.app[STREAMS]
     if isinstance(stream.asked, Asked):
-        names.give(stream, _THREAD, stream.asked.thread_id)
-        names.give(stream, _RUN, run_id or stream.asked.run_id)
+        streams.give_name(stream, _THREAD, stream.asked.thread_id)
+        streams.give_name(stream, _RUN, run_id or stream.asked.run_id)
 
 
-def _find(request: web.Request, run_id: str) -> Stream:
+async def _find(request: web.Request, run_id: str) -> Stream:
     """The caller's run of that id; answers that began in other words have the id of their stream."""
     streams, owner = request.app[STREAMS], request[CALLER].name
-    stream = streams.names.find(owner, _RUN, run_id) or streams.get(run_id, owner)
+    stream = await streams.find_named(owner, _RUN, run_id) or await streams.find(run_id, owner)
     if stream is None:
         raise refuse("not_found", 404, "There is no such run; it may have expired (streams.retain_s).")
     return stream
@@ -134,7 +134,7 @@ async def _resume(request: web.Request, last_event_id: str) -> web.StreamRespons
     match = _EVENT_ID.fullmatch(last_event_id)
     if match is None:
         raise refuse("invalid_request", 400, "Last-Event-ID is not an event id of this server.")
-    stream = request.app[STREAMS].get(match[1], request[CALLER].name)
+    stream = await request.app[STREAMS].find(match[1], request[CALLER].name)
     if stream is None:
         raise refuse("not_found", 404, "There is no such run; it may have expired (streams.retain_s).")
     request.app[STREAMS].figures.resumes += 1

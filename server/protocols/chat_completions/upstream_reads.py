@@ -52,7 +52,7 @@ async def show_generation(request: web.Request) -> web.Response:
     if not generation_id:
         raise refuse("invalid_request", 400, "Name the generation: ?id=gen-…")
     caller = request[CALLER]
-    streams = request.app[STREAMS].list_of(caller.name, 100_000)
+    streams = await request.app[STREAMS].list_of(caller.name, 100_000)
     if not caller.admin and not any(stream.generation_id == generation_id for stream in streams):
         raise refuse("not_found", 404, "There is no such generation of this caller; it may have expired.")
     return json_reply(await request.app[OPENROUTER].get_json("/generation", {"id": generation_id}))

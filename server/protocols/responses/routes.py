@@ -71,7 +71,7 @@ class Responses:
 
     async def _in_background(self, request: web.Request, call: ChatCall) -> web.StreamResponse:
         """Events; else the object as soon as upstream has accepted the request, which is polled from then on."""
-        stream = begin(request, self, call._replace(stream=True))
+        stream = await begin(request, self, call._replace(stream=True))
         stream.keep_whole()
         if call.stream:
             return await read(request, self, stream)

@@ -33,7 +33,7 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 async def get_response(request: web.Request) -> web.StreamResponse:
     """The object, or with `stream=true` its events: all, or those after the number that `starting_after` gives."""
-    stream = _find(request)
+    stream = await _find(request)
     is_streamed = _TRUTHS.get(request.query.get("stream", "").lower())
     if is_streamed is None:
         raise refuse("invalid_request", 400, "stream must be true or false.")
@@ -57,7 +57,7 @@ async def get_response(request: web.Request) -> web.StreamResponse:
 
 async def cancel_response(request: web.Request) -> web.StreamResponse:
     """Stops an answer; one that has ended stays as it is."""
-    stream = _find(request)
+    stream = await _find(request)
     stream.stop("cancelled")
     await stream.ended.wait()
     return await told(request, stream)
@@ -65,10 +65,10 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
 
 async def delete_response(request: web.Request) -> web.StreamResponse:
     """Stops and forgets an answer: nobody finds it any more, in no protocol."""
-    stream = _find(request)
+    stream = await _find(request)
     stream.stop("cancelled")
     await stream.ended.wait()
-    request.app[STREAMS].forget(stream)
+    await request.app[STREAMS].forget(stream)
     return web.json_response({"id": RESPONSE + stream.id, "object": "response", "deleted": True})
 
 
@@ -112,8 +112,8 @@ class _KnownItems:
     async def find(self, item_id: Any) -> dict[str, Any] | None:
         """Our ids say whose they are; those that upstream gave are looked for in the newest answers."""
         stream_id = stream_id_of_item(item_id)
-        named = None if stream_id is None else self._streams.get(stream_id, self._owner)
-        for stream in self._passed() if named is None else [named]:
+        named = None if stream_id is None else await self._streams.find(stream_id, self._owner)
+        for stream in await self._passed() if named is None else [named]:
             if stream.id not in self._answers:
                 self._answers[stream.id] = await _read(stream)
             found = self._answers[stream.id].item(item_id)
@@ -121,8 +121,8 @@ class _KnownItems:
                 return found
         return None
 
-    def _passed(self) -> list[Stream]:
-        newest = self._streams.list_of(self._owner, _MOST_LOOKED_THROUGH)
+    async def _passed(self) -> list[Stream]:
+        newest = await self._streams.list_of(self._owner, _MOST_LOOKED_THROUGH)
         return [each for each in newest if each.upstream_protocol == PROTOCOL and each.log.first == 1]
 
 
@@ -135,10 +135,10 @@ def _is_reference(item: Any) -> bool:
     )
 
 
-def _find(request: web.Request) -> Stream:
+async def _find(request: web.Request) -> Stream:
     response_id = request.match_info["response_id"]
     for stream_id in stream_ids_of(response_id):
-        stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
+        stream = await request.app[STREAMS].find(stream_id, request[CALLER].name)
         if stream is not None:
             return stream
     raise refuse("not_found", 404, "There is no such response; it may have expired (streams.retain_s).")

@@ -90,10 +90,10 @@ async def start(request: web.Request, body: Mapping[str, Any], dialect: UiStream
     grace_s = stream_grace_s(request, call.grace_s)
     if chat_id is None and grace_s is None:
         grace_s = 0.0  # nobody could come back to it
-    before = None if chat_id is None else _find(request, chat_id)
-    stream = begin(request, dialect, call._replace(grace_s=grace_s))
+    before = None if chat_id is None else await _find(request, chat_id)
+    stream = await begin(request, dialect, call._replace(grace_s=grace_s))
     if chat_id is not None:
-        request.app[STREAMS].names.give(stream, CHAT, chat_id)
+        request.app[STREAMS].give_name(stream, CHAT, chat_id)
     if before is not None and before is not stream:
         before.grace_s = 0.0
         if not before.readers:
@@ -112,7 +112,7 @@ async def get_text(request: web.Request) -> web.StreamResponse:
 
 
 async def _read_again(request: web.Request, dialect: UiStream) -> web.StreamResponse:
-    stream = _find(request, request.match_info["chat_id"])
+    stream = await _find(request, request.match_info["chat_id"])
     if stream is None or not stream.is_running:
         return web.Response(status=204)
     request.app[STREAMS].figures.resumes += 1
@@ -121,15 +121,15 @@ async def _read_again(request: web.Request, dialect: UiStream) -> web.StreamResp
 
 async def stop_chat(request: web.Request) -> web.Response:
     """Stops the chat's answer; again is fine, and so is one that has ended."""
-    stream = _find(request, request.match_info["chat_id"])
+    stream = await _find(request, request.match_info["chat_id"])
     if stream is not None:
         stream.stop("cancelled")
         await stream.ended.wait()
     return web.Response(status=204)
 
 
-def _find(request: web.Request, chat_id: str) -> Stream | None:
-    return request.app[STREAMS].names.find(request[CALLER].name, CHAT, chat_id)
+async def _find(request: web.Request, chat_id: str) -> Stream | None:
+    return await request.app[STREAMS].find_named(request[CALLER].name, CHAT, chat_id)
 
 
 def _asked_dialect(request: web.Request) -> UiStream:

@@ -74,7 +74,7 @@ def test_what_was_limited_costs_no_more_than_the_cap_with_the_limit_in_it(
     assert 0.98 * nano < estimate_nano_usd(limited, known) <= nano
     budget = ProcessBudget(nano)
     budget.known = known
-    budget.admit(limited, "")
+    budget.grant(limited)
 
 
 @pytest.mark.parametrize("more", [{}, {"max_tokens": 900}, {"reasoning": {"max_tokens": 900}}])

@@ -147,7 +147,7 @@ async def test_trap_1_openai_reads_on_after_forty_pings(config: Config, upstream
 
 async def _pings(api: Api, count: int) -> None:
     """Returns when another reader of the same server has seen so many."""
-    (stream,) = api.streams.list_of("local")
+    (stream,) = api.streams.kept_of("local")
     async with api.http.get(f"{api.url}/chat/{stream.id}") as response:
         body = b""
         while body.count(b": ping") < count:

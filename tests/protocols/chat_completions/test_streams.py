@@ -198,7 +198,7 @@ async def test_a_stop_from_outside_is_told_with_499(mount: str, once: Api, upstr
     whole = asyncio.create_task(complete_whole(once, mount))
     call = await upstream.wait_call(1)
     await call.started.wait()
-    (running,) = [stream for stream in once.streams.list_of("local") if stream.is_running]
+    (running,) = [stream for stream in once.streams.kept_of("local") if stream.is_running]
     await once.request("DELETE", f"/chat/{running.id}")
     refused, found = await whole
     assert refused.status >= 400

@@ -80,7 +80,7 @@ async def test_a_background_answer_is_polled(patient: Api, upstream: Sandbox) ->
         pass
     assert (found["status"], found["output"][0]["status"], found["usage"]) == ("in_progress", "in_progress", None)
     go_on.set()
-    (stream,) = patient.streams.list_of("local")
+    (stream,) = patient.streams.kept_of("local")
     await stream.ended.wait()
     found = await get(patient, path)
     assert (found["status"], texts_in(found), found["usage"]["cost"]) == ("completed", "Hello", 0.001)
@@ -102,7 +102,7 @@ async def test_polling_is_reading_and_who_stops_it_stops_the_bill(config: Config
         )
         path = f"/v1/responses/{json.loads(body)['id']}"
         assert (await get(api, path))["status"] in ("queued", "in_progress")
-        (running,) = [stream for stream in api.streams.list_of("local") if stream.is_running]
+        (running,) = [stream for stream in api.streams.kept_of("local") if stream.is_running]
         assert running.grace_s == 60
         assert (await get(api, f"{path}/cancel", method="POST"))["status"] == "cancelled"
 

@@ -135,7 +135,7 @@ async def test_grace_is_the_settings_unless_nobody_could_come_back(config: Confi
             ({"grace_s": 7}, {"X-Stream-Grace": "5"}, 7),
         ):
             await _begin(api, b'"Hi"', headers, **more)
-            (newest, *_) = api.streams.list_of("local")
+            (newest, *_) = api.streams.kept_of("local")
             assert newest.grace_s == grace_s
             newest.stop("cancelled")
 

@@ -82,7 +82,7 @@ def ask(tokens: int = 1000, **more: Any) -> dict[str, Any]:
 
 def refusal(office: Office, body: dict[str, Any], owner: str = "ann") -> tuple[str, int, float | None, str]:
     with pytest.raises(Refusal) as caught:
-        office.admission.admit(body, owner)
+        office.admission.grant(body, owner)
     failure = caught.value.failure
     return failure.type, failure.status, failure.retry_after_s, failure.error
 
@@ -109,7 +109,7 @@ def answer(cost: float | None, *steps: Any) -> Reply:
 def test_only_the_models_of_the_list_may_be_asked_for_also_as_fallbacks() -> None:
     office = Office()
     office.limit(models=("acme/*", "other/fine"))
-    office.admission.admit(ask(models=["acme/m", "other/fine"]), "ann")
+    office.admission.grant(ask(models=["acme/m", "other/fine"]), "ann")
     for body in (ask(model="other/m"), ask(models=["acme/m", "other/m"]), ask(model="ACME/m")):
         type_, status, retry_after_s, error = refusal(office, body)
         assert (type_, status, retry_after_s) == ("forbidden", 403, None)
@@ -121,12 +121,12 @@ def test_no_minute_holds_more_starts_than_allowed_and_the_wait_is_told() -> None
     office.limit(requests_per_minute=3)
     for later_s in (0, 10, 10):
         office.now_s += later_s
-        office.admission.admit(ask(), "ann")
+        office.admission.grant(ask(), "ann")
     assert refusal(office, ask())[:3] == ("too_many_requests", 429, 40.0)
     office.now_s += 39.5
     assert refusal(office, ask())[2] == 1.0
     office.now_s += 0.5
-    office.admission.admit(ask(), "ann")
+    office.admission.grant(ask(), "ann")
     assert refusal(office, ask())[2] == 10.0
     office.limit(requests_per_minute=1)  # as a reload may
     assert refusal(office, ask())[2] == 60.0
@@ -135,22 +135,22 @@ def test_no_minute_holds_more_starts_than_allowed_and_the_wait_is_told() -> None
 def test_what_was_refused_takes_nothing_of_any_limit() -> None:
     office = Office()
     office.limit(requests_per_minute=2, max_concurrent=1, budget_usd_per_day=Decimal(5))
-    office.admission.admit(ask(), "ann")
+    office.admission.grant(ask(), "ann")
     for _ in range(10):
         assert "at once" in refusal(office, ask())[3]
     assert office.budget() == (0, 1)
     office.limit(max_concurrent=2)
-    office.admission.admit(ask(), "ann")
+    office.admission.grant(ask(), "ann")
     assert "a minute" in refusal(office, ask())[3]
 
 
 def test_others_are_not_bound_by_a_callers_limits() -> None:
     office = Office()
     office.limit(requests_per_minute=1, max_concurrent=1, budget_usd_per_day=Decimal(1))
-    office.admission.admit(ask(), "ann")
+    office.admission.grant(ask(), "ann")
     refusal(office, ask())
     for _ in range(100):
-        office.admission.admit(ask(10**6), "bob")
+        office.admission.grant(ask(10**6), "bob")
 
 
 @pytest.mark.parametrize("way", ["whole", "refused", "cut", "stopped", "abandoned", "unreachable"])
@@ -169,13 +169,13 @@ async def test_however_an_answer_ends_its_place_is_free_again(upstream: Sandbox,
             streams._openrouter = OpenRouterClient(
                 streams._openrouter._session, UpstreamConfig(base_url="http://127.0.0.1:9", max_retries=0)
             )
-        stream = streams.start(ask(model=model), owner="ann")
+        stream = await streams.start(ask(model=model), owner="ann")
         assert refusal(office, ask())[:3] == ("too_many_requests", 429, 5.0)
         if way in ("stopped", "abandoned"):
             await upstream.wait_call()
             stream.stop(way)
         await stream.ended.wait()
-        office.admission.admit(ask(), "ann")
+        office.admission.grant(ask(), "ann")
 
 
 # -- budgets ------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ async def test_a_thousand_answers_at_once_against_a_budget_for_ten_over_and_over
         office.limit(budget_usd_per_day=Decimal(10))
         go_on.clear()
         async with running(office, upstream) as streams:
-            started = [stream for _ in range(1000) if (stream := _try_start(streams)) is not None]
+            started = [stream for _ in range(1000) if (stream := await _try_start(streams)) is not None]
             assert len(started) == 10
             await upstream.wait_call((round_ + 1) * 10 - 1)
             assert office.budget() == (0, 10)
@@ -220,13 +220,13 @@ async def test_a_thousand_answers_at_once_against_a_budget_for_ten_and_an_upstre
         usage = HOSTILE[number % len(HOSTILE)]
         upstream.script(Reply.stream(Hold(go_on), chunk({"content": "x"}), chunk({}, "stop", usage=usage), DONE))
     async with running(office, upstream) as streams:
-        started = [stream for _ in range(1000) if (stream := _try_start(streams)) is not None]
+        started = [stream for _ in range(1000) if (stream := await _try_start(streams)) is not None]
         assert len(started) == 10
         await upstream.wait_call(9)
         go_on.set()
         await streams.wait_idle()
         assert office.budget() == (10, 0)
-        assert not any(_try_start(streams) for _ in range(1000))
+        assert not any([await _try_start(streams) for _ in range(1000)])
 
 
 async def test_places_are_free_again_whenever_callers_leave(upstream: Sandbox) -> None:
@@ -237,7 +237,7 @@ async def test_places_are_free_again_whenever_callers_leave(upstream: Sandbox) -
     upstream.script_always(answer(0.1, chunk({"content": "x"}), Hold(go_on)))
     async with running(office, upstream) as streams:
         for turns in range(60):
-            started = [stream for _ in range(9) if (stream := _try_start(streams)) is not None]
+            started = [stream for _ in range(9) if (stream := await _try_start(streams)) is not None]
             assert len(started) == 5
             for _ in range(turns % 20):
                 await asyncio.sleep(0)
@@ -249,9 +249,9 @@ async def test_places_are_free_again_whenever_callers_leave(upstream: Sandbox) -
             assert (account.running, account.holds_on(DAY).running_nano) == (0, 0)
 
 
-def _try_start(streams: Streams) -> Stream | None:
+async def _try_start(streams: Streams) -> Stream | None:
     try:
-        return streams.start(ask(), owner="ann")
+        return await streams.start(ask(), owner="ann")
     except Refusal:
         return None
 
@@ -262,7 +262,7 @@ async def test_what_was_reserved_gives_way_to_the_true_cost(upstream: Sandbox) -
     upstream.script(answer(0.1), answer(0.2))
     async with running(office, upstream) as streams:
         for _ in range(2):
-            streams.start(ask(), owner="ann")
+            await streams.start(ask(), owner="ann")
         assert office.budget() == (0, 2)
         type_, status, retry_after_s, error = refusal(office, ask())
         assert (type_, status, retry_after_s) == ("too_many_requests", 429, 5.0)
@@ -270,13 +270,13 @@ async def test_what_was_reserved_gives_way_to_the_true_cost(upstream: Sandbox) -
         assert "smaller max_tokens" in error
         await streams.wait_idle()
     assert office.budget() == (0.3, 0)
-    office.admission.admit(ask(2200), "ann")
+    office.admission.grant(ask(2200), "ann")
 
 
 def test_a_small_budget_stays_of_use_one_answer_at_a_time() -> None:
     office = Office()
     office.limit(budget_usd_per_day=Decimal("0.5"))
-    office.admission.admit(ask(100_000), "ann")
+    office.admission.grant(ask(100_000), "ann")
     assert office.budget() == (0, 0.5)
     assert refusal(office, ask(1))[2] == 5.0
 
@@ -288,7 +288,7 @@ async def test_a_used_up_budget_says_how_much_and_until_when_and_is_whole_again_
     office.limit(budget_usd_per_day=Decimal("0.3"))
     upstream.script(answer(0.5))
     async with running(office, upstream) as streams:
-        streams.start(ask(), owner="ann")
+        await streams.start(ask(), owner="ann")
         await streams.wait_idle()
     assert refusal(office, ask()) == (
         "too_many_requests",
@@ -296,9 +296,9 @@ async def test_a_used_up_budget_says_how_much_and_until_when_and_is_whole_again_
         DAY_S / 2 + 1,
         "ann has spent 0.50 USD of its budget of 0.30 USD a day; it resets at 2024-10-05T00:00:00Z.",
     )
-    office.admission.admit(ask(model="acme/free"), "ann")
+    office.admission.grant(ask(model="acme/free"), "ann")
     office.now_s += DAY_S / 2 + 0.25
-    office.admission.admit(ask(300), "ann")
+    office.admission.grant(ask(300), "ann")
     assert office.budget() == (0, 0.3)
 
 
@@ -308,7 +308,7 @@ async def test_an_answer_over_midnight_belongs_to_the_day_on_which_it_began(upst
     go_on = asyncio.Event()
     upstream.script(answer(0.5, Hold(go_on)))
     async with running(office, upstream) as streams:
-        streams.start(ask(), owner="ann")
+        await streams.start(ask(), owner="ann")
         office.now_s += DAY_S
         assert office.budget() == (0, 0)
         go_on.set()
@@ -322,7 +322,7 @@ def admitted(office: Office, tokens: int = 100) -> int:
     count = 0
     for _ in range(100):
         with suppress(Refusal):
-            office.admission.admit(ask(tokens), "ann")
+            office.admission.grant(ask(tokens), "ann")
             count += 1
     return count
 
@@ -349,9 +349,9 @@ async def test_what_ends_after_the_clock_was_set_back_is_spent_on_the_day_on_whi
     go_on = asyncio.Event()
     upstream.script_always(answer(0.1, Hold(go_on)))
     async with running(office, upstream) as streams:
-        streams.start(ask(100), owner="ann")
+        await streams.start(ask(100), owner="ann")
         office.now_s += 10
-        streams.start(ask(200), owner="ann")
+        await streams.start(ask(200), owner="ann")
         assert office.budget() == (0, 0.2)
         office.now_s -= 10
         assert office.budget() == (0, 0.1)
@@ -366,8 +366,8 @@ async def test_a_budget_that_a_reload_brings_counts_what_was_spent_before(upstre
     office = Office()
     upstream.script(answer(0.5), answer(0.5, Hold(asyncio.Event())))
     async with running(office, upstream) as streams:
-        await streams.start(ask(), owner="ann").ended.wait()
-        streams.start(ask(), owner="ann")
+        await (await streams.start(ask(), owner="ann")).ended.wait()
+        await streams.start(ask(), owner="ann")
         office.limit(budget_usd_per_day=Decimal("0.4"))
         assert office.budget() == (0.5, 0)
         assert "has spent 0.50 USD" in refusal(office, ask())[3]
@@ -380,7 +380,7 @@ async def test_a_cut_answer_holds_its_reservation_until_its_cost_is_found(upstre
     office = Office()
     office.limit(budget_usd_per_day=Decimal(5))
     async with running(office, upstream) as streams:
-        stream = streams.start(ask(model="sandbox/hangs-up", sandbox={"tokens_per_s": 200}), owner="ann")
+        stream = await streams.start(ask(model="sandbox/hangs-up", sandbox={"tokens_per_s": 200}), owner="ann")
         reserved = office.budget()[1]
         await stream.ended.wait()
         assert office.budget() == (0, reserved)
@@ -402,7 +402,9 @@ async def test_a_cost_that_nobody_will_ever_know_counts_as_it_was_reserved(upstr
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script_always(Reply.error(403, "Not yours"), path="/generation")
     async with running(office, upstream) as streams:
-        await streams.start(ask(model="sandbox/hangs-up", sandbox={"tokens_per_s": 200}), owner="ann").ended.wait()
+        await (
+            await streams.start(ask(model="sandbox/hangs-up", sandbox={"tokens_per_s": 200}), owner="ann")
+        ).ended.wait()
         reserved = office.budget()[1]
         await look_ups(streams)
     assert office.budget() == (reserved, 0)
@@ -426,7 +428,9 @@ async def test_a_looked_up_cost_that_makes_no_sense_counts_as_it_was_reserved(
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script_always(Reply.json({"data": record}), path="/generation")
     async with running(office, upstream) as streams:
-        await streams.start(ask(model="sandbox/hangs-up", sandbox={"tokens_per_s": 200}), owner="ann").ended.wait()
+        await (
+            await streams.start(ask(model="sandbox/hangs-up", sandbox={"tokens_per_s": 200}), owner="ann")
+        ).ended.wait()
         reserved = office.budget()[1]
         await look_ups(streams)
         assert (streams.pending_settlements, streams.figures.unsettled) == (0, 1)
@@ -450,7 +454,7 @@ async def test_a_stated_cost_that_makes_no_sense_is_an_unknown_one(upstream: San
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script(Reply.stream(chunk({"content": "x"}), chunk({}, "stop"), chunk({}, "stop", usage=usage), DONE))
     async with running(office, upstream) as streams:
-        stream = streams.start(ask(), owner="ann")
+        stream = await streams.start(ask(), owner="ann")
         reserved = office.budget()[1]
         await stream.ended.wait()
         assert (stream.finish_reason, stream.settlement.total_cost) == ("stop", None)
@@ -464,7 +468,7 @@ async def test_a_cost_that_is_text_is_a_cost(upstream: Sandbox, cost: object) ->
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script(answer(cost))  # type: ignore[arg-type]
     async with running(office, upstream) as streams:
-        await streams.start(ask(), owner="ann").ended.wait()
+        await (await streams.start(ask(), owner="ann")).ended.wait()
     assert office.budget() == (0.25, 0)
 
 
@@ -475,7 +479,7 @@ async def test_an_answer_that_its_caller_left_before_upstream_took_it_counts_as_
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script(answer(0.1).after(Hold(asyncio.Event())))
     async with running(office, upstream) as streams:
-        stream = streams.start(ask(), owner="ann")
+        stream = await streams.start(ask(), owner="ann")
         await upstream.wait_call()
         stream.stop("cancelled")
         await stream.ended.wait()
@@ -496,7 +500,7 @@ async def test_what_upstream_refuses_costs_nothing_and_is_not_counted(upstream: 
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script(reply)
     async with running(office, upstream) as streams:
-        await streams.start(ask(), owner="ann").ended.wait()
+        await (await streams.start(ask(), owner="ann")).ended.wait()
     assert office.budget() == (0, 0)
     assert await office.counts() == UsageCounts()
 
@@ -506,7 +510,7 @@ async def test_tokens_without_a_cost_are_reckoned_at_the_catalogues_price(upstre
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script(answer(None))
     async with running(office, upstream) as streams:
-        await streams.start(ask(), owner="ann").ended.wait()
+        await (await streams.start(ask(), owner="ann")).ended.wait()
     assert await office.counts() == UsageCounts(1, 3, 5, 5 * NANOS // 1000, 0, 1)
     assert office.budget() == (0.005, 0)
 
@@ -541,7 +545,7 @@ async def test_figures_that_make_no_sense_neither_give_budget_away_nor_lose_any(
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script(told(usage))
     async with running(office, upstream) as streams:
-        await streams.start(ask(), owner="ann").ended.wait()
+        await (await streams.start(ask(), owner="ann")).ended.wait()
     assert office.budget() == (spent, 0)
     counts = await office.counts()
     assert (counts.requests, counts.cost_nano) == (1, spent * NANOS)
@@ -553,7 +557,7 @@ async def test_without_a_budget_answers_are_counted_all_the_same(upstream: Sandb
     upstream.script(answer(0.25), answer(0.25), Reply.stream(chunk({"content": "x"})))
     async with running(office, upstream) as streams:
         for _ in range(3):
-            await streams.start(ask(), owner="ann").ended.wait()
+            await (await streams.start(ask(), owner="ann")).ended.wait()
     assert await office.counts() == UsageCounts(3, 6, 10, NANOS // 2 + NANOS, NANOS // 2, 1)
 
 
@@ -608,7 +612,7 @@ async def test_each_attempt_that_upstream_bills_counts_once(
     office.limit(budget_usd_per_day=Decimal(5))
     upstream.script(*replies)
     async with running(office, upstream, max_retries=2) as streams:
-        await streams.start(ask(), owner="ann").ended.wait()
+        await (await streams.start(ask(), owner="ann")).ended.wait()
     assert len(upstream.calls) == 3
     assert office.budget() == (spent, 0)
     assert (await office.counts()).requests == 1
@@ -624,7 +628,7 @@ def test_an_answer_gives_everything_back_once_whatever_is_wrong_with_its_cost(co
     """break-it 19: the slot, the reservation and the row of the ledger, each of them."""
     office = Office()
     office.limit(budget_usd_per_day=Decimal(5), max_concurrent=1)
-    lease = office.admission.admit(ask(), "ann")
+    lease = office.admission.grant(ask(), "ann")
     office.admission._known = lease._estimate.known = raising
     stream: Any = Played(1)
     stream.settlement.is_sought = is_sought
@@ -661,13 +665,13 @@ def test_what_is_left_over_is_settled_once() -> None:
 def test_what_was_granted_and_not_used_is_given_back_once() -> None:
     office = Office()
     office.limit(budget_usd_per_day=Decimal(1), max_concurrent=1)
-    lease = office.admission.admit(ask(), "ann")
+    lease = office.admission.grant(ask(), "ann")
     assert office.budget() == (0, 1)
     for _ in range(2):
         lease.give_back()
     lease.end(cast(Stream, Played(1)))
     assert office.budget() == (0, 0)
-    office.admission.admit(ask(), "ann")
+    office.admission.grant(ask(), "ann")
 
 
 def test_two_callers_may_give_their_answers_the_same_id() -> None:
@@ -675,7 +679,7 @@ def test_two_callers_may_give_their_answers_the_same_id() -> None:
     office = Office()
     office.limit(budget_usd_per_day=Decimal(5))
     for _ in range(2):
-        office.admission.admit(ask(), "ann").opened(cast(Stream, Played(1)))
+        office.admission.grant(ask(), "ann").opened(cast(Stream, Played(1)))
     assert len(office.ledger._open) == 2
 
 
@@ -689,7 +693,7 @@ def test_an_answer_that_this_server_broke_counts_as_it_was_reserved() -> None:
         stream.pump = SimpleNamespace(
             translator=SimpleNamespace(failure=SimpleNamespace(type=type_), has_begun=False)
         )
-        office.admission.admit(ask(), "ann").end(stream)
+        office.admission.grant(ask(), "ann").end(stream)
         assert office.budget() == (spent, 0)
 
 
@@ -728,7 +732,7 @@ def test_in_any_history_a_budget_is_overrun_by_one_lone_answer_at_most(
     for number, (step, tokens, share) in enumerate(steps):
         if step == "start":
             try:
-                lease = office.admission.admit(ask(tokens), "ann")
+                lease = office.admission.grant(ask(tokens), "ann")
             except Refusal:
                 continue
             dearest = max(dearest, tokens)

@@ -292,7 +292,7 @@ async def test_a_place_is_free_again_when_the_answer_was_left_or_stopped(
             if way == "delete":
                 url = api.url + response.headers["Location"]
                 assert (await api.http.delete(url, headers=bearer("ann"))).status == 200
-        (stream,) = api.streams.list_of("ann")
+        (stream,) = api.streams.kept_of("ann")
         async with asyncio.timeout(5):
             await stream.ended.wait()
         upstream.script(answer(0))

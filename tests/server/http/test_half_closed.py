@@ -179,7 +179,7 @@ async def test_an_answer_goes_on_at_its_grace_after_its_reader_has_left(upstream
         writer.write(post())
         await reader.readuntil(b"event: content")
         writer.close()
-        [stream] = api.streams.list_of("local")
+        [stream] = api.streams.kept_of("local")
         while stream.readers:
             await api.request("GET", "/health")
         silence.until.set()
