@@ -27,11 +27,11 @@ from server.budgets.ledger_file import (
     UsageCounts,
     UsageFile,
     UsageKey,
-    is_damaged,
-    move_aside,
     open_usage_file,
 )
 from server.budgets.spent import Spent
+from server.budgets.started import StartedAnswer, StartedAnswers
+from server.state.sqlite_file import is_damaged, move_aside, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class Ledger:
         self._unsaved = Batch()
         self._open: dict[str, OpenAnswer] = {}  # whose cost may still become known
         self._saved: set[str] = set()  # of these and of some that have been closed since: what the file holds
+        self.started = StartedAnswers(self._stir, clock)
         self._spent = Spent()
         self._today = self.today
         self._is_loaded = False
@@ -82,6 +83,7 @@ class Ledger:
         self._dirty = asyncio.Event()
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._stirred: asyncio.TimerHandle | None = None
         self.on_left_over: Callable[[OpenAnswer], None] = lambda answer: None
         """Told of every answer of an earlier process whose cost may still be looked up."""
 
@@ -98,6 +100,8 @@ class Ledger:
     async def aclose(self) -> None:
         """Writes what is left and closes the file."""
         self._closing.set()
+        if self._stirred is not None:
+            self._stirred.cancel()
         self._dirty.set()
         if self._writer is not None:
             await self._writer
@@ -210,6 +214,16 @@ class Ledger:
                 await self.save()
         await self.save()  # what was counted during the last write
 
+    def _stir(self) -> None:
+        """There is something to be written, unless it has come to nothing until then."""
+        if self._stirred is None and self._writer is not None:
+            self._stirred = asyncio.get_running_loop().call_later(WRITE_EVERY_S, self._settle_down)
+
+    def _settle_down(self) -> None:
+        self._stirred = None
+        if self.started.has_unsaved:
+            self._dirty.set()
+
     async def save(self) -> None:
         """Writes now what there is, if the file can be used; never raises."""
         async with self._file_in_use:
@@ -224,6 +238,7 @@ class Ledger:
         """Writes what was counted. Until that is done it is counted as not written, whatever happens."""
         assert self._file is not None  # noqa: S101
         batch, self._unsaved = self._unsaved, Batch()
+        batch.started = self.started.take()
         self._dirty.clear()
         before = self._saved
         self._saved = before | batch.opened.keys()  # who closes one of them meanwhile closes it in the file too
@@ -237,6 +252,7 @@ class Ledger:
             await self._lose_file(exc)
             return
         self._saved -= {stream_id for stream_id, answer in batch.opened.items() if answer is None}
+        self.started.written(batch.started)
         for what in unfit:
             logger.error("a row of the usage ledger cannot be written and is left out: %s", what)
         if self._has_trouble:
@@ -248,6 +264,8 @@ class Ledger:
         for key, counts in self._unsaved.counts.items():
             batch.add(key, counts)
         batch.opened |= self._unsaved.opened
+        self.started.put_back(batch.started)
+        batch.started = {}
         self._unsaved = batch
         self._dirty.set()
 
@@ -295,6 +313,7 @@ class Ledger:
                 self._unsaved.opened[stream_id] = answer
                 if answer.is_counted:
                     self._unsaved.add(answer.key, UsageCounts(1, 0, 0, answer.estimate_nano, 0, 1))
+        self.started.begin_anew()
         self._dirty.set()
 
     async def _load(self, file: UsageFile) -> None:
@@ -302,11 +321,17 @@ class Ledger:
         if self._is_loaded:
             return
         spent, left_over = await file.spent(self.today), await file.open_answers()
+        cut = await file.started_answers()
         self._is_loaded = True
         for day, caller, nano in spent:
             self._spent.add(day, caller, nano)
         for answer in left_over:
             self._saved.add(answer.stream_id)
+        known = {(answer.key.caller, answer.generation_id) for answer in left_over}
+        for each in self.started.load(cut):
+            if each.generation_id is not None and (each.caller, each.generation_id) not in known:
+                left_over.append(_unreserved(each))
+        for answer in left_over:
             self._take_over(answer)
 
     def _take_over(self, answer: OpenAnswer) -> None:
@@ -335,7 +360,7 @@ class Ledger:
                 return True
         if not self._has_trouble:
             self._has_trouble = True
-            logger.error(_UNUSABLE, self._path, _reason(exc), RETRY_EVERY_S)
+            logger.error(_UNUSABLE, self._path, reason_of(exc), RETRY_EVERY_S)
         return False
 
     async def _close_file(self) -> None:
@@ -350,6 +375,12 @@ def usage_key(day: str, caller: str, model: str) -> UsageKey:
     return UsageKey(day, caller, fit_name(model) or _NAMELESS)
 
 
+def _unreserved(answer: StartedAnswer) -> OpenAnswer:
+    """A running answer for which nothing was reserved, since its caller has no budget: it counts as is found."""
+    key = usage_key(_iso_day(int(answer.created_s // DAY_S)), answer.caller, answer.model)
+    return OpenAnswer(f"{answer.stream_id}.cut", key, 0, answer.generation_id, is_counted=False)
+
+
 def _tokens_of(usage: dict[str, Any]) -> tuple[int, int]:
     return count_of(usage.get("prompt_tokens")) or 0, count_of(usage.get("completion_tokens")) or 0
 
@@ -357,14 +388,3 @@ def _tokens_of(usage: dict[str, Any]) -> tuple[int, int]:
 @lru_cache(maxsize=8)
 def _iso_day(days: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=days)).isoformat()
-
-
-def _reason(exc: Exception) -> str:
-    if isinstance(exc, FileExistsError | NotADirectoryError):
-        return f"{exc.filename} is not a folder"
-    if isinstance(exc, OSError):
-        return f"{exc.filename}: {exc.strerror}"
-    code = getattr(exc, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
-        return "another process holds it, such as a second server with the same server.state_dir, or who reads it"
-    return str(exc)

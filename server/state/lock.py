@@ -1,6 +1,6 @@
-"""Who may write a ledger: one process at a time, without keeping readers out.
+"""Who may write a file: one process at a time, without keeping readers out.
 
-The lock is one of SQLite's on an empty file beside the ledger, so it works wherever SQLite does, and is gone with the
+The lock is one of SQLite's on an empty file beside it, so it works wherever SQLite does, and is gone with the
 process that held it.
 """
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def lock_path(path: Path) -> Path:
-    """The empty file beside a ledger."""
+    """The empty file beside it."""
     return path.with_name(f"{path.name}.lock")
 
 
 def take_lock(path: Path) -> sqlite3.Connection:
-    """Locks a ledger until the connection is closed; never waits.
+    """Locks a file until the connection is closed; never waits.
 
     Raises:
         sqlite3.Error: another process has it, or there can be no such file.
