@@ -47,7 +47,8 @@ ODD_VALUES: dict[str, bytes] = {
     "empty-list": b"[]",
     "object": b'{"a": {"b": 1}}',
     "empty-object": b"{}",
-    "deep-list": b"[" * 100_000 + b"]" * 100_000,
+    "deep-list": b"[" * 10_000 + b"]" * 10_000,
+    "deepest-list": b"[" * 100_000 + b"]" * 100_000,
     "deep-object": b'{"a":' * 2_000 + b"1" + b"}" * 2_000,
     "lone-surrogate": b'"a\\ud83d\\u2028"',
     "control": b'"\\u0000\\u001b[2J\\r\\nevent: done\\r\\n\\r\\nX-Evil: 1"',
@@ -59,9 +60,18 @@ ODD_VALUES: dict[str, bytes] = {
 
 _HEAVY = frozenset({"5000-digits", "deep-list", "deep-object", "megabyte", "megabyte-list"})
 """Values that take as long as ten others."""
+_HEAVIEST = frozenset({"deepest-list"})
+"""Those that take as long as a hundred."""
 _UPPER_LEVELS = 2
 """Here what is read is decided, and every place is a rule of its own; below much the same is done with all."""
-_ONE_IN = {"upper": 2, "heavy upper": 8, "lower": 8, "heavy lower": 60}
+_ONE_IN = {
+    "upper": 2,
+    "heavy upper": 8,
+    "heaviest upper": 12,
+    "lower": 8,
+    "heavy lower": 60,
+    "heaviest lower": 240,
+}
 """How many of the cases are tried by default: chosen by their names, so that it is the same ones every time."""
 
 ODD_KEYS: dict[str, bytes] = {
@@ -240,7 +250,8 @@ def _odd_keys(where: str, template: str, path: Path, usual: dict[str, Any]) -> I
 
 
 def _kind(path: Path, name: str) -> str:
-    return ("heavy " if name in _HEAVY else "") + ("upper" if len(path) <= _UPPER_LEVELS else "lower")
+    weight = "heaviest " if name in _HEAVIEST else "heavy " if name in _HEAVY else ""
+    return weight + ("upper" if len(path) <= _UPPER_LEVELS else "lower")
 
 
 def _paths(value: Any, path: Path = ()) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from client.sandbox import Reply, Sandbox
 from server.access.callers import Caller
 from server.access.tokens import hash_token
 from server.config import Config
+from server.keys import CATALOGUE
 from server.telemetry.log_lines import JsonFormatter
 from tests.hostile.table import TEMPLATES, Case, cases, reply_of
 from tests.hostile.ways import (
@@ -63,10 +64,9 @@ def log() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 async def paid(config: Config, upstream: Sandbox) -> AsyncIterator[Api]:
-    """A server with one caller, who has a budget; it keeps no list of models, and every cost is told when asked."""
+    """A server with one caller, who has a budget; every cost is told when asked."""
     caller = Caller("bob", hash_token(TOKEN), budget_usd_per_day=Decimal(10_000), admin=True)
-    config = changed(changed(config, "upstream", max_retries=0), "models", ttl_s=0)
-    config = config.model_copy(update={"callers": (caller,)})
+    config = changed(config, "upstream", max_retries=0).model_copy(update={"callers": (caller,)})
     upstream.script_always(Reply.json(TEMPLATES["generation"]), path="/generation")
     async with serving(config) as api:
         yield api
@@ -235,8 +235,9 @@ READS: dict[str, tuple[str, list[str], list[tuple[str, dict[str, Any]]]]] = {
 
 
 async def test_an_odd_value_in_what_upstream_is_asked_for(
-    watch: Watch, stdio: OverStdio, upstream: Sandbox, every: bool
+    watch: Watch, paid: Api, stdio: OverStdio, upstream: Sandbox, every: bool
 ) -> None:
+    paid.app[CATALOGUE].ttl_s = 0  # of each case all is asked anew
     upstream.script_always(Reply.json(TEMPLATES["catalogue"]), path="/models")
     upstream.script_always(Reply.json(TEMPLATES["key"]), path="/key")
     faults = Faults()
