@@ -13,17 +13,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from datetime import date
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from client.models.costs import Known, budget_nano_usd, estimate_nano_usd
 from client.streams.settlement import Settled
+from client.streams.stream import Lease
 from server.access.callers import Caller, check_models
 from server.budgets.grants import Account, HeldGrant, Holds, left_over_grant
 from server.budgets.leases import AnswerLease, LeftOver
 from server.budgets.ledger import Ledger
-from server.budgets.ledger_file import OpenAnswer
+from server.budgets.ledger_file import OpenAnswer, UsageCounts, UsageKey
 from server.budgets.reckoning import Estimate
 from server.budgets.rules import (
     MINUTE_S,
@@ -79,16 +81,52 @@ class Admission:
         Raises:
             Refusal: `forbidden` for a model, `too_many_requests` for any other limit.
         """
-        account = self._account(owner)
-        holds = account.holds_on(self.ledger.today)
-        caller = self._find_caller(owner)
-        reserved_nano = 0 if caller is None else self._check(caller, account, holds, body)
-        estimate = Estimate(self._known, body, reserved_nano)
-        return AnswerLease(self.ledger, HeldGrant(account, holds, reserved_nano), estimate)
+        grant = self.take(owner, self.check(body, owner))
+        return AnswerLease(self.ledger, grant, Estimate(self._known, body, grant.nano))
 
-    def budget_of(self, caller: Caller) -> BudgetState | None:
+    def check(self, body: Mapping[str, Any], owner: str) -> int:
+        """Every limit in turn, as far as this process knows; returns what is to be reserved, nano-USD.
+
+        Raises:
+            Refusal: as `grant`.
+        """
+        caller = self._find_caller(owner)
+        if caller is None:
+            return 0
+        check_models(caller, body)
+        account = self._account(owner)
+        starts = self._starts_of(caller)
+        if caller.max_concurrent is not None and account.running >= caller.max_concurrent:
+            raise too_many_at_once(caller.name, caller.max_concurrent, account.running)
+        reserved_nano = self._fitting(caller, account.holds_on(self.ledger.today), body)
+        if starts is not None:
+            starts.append(self._clock())
+        return reserved_nano
+
+    def take(self, owner: str, nano: int) -> HeldGrant:
+        """Holds so much for an answer that begins now, whatever the limits are."""
+        account = self._account(owner)
+        return HeldGrant(account, account.holds_on(self.ledger.today), nano)
+
+    def note_start(self, caller: Caller) -> None:
+        """Others have let an answer start: it counts among those of the last minute here too."""
+        if caller.requests_per_minute is not None:
+            starts = self._starts.setdefault(caller.name, deque())
+            starts.append(self._clock())
+            while starts[0] <= starts[-1] - MINUTE_S:
+                starts.popleft()
+
+    async def budget_of(self, caller: Caller) -> BudgetState | None:
         """The caller's budget today; None when it has none."""
+        return self.budget_here(caller)
+
+    def budget_here(self, caller: Caller) -> BudgetState | None:
+        """The same, as far as this process knows."""
         return self._budget_on(caller, self._account(caller.name).holds_on(self.ledger.today))
+
+    async def usage(self, first: date, last: date, caller: str | None) -> dict[UsageKey, UsageCounts]:
+        """The figures of these days, both included, of one caller or (None) of all."""
+        return await self.ledger.read(first, last, caller)
 
     def _budget_on(self, caller: Caller, holds: Holds) -> BudgetState | None:
         limit_nano = budget_nano_usd(caller.budget_usd_per_day)
@@ -103,25 +141,18 @@ class Admission:
 
     def left_over(self, answer: OpenAnswer) -> LeftOver:
         """An answer that an earlier process began: it holds what it may have cost, until that is known."""
+        return LeftOver(self.ledger, answer, self.take_left_over(answer))
+
+    def take_left_over(self, answer: OpenAnswer) -> HeldGrant:
+        """What it holds."""
         account = self._account(answer.key.caller)
-        return LeftOver(self.ledger, answer, left_over_grant(account, account.holds_on(answer.key.day), answer))
+        return left_over_grant(account, account.holds_on(answer.key.day), answer)
 
     def _account(self, owner: str) -> Account:
         account = self._accounts.get(owner)
         if account is None:
             account = self._accounts[owner] = Account()
         return account
-
-    def _check(self, caller: Caller, account: Account, holds: Holds, body: Mapping[str, Any]) -> int:
-        """Every limit in turn; returns what is to be reserved, nano-USD."""
-        check_models(caller, body)
-        starts = self._starts_of(caller)
-        if caller.max_concurrent is not None and account.running >= caller.max_concurrent:
-            raise too_many_at_once(caller.name, caller.max_concurrent, account.running)
-        reserved_nano = self._fitting(caller, holds, body)
-        if starts is not None:
-            starts.append(self._clock())
-        return reserved_nano
 
     def _starts_of(self, caller: Caller) -> deque[float] | None:
         """The starts of the last minute, when they are limited: no 60 seconds ever hold more than the limit."""
@@ -149,4 +180,20 @@ class Admission:
         return reserved_nano
 
 
-ADMISSION = web.AppKey("ADMISSION", Admission)
+class Budgets(Protocol):
+    """Who keeps callers to their limits, and tells what they have spent: alone, as `Admission`, or with others."""
+
+    ledger: Ledger
+
+    async def admit(self, body: Mapping[str, Any], owner: str, key: str) -> Lease: ...
+
+    async def budget_of(self, caller: Caller) -> BudgetState | None: ...
+
+    async def usage(self, first: date, last: date, caller: str | None) -> dict[UsageKey, UsageCounts]: ...
+
+    async def open(self, settle: Callable[[Settled], None]) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+ADMISSION = web.AppKey[Budgets]("ADMISSION", Budgets)

@@ -27,6 +27,7 @@ from server.budgets.ledger_file import (
     UsageCounts,
     UsageFile,
     UsageKey,
+    new_book,
     open_usage_file,
 )
 from server.budgets.spent import Spent
@@ -65,9 +66,15 @@ class Ledger:
     Args:
         path: the file; None: in memory only.
         clock: epoch seconds.
+        has_book: whether the figures have a name, since others keep figures too.
+
+    Attributes:
+        book: that name; "" where there is none.
+        take_over: told of every answer that an earlier process left open.
+        on_left_over: told of those of them whose cost may still be looked up, by `take_over` as it is here.
     """
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time, has_book: bool = False) -> None:
         self._path = path
         self._clock = clock
         self._file: UsageFile | None = None
@@ -84,8 +91,9 @@ class Ledger:
         self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._stirred: asyncio.TimerHandle | None = None
+        self.book = new_book() if has_book else ""
+        self.take_over: Callable[[OpenAnswer], None] = self._take_over
         self.on_left_over: Callable[[OpenAnswer], None] = lambda answer: None
-        """Told of every answer of an earlier process whose cost may still be looked up."""
 
     # -- opening and closing ------------------------------------------------------------------------------------
 
@@ -133,9 +141,13 @@ class Ledger:
         """What a caller has spent on one of the days that were counted on last, estimates included."""
         return self._spent.of(day, caller)
 
+    def count(self, key: UsageKey, counts: UsageCounts) -> None:
+        """Others have found that these figures are wrong by so much."""
+        self._count(key, counts)
+
     def count_settled(self, key: UsageKey, usage: dict[str, Any], cost_nano: int) -> UsageCounts:
         """An answer has ended, and upstream has stated its cost; returns what was counted."""
-        return self._count(key, UsageCounts(1, *_tokens_of(usage), cost_nano, cost_nano, 0))
+        return self._count(key, told_counts(usage, cost_nano))
 
     def count_estimate(self, key: UsageKey, usage: dict[str, Any], estimate_nano: int) -> UsageCounts:
         """An answer has ended, and nobody knows its cost, now or ever; returns what was counted."""
@@ -161,6 +173,10 @@ class Ledger:
             self._dirty.set()
         else:
             self._unsaved.opened.pop(stream_id, None)
+
+    def has_in_file(self, stream_id: str) -> bool:
+        """Whether the file tells a later process of an answer, or may do so."""
+        return stream_id in self._saved
 
     def _count(self, key: UsageKey, counts: UsageCounts) -> UsageCounts:
         self._unsaved.add(key, counts)
@@ -275,6 +291,8 @@ class Ledger:
         while is_renewed:
             try:
                 self._file = await open_usage_file(self._path)
+                if self.book:
+                    self.book = await self._file.book()
                 await self._load(self._file)
                 break
             except Exception as exc:
@@ -332,13 +350,13 @@ class Ledger:
             if each.generation_id is not None and (each.caller, each.generation_id) not in known:
                 left_over.append(_unreserved(each))
         for answer in left_over:
-            self._take_over(answer)
+            self.take_over(answer)
 
     def _take_over(self, answer: OpenAnswer) -> None:
         """An answer that was running counts with its estimate, until its cost is found."""
         if not answer.is_counted:
             self.count_estimate(answer.key, {}, answer.estimate_nano)
-        if answer.generation_id is None:
+        if answer.generation_id is None or answer.is_final:
             self.close_answer(answer.stream_id)
             return
         answer = OpenAnswer(answer.stream_id, answer.key, answer.estimate_nano, answer.generation_id, is_counted=True)
@@ -379,6 +397,11 @@ def _unreserved(answer: StartedAnswer) -> OpenAnswer:
     """A running answer for which nothing was reserved, since its caller has no budget: it counts as is found."""
     key = usage_key(_iso_day(int(answer.created_s // DAY_S)), answer.caller, answer.model)
     return OpenAnswer(f"{answer.stream_id}.cut", key, 0, answer.generation_id, is_counted=False)
+
+
+def told_counts(usage: dict[str, Any], cost_nano: int) -> UsageCounts:
+    """What counts for an answer whose cost upstream has stated."""
+    return UsageCounts(1, *_tokens_of(usage), cost_nano, cost_nano, 0)
 
 
 def _tokens_of(usage: dict[str, Any]) -> tuple[int, int]:

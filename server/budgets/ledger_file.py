@@ -6,6 +6,8 @@ running answers for left-overs.
 
 from __future__ import annotations
 
+import re
+import secrets
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -16,6 +18,8 @@ from typing import Final, NamedTuple
 from server.budgets import started
 from server.budgets.started import StartedAnswer
 from server.state.sqlite_file import Row, SqliteFile, connect, make_ready
+
+_BOOK = re.compile(r"[0-9a-f]{16}")
 
 _SCHEMA = (
     """
@@ -40,7 +44,7 @@ _SCHEMA = (
         model TEXT NOT NULL,
         estimate_nano INTEGER NOT NULL,
         generation_id TEXT,
-        is_counted INTEGER NOT NULL         -- 1 when usage holds the estimate already
+        is_counted INTEGER NOT NULL         -- 1 when usage holds the estimate already, 2 when it holds the cost
     ) WITHOUT ROWID
     """,
     started.SCHEMA,
@@ -106,6 +110,7 @@ class OpenAnswer:
         estimate_nano: what counts until then.
         generation_id: under which upstream may tell; None: it cannot.
         is_counted: whether the estimate is in the figures already.
+        is_final: whether that is what it did cost: nothing more will be learned, but others are still to be told.
     """
 
     stream_id: str
@@ -113,6 +118,7 @@ class OpenAnswer:
     estimate_nano: int
     generation_id: str | None
     is_counted: bool
+    is_final: bool = False
 
 
 @dataclass(slots=True)
@@ -148,6 +154,7 @@ ORDER BY day
 """
 _OPEN = "INSERT OR REPLACE INTO open_answer VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CLOSE = "DELETE FROM open_answer WHERE stream_id = ?"
+_FINAL = 2
 _LAST_DAYS = 8
 _UNFIT = (
     OverflowError,
@@ -223,7 +230,7 @@ class UsageFile(SqliteFile):
         """Those that an earlier process left."""
         query = "SELECT stream_id, day, caller, model, estimate_nano, generation_id, is_counted FROM open_answer"
         return [
-            OpenAnswer(row[0], UsageKey(*row[1:4]), _figure(row[4]), row[5], bool(row[6]))
+            OpenAnswer(row[0], UsageKey(*row[1:4]), _figure(row[4]), row[5], bool(row[6]), row[6] == _FINAL)
             for row in await self.db.execute_fetchall(query)
         ]
 
@@ -235,11 +242,27 @@ class UsageFile(SqliteFile):
                 await self.db.execute(started.REMOVE_OLDER)
         return [answer for row in rows if (answer := started.answer_of(tuple(row))) is not None]
 
+    async def book(self) -> str:
+        """The name of these figures among those of others, random, from the first time on that it is asked for."""
+        await self.db.execute("CREATE TABLE IF NOT EXISTS book (name TEXT NOT NULL)")
+        rows = list(await self.db.execute_fetchall("SELECT name FROM book"))
+        if rows and isinstance(name := rows[0][0], str) and _BOOK.fullmatch(name):
+            return name
+        async with self.transaction():
+            await self.db.execute("DELETE FROM book")
+            await self.db.execute("INSERT INTO book VALUES (?)", (name := new_book(),))
+        return name
+
     async def copy_to(self, path: Path) -> None:
         """Makes a file there that holds the same."""
         make_ready(path)
         with closing(sqlite3.connect(path, check_same_thread=False)) as target:
             await self.db.backup(target)
+
+
+def new_book() -> str:
+    """A name of figures that nobody else has."""
+    return secrets.token_hex(8)
 
 
 async def open_usage_file(path: Path) -> UsageFile:
@@ -258,4 +281,10 @@ def _figure(value: object) -> int:
 
 
 def _open_row(answer: OpenAnswer) -> Row:
-    return (answer.stream_id, *answer.key, answer.estimate_nano, answer.generation_id, int(answer.is_counted))
+    return (
+        answer.stream_id,
+        *answer.key,
+        answer.estimate_nano,
+        answer.generation_id,
+        _FINAL if answer.is_final else int(answer.is_counted),
+    )

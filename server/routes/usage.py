@@ -32,7 +32,7 @@ async def get_usage(request: web.Request) -> web.Response:
     caller, admission = request[CALLER], request.app[ADMISSION]
     ledger = admission.ledger
     first, last = _period(request, date.fromisoformat(ledger.today))
-    rows = await ledger.read(first, last, None if caller.admin else caller.name)
+    rows = await admission.usage(first, last, None if caller.admin else caller.name)
     reply: dict[str, Any] = {
         "data": [_row(key, counts) for key, counts in rows.items()],
         "first_day": first.isoformat(),
@@ -41,7 +41,7 @@ async def get_usage(request: web.Request) -> web.Response:
         "total_settled_cost_usd": usd(sum(counts.settled_nano for counts in rows.values())),
         "stored": ledger.is_stored,
     }
-    budget = admission.budget_of(caller)
+    budget = await admission.budget_of(caller)
     if budget is not None:
         reply["budget"] = _budget(budget)
     return json_reply(reply)

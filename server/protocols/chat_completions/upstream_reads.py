@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -61,8 +62,9 @@ async def show_generation(request: web.Request) -> web.Response:
 async def show_key(request: web.Request) -> web.Response:
     """The caller's own budget, in the words that upstream has for its key: the server's account is not theirs."""
     caller, admission = request[CALLER], request.app[ADMISSION]
-    budget = admission.budget_of(caller)
-    spent = usd(admission.ledger.spent_nano(admission.ledger.today, caller.name))
+    budget = await admission.budget_of(caller)
+    today = date.fromisoformat(admission.ledger.today)
+    spent = usd(sum(counts.cost_nano for counts in (await admission.usage(today, today, caller.name)).values()))
     data: dict[str, Any] = {
         "label": caller.name,
         "limit": None if budget is None else usd(budget.limit_nano),

@@ -57,7 +57,7 @@ class Office:
 
     def budget(self) -> tuple[float, float]:
         """Spent and reserved, USD."""
-        state = self.admission.budget_of(self.ann)
+        state = self.admission.budget_here(self.ann)
         assert state is not None
         return state.spent_nano / NANOS, state.reserved_nano / NANOS
 

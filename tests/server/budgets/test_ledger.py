@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import resource
 import shutil
 import sqlite3
@@ -597,3 +598,47 @@ def _corrupt() -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError("damaged")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
+
+
+async def test_figures_that_are_kept_among_others_have_a_name_that_stays_with_their_file(
+    path: Path, tmp_path: Path
+) -> None:
+    names: list[str] = []
+    for where in (path, path, tmp_path / "other" / "usage.sqlite", None, None):
+        ledger = Ledger(where, clock=lambda: NOON_S, has_book=True)
+        await ledger.open()
+        names.append(ledger.book)
+        await ledger.aclose()
+    assert names[0] == names[1]
+    assert len(set(names)) == 4
+    assert all(re.fullmatch("[0-9a-f]{16}", name) for name in names)
+    remove(path)
+    async with opened(path) as alone:
+        assert not alone.book
+    with closing(sqlite3.connect(path)) as file:
+        assert not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'book'").fetchall()
+
+
+async def test_an_answer_that_others_are_still_to_be_told_of_counts_no_more_here(path: Path) -> None:
+    """The next process is given it; alone, it leaves it at that."""
+    told = OpenAnswer("s", KEY, 5, "gen-1", is_counted=True, is_final=True)
+    async with opened(path) as ledger:
+        ledger.count_settled(KEY, USAGE, 5)
+        ledger.open_answer(told)
+        await ledger.save()
+        assert ledger.has_in_file("s")
+    given: list[OpenAnswer] = []
+    among_others = Ledger(path, clock=lambda: NOON_S, has_book=True)
+    among_others.take_over = given.append
+    await among_others.open()
+    await among_others.aclose()
+    assert given == [told]
+    sought: list[OpenAnswer] = []
+    alone = make(path)
+    alone.on_left_over = sought.append
+    await alone.open()
+    assert not sought
+    assert await everything(alone) == {KEY: UsageCounts(1, 3, 4, 5, 5, 0)}
+    await alone.save()
+    assert not alone.has_in_file("s")
+    await alone.aclose()
