@@ -39,6 +39,7 @@ FAILURE_TYPES = (
     "upstream_timeout",
     "upstream_protocol",
     "stream_interrupted",
+    "store_unavailable",
     "internal",
 )
 """Every `Failure.type` there is."""

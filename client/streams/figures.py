@@ -103,7 +103,7 @@ class StreamFigures:
         failure = translator.failure
         model = self._models.bounded(translator.model)
         self.ended[stream.stop_reason or ("completed" if failure is None else "failed")] += 1
-        self.events += stream.log.last
+        self.events += stream.log.count
         self.event_bytes += stream.log.written_bytes
         self.retries += pump.retries
         if pump.retried:

@@ -13,7 +13,7 @@ from client.errors import Failure
 from client.streams.answer import Answer
 from client.streams.log import StreamLog
 from client.streams.raw_log import TypedView
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 
 PIECE_BYTES = 65_536
 """How much of a log is made an answer of in one turn of the loop: a large one would hold up all streams."""
@@ -40,7 +40,7 @@ class WholeReader:
 
     position = 0
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._turn = asyncio.Event()
         self._held_bytes = 0
@@ -78,8 +78,7 @@ class WholeReader:
         while not stream.log.closed:
             failure = await self._judge_size()
             if failure is not None:
-                stream.stop("interrupted", failure)
-                await stream.ended.wait()
+                await stream.end("interrupted", failure)
                 return failure
             await self._turn.wait()
             self._turn.clear()

@@ -7,6 +7,7 @@ and it is forgotten with its answer, so there are never more of them than what i
 from __future__ import annotations
 
 import sys
+import time
 
 from client.streams.stream import Stream
 
@@ -23,7 +24,7 @@ class StreamNames:
 
     def __init__(self) -> None:
         self._streams: dict[_Key, Stream] = {}
-        self._keys: dict[Stream, set[_Key]] = {}
+        self._given_s: dict[Stream, dict[_Key, float]] = {}  # epoch seconds
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -39,18 +40,26 @@ class StreamNames:
         key = stream.owner, kind, name
         before = self._streams.get(key)
         if before is not None and before is not stream:
-            self._keys[before].discard(key)
+            self._given_s[before].pop(key, None)
         self._streams[key] = stream
-        keys = self._keys.setdefault(stream, set())
-        if key not in keys:
-            keys.add(key)
+        given_s = self._given_s.setdefault(stream, {})
+        if key not in given_s:
             stream.count_kept(_PLACE_BYTES + sys.getsizeof(name))
+        given_s[key] = time.time()
 
     def find(self, owner: str, kind: str, name: str) -> Stream | None:
         """The owner's answer of that name; None when there is none, or no more."""
         return self._streams.get((owner, kind, name))
 
+    def of(self, stream: Stream) -> list[tuple[str, str, float]]:
+        """Its names: kind, name, and when it was given, in epoch seconds."""
+        return [(kind, name, given_s) for (_, kind, name), given_s in self._given_s.get(stream, {}).items()]
+
+    def given_s(self, stream: Stream, kind: str, name: str) -> float:
+        """When it was given that name, in epoch seconds."""
+        return self._given_s[stream][stream.owner, kind, name]
+
     def forget(self, stream: Stream) -> None:
         """The answer is kept no longer, nor what it was called."""
-        for key in self._keys.pop(stream, ()):
+        for key in self._given_s.pop(stream, ()):
             del self._streams[key]

@@ -10,6 +10,8 @@ that a log need not know which kind it holds:
     event: error    {"failure", "is_upstreams"}: whether upstream's own frame, which told of it, stands before it
     event: done     the data of our `done` event
 
+An answer whose end somebody else has told has `error` and `done` of another kind (`client.streams.seal`).
+
 `[DONE]` is not kept: how an answer ended is ours to say. What readers of any protocol get is made of these records by
 pure functions, and by the same ones whether they read along or come back later. Pure module.
 """
@@ -25,6 +27,7 @@ import msgspec
 from client.border.json_codec import decode_json, encode_json
 from client.border.redaction import Redaction
 from client.errors import Failure
+from client.streams.seal import sealed_behind
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent, Done, StreamFailed, StreamStarted, UsageReport
 from client.translation.foreign.fronts import CHAT, front_of
@@ -269,6 +272,7 @@ class EventsOfRecords:
     def __init__(self, upstream_protocol: str = CHAT) -> None:
         self.failure: Failure | None = None
         self.done: Done | None = None
+        self._is_sealed = False
         self._chunks_of = chunk_records(upstream_protocol)
         self._translator = ChatTranslator(lambda: 0.0, max_event_bytes=_ANY_SIZE)
 
@@ -305,11 +309,16 @@ class EventsOfRecords:
                 return [*self._translator.flush(), msgspec.convert(data, UsageReport)]
             case "error":
                 self.failure = msgspec.convert(data["failure"], Failure)
-                return [*self._translator.flush(), StreamFailed(self.failure)]
+                self._is_sealed = "sealed" in data
+                return [*self._rest(), StreamFailed(self.failure)]
             case "done":
                 self.done = msgspec.convert(data, Done)
-                return [*self._translator.flush(), self.done]
+                return [*self._rest(), self.done]
         return []
+
+    def _rest(self) -> list[ChatEvent]:
+        """What was held back until the end."""
+        return [] if self._is_sealed else self._translator.flush()
 
 
 class TypedView:
@@ -338,6 +347,8 @@ class TypedView:
     def view(self, records: bytes) -> bytes:
         """The events of these records, without those that the reader has."""
         events = self._events.feed(records)
+        if (behind := sealed_behind(records)) is not None:
+            self._encoder.count = behind
         known = min(max(self._after - self._encoder.count, 0), len(events))
         self._encoder.count += known
         return self._encoder.encode(events[known:]) if len(events) > known else b""

@@ -11,19 +11,16 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from client.border.fit import fit_name
-from client.config import StreamsConfig
-from client.errors import Failure
-from client.streams.histogram import Histogram
+from client.errors import Failure, Refusal
 from client.streams.last_words import INTERNAL, encode_each, last_words
-from client.streams.log import StreamLog
 from client.streams.pump import Pump
-from client.streams.raw_log import RawEncoder, TypedView
-from client.streams.settlement import Settlement
+from client.streams.raw_log import RawEncoder
+from client.streams.readable import CHAT, KEPT_BYTES, Keeper, Readable, Reader
+from client.streams.seal import DIED, ENDING_COUNT, JUMP, ending_of
 from client.streams.steps import take_each, tell_each
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent
@@ -33,47 +30,10 @@ from client.upstream.openrouter import OpenRouterClient
 
 logger = logging.getLogger(__name__)
 
-CHAT = "chat"
-"""Our own protocol, of typed events."""
-STALLED_S = 10.0
-"""How long a reader may take nothing while there is no room for others."""
-KEPT_BYTES = 1024
-"""What a stream is counted with beside its log, for as long as it is known: its object, names, places in tables."""
-_ENDED = asyncio.Event()
-_ENDED.set()
+_LOOK_ELSEWHERE_S = 2.0
+"""How often is looked for readers elsewhere of whom nobody has told that they have gone."""
 _NO_ENCODER = EventEncoder("")
 """That of answers that have ended."""
-
-
-def key_of(chosen_id: str, owner: str) -> str:
-    """What no id that is made here can be."""
-    return f"{chosen_id} {owner}"
-
-
-class StreamsFull(Exception):
-    """No new stream can be started now; the text says which limit was reached."""
-
-
-class Reader(Protocol):
-    """One reader's place in a stream.
-
-    Attributes:
-        position: number of the last event that it was given.
-    """
-
-    position: int
-
-    def push(self, data: bytes, last: int) -> None:
-        """Takes events that directly follow `position`, or leaves them to be read from the log. Never waits."""
-
-    def wake(self) -> None:
-        """Upstream has given its verdict, or the stream has ended."""
-
-    def stalled_s(self) -> float:
-        """For how long it has taken nothing of what waits for it, as far as was seen when this was asked before."""
-
-    def leave(self) -> None:
-        """Goes, since its room is needed; it may come back."""
 
 
 class Lease(Protocol):
@@ -105,105 +65,108 @@ class Span(Protocol):
         """The answer has ended."""
 
 
-class Keeper(Protocol):
-    """Who keeps all streams, as far as one of them needs to know: their limits, and what they take together.
+class Copies(Protocol):
+    """Who sees to it that other processes can read what this one runs, and speaks for their readers.
+
+    Nothing of it waits, raises, or does much, but for what is awaited.
 
     Attributes:
-        total_bytes: what all of them take.
-        readers: of all of them.
-        gaps_s: seconds between the reads that brought events.
+        changed: streams with events that are to be copied, or that have ended; whoever copies empties it.
+        has_contact: whether anybody else can be told anything now.
     """
 
-    config: StreamsConfig
-    total_bytes: int
-    readers: int
-    gaps_s: Histogram
+    changed: set[Stream]
 
     @property
-    def is_over(self) -> bool:
-        """True when all of them together have reached their limit, and nothing is left to drop."""
+    def has_contact(self) -> bool: ...
 
-    def release(self, freed_bytes: int) -> None:
-        """A log has shrunk, or may be dropped from now on."""
+    async def claim(self, key: str, stream_id: str, owner: str, fingerprint: bytes) -> bool:
+        """Takes the place of an id that its owner has chosen, before anything is begun under it: false where it is
+        somebody's answer already, unless that has come to nothing.
 
-    async def wait(self, room: asyncio.Event) -> None:
-        """Returns when that event is set, or there may be room again."""
+        Raises:
+            Refusal: nobody knows now.
+        """
+
+    def unclaim(self, key: str) -> None:
+        """Nothing was begun under it after all."""
+
+    def begin(self, stream: Stream) -> None:
+        """It runs from now on."""
+
+    async def known(self, stream: Stream) -> None:
+        """Returns when others can find it, or soon if that takes long: its id is about to be told."""
+
+    def settled(self, stream: Stream) -> None:
+        """More is known of what it cost than at its end."""
+
+    def name(self, stream: Stream, kind: str, name: str) -> None:
+        """It is its owner's answer of that name."""
+
+    def acknowledged(self, stream: Stream) -> int:
+        """Number of the last event that others have, or need to have."""
+
+    def read_elsewhere(self, stream: Stream) -> int | None:
+        """Number of the last event that all who read it elsewhere have; None where nobody does."""
+
+    def give_up(self, stream: Stream) -> None:
+        """From now on its events are dropped before others have them: it can be read here alone."""
+
+    async def has_readers_elsewhere(self, stream: Stream) -> bool:
+        """Whether somebody reads it elsewhere, now.
+
+        Raises:
+            Refusal: nobody knows now.
+        """
+
+    def forget(self, stream: Stream) -> None:
+        """Its owner wants it no longer: nobody shall find it."""
+
+
+class Runner(Keeper, Protocol):
+    """Who keeps all streams, as far as one that runs needs to know.
+
+    Attributes:
+        copies: None where there are no other processes.
+    """
+
+    copies: Copies | None
 
     def note_end(self, stream: Stream) -> None:
         """The last event is in its log."""
 
 
-class Stream:
-    """One answer: its log, its readers, and the pump while it runs.
+class Stream(Readable):
+    """One answer that this process runs: the pump, beside the log and the readers (`Readable`).
 
     Attributes:
-        id: unguessable; part of every event id.
-        owner: name of the caller that started it.
-        log: its events.
-        max_log_bytes: size from which it takes no more until readers have read.
-        appended_s: the loop's time at the read whose events came last.
-        created_s: epoch seconds.
         grace_s: seconds it goes on with no reader.
-        is_running: until the last event is in the log.
         stop_reason: our word when it was stopped, else None.
-        has_verdict: whether upstream has accepted or refused the request, or the stream has ended.
-        refusal: why it was refused; None when it was not, or not yet.
-        settlement: what is known of its cost.
-        finish_reason: that of the `done` event; None until then.
-        fingerprint: of the request, for an id that the caller has chosen; else None.
-        has_come_to_nothing: whether upstream refused it, or it failed before the model's first word.
-        protocol: in whose words it was asked for.
-        asked: what of the request its protocol's readers need, whenever they come; something small, or bytes, as it
-            stays with the log.
-        holds_chunks: whether the log holds upstream's chunks (`client.streams.raw_log`), else typed events.
-        upstream_protocol: in which upstream was asked and answers: its chunks are events of that.
+        lease: what its caller was granted; None without one, and once it is settled.
+        span: its place in a trace, while it runs.
     """
 
     __slots__ = (
-        "_counted_bytes",
         "_encoder",
-        "_ended",
+        "_fence",
         "_gaps_s",
         "_grace_timer",
         "_has_begun",
-        "_is_dropped",
-        "_model",
-        "_pins",
         "_pump",
-        "_readers",
         "_request_bytes",
         "_room",
         "_stop_failure",
-        "_streams",
         "_task",
-        "appended_s",
-        "asked",
-        "created_s",
-        "fingerprint",
-        "finish_reason",
-        "generation_id",
         "grace_s",
-        "has_come_to_nothing",
-        "has_verdict",
-        "holds_chunks",
-        "id",
-        "is_running",
         "lease",
-        "log",
-        "max_log_bytes",
-        "owner",
-        "protocol",
-        "refusal",
-        "requested_model",
-        "settlement",
         "span",
         "stop_reason",
-        "upstream_protocol",
     )
+    _streams: Runner
 
     def __init__(
         self,
-        streams: Keeper,
+        streams: Runner,
         openrouter: OpenRouterClient,
         body: Mapping[str, Any],
         *,
@@ -219,42 +182,28 @@ class Stream:
         asked: object = None,
         upstream_protocol: str = UPSTREAM_CHAT,
     ) -> None:
-        self.id = stream_id or secrets.token_urlsafe(16)
-        self.fingerprint = fingerprint
-        self.has_come_to_nothing = False
-        self.protocol = protocol
-        self.asked = asked
-        self.holds_chunks = protocol != CHAT
-        self.upstream_protocol = upstream_protocol
-        self.owner = owner
-        self.requested_model = fit_name(body.get("model")) or ""
-        self.log = StreamLog()
-        self.created_s = time.time()
+        super().__init__(
+            streams,
+            stream_id or secrets.token_urlsafe(16),
+            owner,
+            fingerprint=fingerprint,
+            protocol=protocol,
+            upstream_protocol=upstream_protocol,
+            asked=asked,
+            requested_model=fit_name(body.get("model")) or "",
+            created_s=time.time(),
+        )
         self.grace_s = grace_s
-        self.is_running = True
         self.stop_reason: str | None = None
-        self.has_verdict = False
-        self.refusal: Failure | None = None
-        self.generation_id: str | None = None
-        self._ended: asyncio.Event | None = None
-        self.settlement = Settlement()
         self.lease = lease
         self.span = span
-        self._streams = streams
-        self.max_log_bytes = streams.config.max_log_bytes  # new settings leave a running answer alone
         self._encoder: EventEncoder | RawEncoder = EventEncoder(self.id)
-        self.appended_s = 0.0
-        self._readers: tuple[Reader, ...] = ()  # replaced, never changed: it may be while events are passed on
-        self._pins = 0
-        self._grace_timer: asyncio.TimerHandle | None = None
+        self._grace_timer: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._fence: tuple[int, Failure] | None = None
         self._room: asyncio.Event | None = None
         self._stop_failure: Failure | None = None
         self._has_begun = False
-        self._is_dropped = False
         self._gaps_s = streams.gaps_s
-        self.finish_reason: str | None = None
-        self._model: str | None = None
-        self._counted_bytes = KEPT_BYTES
         self._request_bytes = request_bytes
         self._pump: Pump | None = Pump(
             openrouter, body, self, headers, keeps_chunks=self.holds_chunks, protocol=upstream_protocol
@@ -276,59 +225,57 @@ class Stream:
         model = self._model if self._pump is None else self._pump.translator.model
         return model or self.requested_model
 
-    @property
-    def ended(self) -> asyncio.Event:
-        """Set once the last event is in the log; made when somebody asks, since most streams have nobody who does."""
-        if not self.is_running:
-            return _ENDED
-        if self._ended is None:
-            self._ended = asyncio.Event()
-        return self._ended
-
-    @property
-    def key(self) -> str:
-        """Under which it is kept: an id that its owner has chosen is unique among the owner's only."""
-        return self.id if self.fingerprint is None else key_of(self.id, self.owner)
-
-    def __str__(self) -> str:
-        return f"stream {self.id}"  # for the log
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since it was started."""
-        return time.time() - self.created_s
-
     # -- readers ------------------------------------------------------------------------------------------------
 
-    @property
-    def readers(self) -> int:
-        """How many readers are attached."""
-        return len(self._readers)
-
-    def attach(self, reader: Reader) -> None:
-        """Adds a reader; it gets every event from its position on."""
-        self._readers += (reader,)
-        self._streams.readers += 1
+    def _note_read(self) -> None:
         if self._grace_timer is not None:
             self._grace_timer.cancel()
             self._grace_timer = None
 
-    def detach(self, reader: Reader) -> None:
-        """Removes a reader; when it was the last one, the grace time begins."""
-        before = len(self._readers)
-        self._readers = tuple(other for other in self._readers if other is not reader)
-        self._streams.readers -= before - len(self._readers)
-        self.note_progress()
-        if self._readers:
-            return
+    def _note_unread(self) -> None:
+        """The grace time begins."""
         if not self.is_running:
             self._let_go()
-            return
-        if self.grace_s <= 0:
-            self.stop("abandoned")
+        elif self.grace_s <= 0:
+            self._stop_unread()
         elif self._grace_timer is None:
-            loop = asyncio.get_running_loop()
-            self._grace_timer = loop.call_later(self.grace_s, self.stop, "abandoned")
+            self._grace_timer = asyncio.get_running_loop().call_later(self.grace_s, self._stop_unread)
+
+    def _stop_unread(self) -> None:
+        """Nobody has read it here for as long as it goes on so; somebody may elsewhere."""
+        copies = self._streams.copies
+        if copies is None:
+            self.stop("abandoned")
+        elif not isinstance(self._grace_timer, asyncio.Task):
+            self._grace_timer = asyncio.create_task(self._stop_unread_elsewhere(copies), name=f"{self}: readers?")
+
+    async def _stop_unread_elsewhere(self, copies: Copies) -> None:
+        loop, was_read = asyncio.get_running_loop(), False
+        until_s = loop.time() + self._streams.config.max_grace_s  # for as long nobody may know
+        while True:
+            try:
+                is_read = was_read = await copies.has_readers_elsewhere(self)
+            except Refusal:
+                is_read = loop.time() < until_s
+            if not is_read:
+                break
+            await asyncio.sleep(_LOOK_ELSEWHERE_S)
+        self._grace_timer = None
+        if was_read:
+            self._note_unread()
+        else:
+            self.stop("abandoned")
+
+    def look_again(self) -> None:
+        """Somebody who read it elsewhere has gone: if nobody else reads it, the grace time begins."""
+        if self.is_running and not self._readers:
+            self._note_read()
+            self._note_unread()
+
+    def abandon(self) -> None:
+        """Nobody finds it any more: without readers it ends, at once."""
+        self.grace_s = 0.0
+        self.look_again()
 
     def note_progress(self) -> None:
         """A reader has read on: there may be room in the log again."""
@@ -336,37 +283,6 @@ class Stream:
             self._make_room()
             if not self.is_full:
                 self._room.set()
-
-    def drop(self) -> None:
-        """Nobody can come back to it: forgets the log, once its last reader has gone."""
-        self._is_dropped = True
-        self._let_go()
-
-    @property
-    def is_in_use(self) -> bool:
-        """Whether somebody reads it, or makes a result of it."""
-        return bool(self._readers or self._pins)
-
-    @contextmanager
-    def pinned(self) -> Iterator[None]:
-        """Its log stays inside the context, however old it is. Keeps no answer running, as a reader does."""
-        self._pins += 1
-        try:
-            yield
-        finally:
-            self._pins -= 1
-            self._let_go()
-
-    def _let_go(self) -> None:
-        """Forgets the log when that was asked for and nobody uses it; those that wait for room look again."""
-        freed_bytes = 0
-        if not (self.is_in_use or self.is_running):
-            self.refusal = None  # told to whoever asked
-            if self._is_dropped:
-                self.asked = None
-                freed_bytes = self.log.expire() + self._counted_bytes
-                self._counted_bytes = 0
-        self._streams.release(freed_bytes)
 
     # -- the pump's sink ----------------------------------------------------------------------------------------
 
@@ -406,6 +322,8 @@ class Stream:
         count = self._encoder.count - log.last
         log.append(data, count)
         streams.total_bytes += len(data)
+        if streams.copies is not None:
+            streams.copies.changed.add(self)
         has_ended = translator.state is DONE
         if has_ended:
             self._finish()
@@ -436,42 +354,10 @@ class Stream:
         """Whether what was appended last is chunks of upstream with pieces of the answer, and nothing else at all."""
         return self._encoder.has_text_alone
 
-    def typed_view(self, after: int = 0) -> TypedView | None:
-        """What makes typed events of a log that holds chunks; None where it holds events."""
-        return TypedView(self.id, after, self.upstream_protocol) if self.holds_chunks else None
-
     def _leave_behind(self, reader: Reader) -> None:
         """A reader that could not take what it was pushed finds out for itself; the others read on."""
         logger.exception("%s: a reader failed", self)
         take_each(self, reader.wake)
-
-    def keep_whole(self) -> None:
-        """Somebody wants all of it at once: the log may be larger than that of an answer that is read as it comes."""
-        self.max_log_bytes = max(self.max_log_bytes, self._streams.config.max_result_bytes)
-
-    def part_with_stalled(self) -> None:
-        """Readers that have taken nothing for long give way."""
-        for reader in self._readers:
-            if reader.stalled_s() >= STALLED_S:
-                logger.info("%s: a reader took nothing for %g s, and its room is needed", self, STALLED_S)
-                take_each(self, reader.leave)
-
-    def hold(self, size_bytes: int) -> None:
-        """Somebody keeps so much more of it beside the log; less, when that is below zero."""
-        self._streams.release(-size_bytes)
-
-    @property
-    def has_full_log(self) -> bool:
-        """Whether the log has reached its own limit."""
-        return self.log.size_bytes >= self.max_log_bytes
-
-    @property
-    def is_full(self) -> bool:
-        """True when no more may be kept now."""
-        streams = self._streams
-        if self.log.size_bytes >= self.max_log_bytes:
-            return True
-        return streams.total_bytes >= streams.config.max_total_bytes and streams.is_over
 
     async def wait_room(self) -> None:
         """Waits until readers have read what can then be dropped."""
@@ -486,8 +372,26 @@ class Stream:
 
     def _make_room(self) -> None:
         """Drops what every reader has; without a reader nothing, since one may come back."""
-        if self._readers and self.is_full:
-            self._streams.release(self.log.drop_through(min(reader.position for reader in self._readers)))
+        positions = [reader.position for reader in self._readers]
+        copies = self._streams.copies
+        if (positions or copies is not None) and self.is_full:
+            if copies is not None:
+                positions = self._bounded(positions, copies)
+            if positions:
+                self._streams.release(self.log.drop_through(min(positions)))
+
+    def _bounded(self, positions: list[int], copies: Copies) -> list[int]:
+        """With what readers elsewhere have, and others need yet: that stays, unless nobody can be given it."""
+        elsewhere = copies.read_elsewhere(self)
+        if elsewhere is not None:
+            positions.append(elsewhere)
+        if not positions:
+            return []
+        acknowledged = copies.acknowledged(self)
+        if acknowledged < min(positions) and not copies.has_contact:
+            copies.give_up(self)
+            return positions
+        return [*positions, acknowledged]
 
     # -- its end ------------------------------------------------------------------------------------------------
 
@@ -498,6 +402,19 @@ class Stream:
             self._stop_failure = failure
             if self._has_begun and self._task is not None:  # cancelled before its first step it would never run
                 self._task.cancel()
+
+    async def end(self, reason: str, failure: Failure | None = None) -> None:
+        """The same, and returns when it has ended."""
+        self.stop(reason, failure)
+        await self.ended.wait()
+
+    def fence(self, last: int, failure: Failure = DIED) -> None:
+        """Somebody took whoever runs it for dead, and has told its end behind the event of that number
+        (`client.streams.seal`): that end is its readers', too, and upstream is closed. Nothing happens when it has
+        ended."""
+        if self.is_running and self._fence is None:
+            self._fence = last, failure
+            self.stop("interrupted", failure)
 
     async def wait_closed(self) -> None:
         """Returns when the task is gone, or in its last step."""
@@ -526,8 +443,20 @@ class Stream:
             return
         if failure is not None:
             self.refused(failure)
+        if self._fence is not None:
+            self._close_fenced(*self._fence)
+            return
         reason = self.stop_reason or (None if failure is not None else "shutting_down")
         self.append(last_words(self.pump.translator, failure, reason, whose=str(self)))
+
+    def _close_fenced(self, last: int, failure: Failure) -> None:
+        last_words(self.pump.translator, failure, "interrupted", whose=str(self))  # it is told in other words
+        data = ending_of(self.id, last, holds_chunks=self.holds_chunks, failure=failure)
+        self.log.jump(last + JUMP)
+        self.log.append(data, ENDING_COUNT)
+        self._streams.total_bytes += len(data)
+        self._finish()
+        self._settle_up()
 
     def _release(self) -> None:
         """Lets go of all that only a running answer needs: finished ones are kept, and there may be many.
@@ -567,20 +496,12 @@ class Stream:
         if translator.reckoned is not None:
             self.settlement.take(*translator.reckoned)
 
-    def _wake_readers(self) -> None:
-        for reader in self._readers:
-            take_each(self, reader.wake)
-
     def note_settled(self) -> None:
         """The look-up of its cost has ended."""
         if self.lease is not None:
             tell_each(self, self.lease.settled)
         self.lease = None
+        if self._streams.copies is not None:
+            self._streams.copies.settled(self)
         if self.settlement.usage is not None:
             self.count_kept(KEPT_BYTES)
-
-    def count_kept(self, size_bytes: int) -> None:
-        """So much more is kept beside the log, for as long as the stream is known."""
-        if self._counted_bytes:
-            self._counted_bytes += size_bytes
-            self.hold(size_bytes)

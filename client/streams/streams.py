@@ -11,17 +11,22 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
 from client.config import StreamsConfig
 from client.errors import Failure, Refusal
+from client.streams.elsewhere import Elsewhere, StoreUnavailable
 from client.streams.figures import StreamFigures
+from client.streams.finding import find_anywhere, list_anywhere, newest_named
+from client.streams.mirror import Mirror
 from client.streams.names import StreamNames
+from client.streams.readable import CHAT, KEPT_BYTES, Readable, StreamsFull, Summary, key_of
 from client.streams.settlement import Settled
 from client.streams.settler import Settler
-from client.streams.steps import tell_each
-from client.streams.stream import CHAT, KEPT_BYTES, Lease, Span, Stream, StreamsFull, key_of
+from client.streams.steps import take_each, tell_each
+from client.streams.stream import Copies, Lease, Span, Stream
 from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.upstream.openrouter import OpenRouterClient
 from client.upstream.tracing import TraceContext
@@ -32,6 +37,9 @@ _MOST_SWEPT = 1000
 """Answers that are forgotten in one turn of the loop."""
 _LOOK_S = 1.0
 """How often is looked for readers that take nothing, while somebody waits for room."""
+
+_IDLE_S = 5.0
+"""How long a mirror that nobody reads is kept, where its room is needed."""
 
 SHUTTING_DOWN = Failure(
     error="The server is restarting and had to end this answer; send the request again.",
@@ -67,7 +75,7 @@ class AlreadyBegun(Exception):
         stream: the other one, of the same owner.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Readable) -> None:
         super().__init__(stream.id)
         self.stream = stream
 
@@ -89,6 +97,8 @@ class Streams:
         figures: what the answers did so far.
         gaps_s: of these, what is noted while they run.
         names: what callers call their answers.
+        copies: who tells other processes of them; None where there are none.
+        mirrors: of answers that others run, which are read here.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class Streams:
         *on_end: Callable[[Stream], None],
         admit: Admit | None = None,
         start_span: StartSpan | None = None,
+        on_start: Callable[[Stream], None] | None = None,
     ) -> None:
         self.config = config
         self.total_bytes = 0
@@ -107,9 +118,13 @@ class Streams:
         self._on_end = on_end
         self._admit = admit
         self._start_span = start_span
+        self._on_start = on_start
         self.figures = StreamFigures()
         self.gaps_s = self.figures.gaps_s
         self.names = StreamNames()
+        self.copies: Copies | None = None
+        self.mirrors: set[Mirror] = set()
+        self._elsewhere: tuple[Elsewhere, ...] = ()
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
         self._starting: dict[str, asyncio.Event] = {}  # keys of streams to be that their owners chose
@@ -200,9 +215,7 @@ class Streams:
         key = stream_id = stream_id or secrets.token_urlsafe(16)
         if fingerprint is not None:
             key = key_of(stream_id, owner)
-        async with nullcontext() if fingerprint is None else self._alone(key):
-            if fingerprint is not None:
-                await self._check_free(stream_id, owner)
+        async with nullcontext() if fingerprint is None else self._chosen(stream_id, owner, fingerprint):
             with self._place(KEPT_BYTES + request_bytes) as place:
                 place.lease = None if self._admit is None else await self._admit(body, owner, key)
                 if self.is_draining:
@@ -228,21 +241,35 @@ class Streams:
             return stream
 
     @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[None]:
-        """Two requests that chose one id are begun one after the other."""
+    async def _chosen(self, stream_id: str, owner: str, fingerprint: bytes) -> AsyncIterator[None]:
+        """Of those who chose one id, here or elsewhere, only one begins an answer under it.
+
+        Raises:
+            AlreadyBegun: somebody has.
+        """
+        key = key_of(stream_id, owner)
         while (other := self._starting.get(key)) is not None:
             await other.wait()
         done = self._starting[key] = asyncio.Event()
         try:
-            yield
+            known: Readable | None = self._streams.get(key)
+            if known is not None and not known.has_come_to_nothing:
+                raise AlreadyBegun(known)
+            copies = self.copies
+            if copies is None:
+                yield
+                return
+            if not await copies.claim(key, stream_id, owner, fingerprint):
+                known = await find_anywhere(self, self._elsewhere, stream_id, owner)
+                raise StoreUnavailable if known is None else AlreadyBegun(known)
+            try:
+                yield
+            except BaseException:
+                copies.unclaim(key)
+                raise
         finally:
             del self._starting[key]
             done.set()
-
-    async def _check_free(self, stream_id: str, owner: str) -> None:
-        known = await self.find(stream_id, owner)
-        if known is not None and not known.has_come_to_nothing:
-            raise AlreadyBegun(known)
 
     @contextmanager
     def _place(self, size_bytes: int) -> Iterator[_Place]:
@@ -275,31 +302,73 @@ class Streams:
         self._streams[stream.key] = stream
         self._running.add(stream)
         self._idle.clear()
+        if self.copies is not None:
+            self.copies.begin(stream)
+        if self._on_start is not None:
+            take_each(stream, partial(self._on_start, stream))
 
-    async def find(self, stream_id: str, owner: str) -> Stream | None:
-        """The owner's stream of that id, wherever it runs; None when there is none, or it is somebody else's."""
-        return self.get(stream_id, owner)
+    # -- finding them ---------------------------------------------------------------------------------------------
+
+    def join(self, elsewhere: Elsewhere, copies: Copies | None = None) -> None:
+        """From now on answers are found that others know of, and others are told of those that are begun here."""
+        self._elsewhere += (elsewhere,)
+        self.copies = copies or self.copies
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can read what this one runs."""
+        return self.copies is not None
+
+    async def find(self, stream_id: str, owner: str) -> Readable | None:
+        """The owner's stream of that id, wherever it runs; None when there is none, or it is somebody else's.
+
+        Raises:
+            Refusal: nobody knows now.
+            StreamsFull: there is no room for one that others run.
+        """
+        return await find_anywhere(self, self._elsewhere, stream_id, owner)
 
     def get(self, stream_id: str, owner: str) -> Stream | None:
         """The same of those that this process began."""
         stream = self._streams.get(stream_id) or self._streams.get(key_of(stream_id, owner))
         return stream if stream is not None and stream.owner == owner else None
 
-    async def list_of(self, owner: str, most: int | None = None) -> list[Stream]:
-        """The owner's streams, newest first, wherever they run; the first `most` of them, where that is given."""
-        return self.kept_of(owner, most)
+    async def list_of(self, owner: str, most: int | None = None) -> list[Summary]:
+        """The owner's streams, newest first, wherever they run; the first `most` of them, where that is given.
+
+        Raises:
+            Refusal: nobody knows now.
+        """
+        return await list_anywhere(self, self._elsewhere, owner, most)
 
     def kept_of(self, owner: str, most: int | None = None) -> list[Stream]:
         """The same of those that this process began."""
         return list(islice((stream for stream in reversed(self._streams.values()) if stream.owner == owner), most))
 
-    async def find_named(self, owner: str, kind: str, name: str) -> Stream | None:
-        """The owner's answer of that name (`give_name`), wherever it runs; None when there is none, or no more."""
-        return self.names.find(owner, kind, name)
+    async def find_named(self, owner: str, kind: str, name: str) -> Readable | None:
+        """The owner's answer of that name (`give_name`), wherever it runs; None when there is none, or no more.
 
-    def give_name(self, stream: Stream, kind: str, name: str) -> None:
-        """From now on this is the owner's answer of that name (`StreamNames.give`)."""
-        self.names.give(stream, kind, name)
+        Raises:
+            Refusal, StreamsFull: as of `find`.
+        """
+        mine = self.names.find(owner, kind, name)
+        if not self._elsewhere:
+            return mine
+        since_s = None if mine is None else self.names.given_s(mine, kind, name)
+        newest = await newest_named(self._elsewhere, owner, kind, name, since_s=since_s)
+        return mine if newest is None else await self.find(newest, owner) or mine
+
+    def give_name(self, stream: Readable, kind: str, name: str) -> None:
+        """From now on this is the owner's answer of that name (`StreamNames.give`); one that others run has it."""
+        if isinstance(stream, Stream):
+            self.names.give(stream, kind, name)
+            if self.copies is not None:
+                self.copies.name(stream, kind, name)
+
+    async def told(self, stream: Readable) -> None:
+        """Returns when others can find it, too, as far as they can be told: its caller is about to know its id."""
+        if self.copies is not None and isinstance(stream, Stream):
+            await self.copies.known(stream)
 
     def running_of(self, owner: str) -> int:
         """How many of the owner's streams run."""
@@ -399,6 +468,8 @@ class Streams:
         await self.stop_all("shutting_down", SHUTTING_DOWN)
         for key in tuple(self._finished):
             self._drop(key)
+        for mirror in tuple(self.mirrors):
+            mirror.drop()
         for timer in (self._sweep_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()
@@ -407,12 +478,22 @@ class Streams:
     def _evict(self, most_bytes: int) -> None:
         """Drops the oldest finished logs; one that is being read would free nothing yet."""
         while self.total_bytes > most_bytes:
+            if (idle := self._idle_mirror()) is not None:
+                idle.drop()
+                continue
             unused = (key for key in self._finished if not self._streams[key].is_in_use)
             oldest = next(unused, None)
             if oldest is None:
                 self._look_for_stalled()
                 return
             self._drop(oldest)
+
+    def _idle_mirror(self) -> Mirror | None:
+        """One that nobody reads, and nobody is about to: it can be had again."""
+        if not self.mirrors:
+            return None
+        until_s = asyncio.get_running_loop().time() - _IDLE_S
+        return next((each for each in self.mirrors if not each.is_in_use and each.idle_since_s <= until_s), None)
 
     def _look(self) -> None:
         """Looks on for as long as somebody waits for room."""
@@ -426,7 +507,7 @@ class Streams:
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + _LOOK_S
-            for stream in tuple(self._streams.values()):
+            for stream in (*self._streams.values(), *self.mirrors):
                 stream.part_with_stalled()
 
     def _sweep(self) -> None:
@@ -446,9 +527,18 @@ class Streams:
             self._drop(key)
         self._sweep_timer = loop.call_later(0, self._sweep)
 
-    async def forget(self, stream: Stream) -> None:
-        """Its owner wants it no longer: it cannot be found any more. One that runs has to be stopped first."""
-        self._drop(stream.key)
+    async def forget(self, stream: Readable) -> None:
+        """Its owner wants it no longer: it cannot be found any more. One that runs has to be stopped first.
+
+        Raises:
+            Refusal: it can still be found elsewhere, and nobody there can be told.
+        """
+        for each in self._elsewhere:
+            await each.forget(stream.id, stream.owner)
+        if isinstance(stream, Mirror):
+            stream.drop()
+        else:
+            self._drop(stream.key)
 
     def _drop(self, key: str) -> None:
         self._finished.pop(key, None)

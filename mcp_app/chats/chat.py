@@ -17,7 +17,8 @@ from client.errors import OpenRouterError, Refusal
 from client.streams.answer import Answer
 from client.streams.gathering import read_answer
 from client.streams.log import EventsGone
-from client.streams.stream import Stream, StreamsFull
+from client.streams.readable import Readable, StreamsFull
+from client.streams.stream import Stream
 from client.streams.streams import SHUTTING_DOWN
 from mcp_app.chats.attaching import attach, check_taken
 from mcp_app.chats.cap import capped, shares, smallest_cap
@@ -126,8 +127,7 @@ async def chat_stop(state: McpState, stream_id: str, *, owner: str) -> ToolOutpu
         ToolFailure: there is no such stream.
     """
     stream = await _find(state, stream_id, owner)
-    stream.stop("cancelled")
-    await stream.ended.wait()
+    await stream.end("cancelled")
     return await _follow(state, stream, 0, None, View())
 
 
@@ -207,7 +207,7 @@ async def _try_to_start(state: McpState, asked: _Asked, owner: str) -> None:
         asked.failure = ToolFailure(f"The server is at its limit: {exc}. Wait a few seconds and call again.")
 
 
-async def _find(state: McpState, stream_id: str, owner: str) -> Stream:
+async def _find(state: McpState, stream_id: str, owner: str) -> Readable:
     if not stream_id.strip():
         raise ToolFailure("stream_id: is required; llm_chat gives it. Correct that and call again.")
     stream = await state.streams.find(stream_id.strip(), owner)
@@ -266,7 +266,9 @@ async def _tell_one(state: McpState, asked: _Asked, wait_s: float, reports: Repo
     return told
 
 
-async def _follow(state: McpState, stream: Stream, wait_s: float, reports: Reports | None, view: View) -> ToolOutput:
+async def _follow(
+    state: McpState, stream: Readable, wait_s: float, reports: Reports | None, view: View
+) -> ToolOutput:
     """Reads a stream for at most `wait_s`, and says what there is."""
     reader = AnswerReader(stream)
     stream.attach(reader)
@@ -302,14 +304,14 @@ async def _follow(state: McpState, stream: Stream, wait_s: float, reports: Repor
     )
 
 
-def _save_later(state: McpState, stream: Stream) -> None:
+def _save_later(state: McpState, stream: Readable) -> None:
     """Has an answer that goes on saved at its end, whether anybody fetches that or not."""
     task = asyncio.create_task(_save_at_end(stream), name=f"save {stream.id}")
     state.background.add(task)
     task.add_done_callback(state.background.discard)
 
 
-async def _save_at_end(stream: Stream) -> None:
+async def _save_at_end(stream: Readable) -> None:
     await stream.ended.wait()
     answer, turn = Answer(), turn_of(stream)
     with stream.pinned(), suppress(EventsGone):
@@ -318,7 +320,7 @@ async def _save_at_end(stream: Stream) -> None:
             await _saved(stream, answer, turn, await _read(stream, answer, turn))
 
 
-async def _saved(stream: Stream, answer: Answer, turn: Turn | None, read: Read | None) -> SavedAnswer:
+async def _saved(stream: Readable, answer: Answer, turn: Turn | None, read: Read | None) -> SavedAnswer:
     """What of the answer is in files, as was asked for when it was begun; once it has ended."""
     if turn is None or turn.target is None or stream.is_running or answer.done is None:
         return SavedAnswer()
@@ -331,7 +333,7 @@ async def _saved(stream: Stream, answer: Answer, turn: Turn | None, read: Read |
     return turn.saved[0]
 
 
-async def _read(stream: Stream, answer: Answer, turn: Turn | None) -> Read | None:
+async def _read(stream: Readable, answer: Answer, turn: Turn | None) -> Read | None:
     """What became of an answer that was to be JSON; on a thread, since a check may take long."""
     response_format: Any = None if turn is None else turn.body.get("response_format")
     done = answer.done
@@ -343,7 +345,7 @@ async def _read(stream: Stream, answer: Answer, turn: Turn | None) -> Read | Non
     return await asyncio.to_thread(read_expected, clean_text(text), response_format)
 
 
-async def _failed(state: McpState, stream: Stream, reader: AnswerReader) -> ToolFailure:
+async def _failed(state: McpState, stream: Readable, reader: AnswerReader) -> ToolFailure:
     """The failure with its advice; what came before it is still the model's to use."""
     error = reader.answer.error or {}
     suggestions: list[str] = []

@@ -16,7 +16,7 @@ from client.border.json_codec import encode_json
 from client.streams.answer import Answer
 from client.streams.gathering import read_answer
 from client.streams.log import EventsGone
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.streams.streams import Streams
 from mcp_app.chats.request import Earlier
 from mcp_app.files.saving import Target
@@ -56,12 +56,12 @@ def keep_turn(streams: Streams, turn: Turn) -> Turn:
     return turn
 
 
-def turn_of(stream: Stream) -> Turn | None:
+def turn_of(stream: Readable) -> Turn | None:
     """What a stream was asked; None where it was not a tool that asked."""
     return stream.asked if isinstance(stream.asked, Turn) else None
 
 
-async def earlier_of(stream: Stream) -> Earlier:
+async def earlier_of(stream: Readable) -> Earlier:
     """The conversation with this stream's answer as its last message.
 
     Raises:

@@ -6,7 +6,7 @@ import asyncio
 
 from client.streams.answer import Answer
 from client.streams.gathering import WholeReader, read_answer
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 
 
 class AnswerReader(WholeReader):
@@ -17,7 +17,7 @@ class AnswerReader(WholeReader):
         answer: what there is.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Readable) -> None:
         super().__init__(stream)
         self.taken = 0
         self.answer = Answer()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mcp_app.results.clean import clean_text
 
 if TYPE_CHECKING:
-    from client.streams.stream import Stream
+    from client.streams.readable import Readable
     from mcp_app.results.progress import AnswerReader
 
 _INTERVAL_S: Final = 0.25
@@ -33,7 +33,7 @@ class Reports:
     def __init__(self, report: Report, heartbeat_s: float) -> None:
         self._report = report
         self._heartbeat_s = heartbeat_s
-        self._followed: list[tuple[Stream, AnswerReader]] = []
+        self._followed: list[tuple[Readable, AnswerReader]] = []
         self._expected: list[str] = []
         self._done: list[str] = []
         self._reported_s = 0.0
@@ -47,7 +47,7 @@ class Reports:
         if not is_running:
             self._done.append(model)
 
-    def follow(self, stream: Stream, reader: AnswerReader) -> None:
+    def follow(self, stream: Readable, reader: AnswerReader) -> None:
         """From now on, tells of this answer."""
         self._followed.append((stream, reader))
 

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from client.streams.readable import Readable
     from client.streams.settlement import Settlement
-    from client.streams.stream import Stream
 
 _MOST_OPEN = 1000
 
@@ -20,7 +20,7 @@ class Spending:
         self._settled_usd: defaultdict[str, float] = defaultdict(float)
         self._open: deque[tuple[str, Settlement]] = deque(maxlen=_MOST_OPEN)
 
-    def note_end(self, stream: Stream) -> None:
+    def note_end(self, stream: Readable) -> None:
         """An answer has ended; its cost may come later."""
         self._answers[stream.owner] += 1
         if stream.settlement.is_settled:  # as most are

@@ -17,7 +17,8 @@ import msgspec
 
 from client.border.fit import fit_name, header_value, number_of
 from client.border.json_codec import encode_json
-from client.streams.stream import Stream, key_of
+from client.streams.readable import key_of
+from client.streams.stream import Stream
 
 MOST_CUT: Final = 10_000
 """Answers of earlier processes that are remembered; the newest."""

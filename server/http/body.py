@@ -19,7 +19,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from client.streams.stream import StreamsFull
+from client.streams.readable import StreamsFull
 from server.errors import ApiError, overloaded, refuse
 from server.http.malformed import bad_http
 from server.keys import EXPECTATION, SETTINGS, STREAMS

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from client.streams.stream import StreamsFull
+from client.streams.readable import StreamsFull
 from client.streams.wire import PING
 from mcp_app.state import GONE, PREFIX
 from server.errors import overloaded, refuse

@@ -11,7 +11,7 @@ from typing import Protocol
 from aiohttp import web
 
 from client.errors import Failure
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.upstream.request import ChatCall
 from server.keys import SETTINGS
 from server.protocols.passed_headers import passed_headers
@@ -32,7 +32,7 @@ class Dialect(Words, Protocol):
     name: str
     form: Form
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: Readable) -> View:
         """A new reader's view of the stream's log."""
 
     def respond(self, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -47,14 +47,14 @@ async def answer(request: web.Request, dialect: Dialect, call: ChatCall) -> web.
     return await read(request, dialect, stream)
 
 
-async def begin(request: web.Request, dialect: Dialect, call: ChatCall) -> Stream:
+async def begin(request: web.Request, dialect: Dialect, call: ChatCall) -> Readable:
     """Starts what is asked for. Whoever shall read it attaches before the next turn of the loop."""
     grace_s = call.grace_s if call.stream else 0.0
     headers = passed_headers(request.headers, call.upstream_protocol)
     return await start_stream(request, call, grace_s=grace_s, protocol=dialect.name, headers=headers)
 
 
-async def read(request: web.Request, dialect: Dialect, stream: Stream) -> web.StreamResponse:
+async def read(request: web.Request, dialect: Dialect, stream: Readable) -> web.StreamResponse:
     """Sends a stream from its beginning and on, or what it was refused with."""
     view = dialect.view(stream)
     reader = ResponseReader(stream, request.protocol, 0, view, dialect.form.ping, dialect.form.probe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from client.streams.log_events import LogEvent, LogEvents
+from client.streams.seal import sealed_behind
 
 
 class EventView(ABC):
@@ -19,7 +20,14 @@ class EventView(ABC):
 
     def view(self, records: bytes) -> bytes:
         """The bytes for whole records; maybe none."""
-        return b"".join(map(self.say, self._events.feed(records)))
+        behind = sealed_behind(records)
+        begun = b"" if behind is None else self.jump(behind)
+        return begun + b"".join(map(self.say, self._events.feed(records)))
+
+    def jump(self, behind: int) -> bytes:
+        """The end that follows was told by somebody else (`client.streams.seal`): whoever numbers what it says goes
+        on behind that number, and says nothing but that end. The bytes of what must come first; maybe none."""
+        return b""
 
     @abstractmethod
     def say(self, event: LogEvent) -> bytes:

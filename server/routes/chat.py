@@ -11,7 +11,7 @@ from aiohttp import web
 from client.errors import Failure
 from client.streams.answer import Answer
 from client.streams.gathering import read_answer
-from client.streams.stream import Stream
+from client.streams.readable import Readable, Summary
 from client.upstream.request import ChatCall, InvalidRequest, build_chat_call
 from server.config import Config
 from server.errors import invalid_request, note_retry, refuse
@@ -61,7 +61,7 @@ async def list_chats(request: web.Request) -> web.Response:
     """The caller's running and recent streams, newest first, as many as are asked for."""
     limit = _limit(request)
     streams = await request.app[STREAMS].list_of(request[CALLER].name, limit + 1)
-    return json_reply({"data": [_summary(stream) for stream in streams[:limit]], "has_more": len(streams) > limit})
+    return json_reply({"data": [_summary(summary) for summary in streams[:limit]], "has_more": len(streams) > limit})
 
 
 @routes.get("/chat/{stream_id}", allow_head=False)  # a reader of a HEAD would be sent the events too
@@ -77,9 +77,8 @@ async def get_chat(request: web.Request) -> web.StreamResponse:
 async def delete_chat(request: web.Request) -> web.Response:
     """Stops a stream; again is fine."""
     stream = await _find(request, request.match_info["stream_id"])
-    stream.stop("cancelled")
-    await stream.ended.wait()
-    return json_reply(_summary(stream))
+    await stream.end("cancelled")
+    return json_reply(_summary(stream.summary()))
 
 
 @routes.get("/chat/{stream_id}/result")
@@ -92,7 +91,7 @@ async def get_result(request: web.Request) -> web.StreamResponse:
 # -- starting -----------------------------------------------------------------------------------------------------
 
 
-async def _start_asked(request: web.Request) -> tuple[Stream, bool]:
+async def _start_asked(request: web.Request) -> tuple[Readable, bool]:
     """What the request asks for, started; whether it shall be streamed. What was asked is not held for longer."""
     call = await _read_call(request, request.app[SETTINGS].current)
     grace_s = stream_grace_s(request, call.grace_s)
@@ -113,7 +112,7 @@ async def _read_call(request: web.Request, config: Config) -> ChatCall:
         raise invalid_request(exc.details) from exc
 
 
-async def _refuse_as_upstream(stream: Stream, failure: Failure) -> web.Response:
+async def _refuse_as_upstream(stream: Readable, failure: Failure) -> web.Response:
     """Upstream's status, and the events of the stream as body."""
     await stream.ended.wait()
     body, _ = await stream.log.read_after(0, _REFUSED_BYTES)
@@ -135,7 +134,7 @@ async def _resume(request: web.Request, last_event_id: str) -> web.StreamRespons
     return await _read(request, stream, await _position(stream, last_event_id))
 
 
-async def _read(request: web.Request, stream: Stream, position: int) -> web.StreamResponse:
+async def _read(request: web.Request, stream: Readable, position: int) -> web.StreamResponse:
     if stream.log.closed and position == await _last_number(stream):
         return web.Response(status=204)
     view = stream.typed_view(position)
@@ -152,7 +151,7 @@ async def _read(request: web.Request, stream: Stream, position: int) -> web.Stre
         stream.detach(reader)
 
 
-async def _last_number(stream: Stream) -> int:
+async def _last_number(stream: Readable) -> int:
     """Number of the last typed event of what the log holds."""
     view = stream.typed_view()
     return stream.log.last if view is None else await read_answer(stream.log, Answer(), view=view) and view.last
@@ -166,14 +165,14 @@ def _limit(request: web.Request) -> int:
     return int(text)
 
 
-async def _find(request: web.Request, stream_id: str) -> Stream:
+async def _find(request: web.Request, stream_id: str) -> Readable:
     stream = await request.app[STREAMS].find(stream_id, request[CALLER].name)
     if stream is None:
         raise refuse("not_found", 404, "There is no such stream; it may have expired (streams.retain_s).")
     return stream
 
 
-async def _position(stream: Stream, last_event_id: str) -> int:
+async def _position(stream: Readable, last_event_id: str) -> int:
     """The number in an event id, checked against the stream."""
     match = _EVENT_ID.fullmatch(last_event_id)
     if match is None:
@@ -186,17 +185,16 @@ async def _position(stream: Stream, last_event_id: str) -> int:
     return number
 
 
-def _summary(stream: Stream) -> StreamSummary:
-    done_reason = stream.finish_reason
+def _summary(summary: Summary) -> StreamSummary:
     return {
-        "stream_id": stream.id,
-        "generation_id": stream.generation_id,
-        "model": stream.model,
-        "state": "running" if stream.is_running else "finished",
-        "finish_reason": done_reason,
-        "created_at": datetime.fromtimestamp(stream.created_s, UTC).isoformat(timespec="milliseconds"),
-        "age_s": round(stream.age_s, 3),
-        "protocol": stream.protocol,
-        "readers": stream.readers,
-        "events": stream.log.last,
+        "stream_id": summary.id,
+        "generation_id": summary.generation_id,
+        "model": summary.model,
+        "state": "running" if summary.is_running else "finished",
+        "finish_reason": summary.finish_reason,
+        "created_at": datetime.fromtimestamp(summary.created_s, UTC).isoformat(timespec="milliseconds"),
+        "age_s": round(summary.age_s, 3),
+        "protocol": summary.protocol,
+        "readers": summary.readers,
+        "events": summary.events,
     }

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol, runtime_checkable
 
 from aiohttp import web
 
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.streams.wire import PING
 from server.http.connection import Connection, write_now
 
@@ -82,7 +82,7 @@ class ResponseReader:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: Readable,
         protocol: web.RequestHandler,
         position: int,
         view: View | None = None,

@@ -17,7 +17,7 @@ from client.errors import Failure
 from client.streams.answer import Answer
 from client.streams.gathering import WholeReader, read_answer
 from client.streams.log import EventsGone
-from client.streams.stream import Stream, StreamsFull
+from client.streams.readable import Readable, StreamsFull
 from client.streams.streams import Streams
 from server.errors import note_retry, refuse
 
@@ -33,7 +33,7 @@ _RETRY_AFTER_S = 5.0
 class Words(Protocol):
     """How a protocol of other clients says what has become of an answer."""
 
-    def whole(self, result: dict[str, Any], stream: Stream) -> Any:
+    def whole(self, result: dict[str, Any], stream: Readable) -> Any:
         """The JSON of a whole answer, of which `result` is ours, and `created` in it the epoch seconds that upstream
         told, or None; or what to wait for to have it."""
 
@@ -48,7 +48,9 @@ class Results:
         self._streams = streams
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
-    async def gathered(self, request: web.Request, stream: Stream, words: Words | None = None) -> web.StreamResponse:
+    async def gathered(
+        self, request: web.Request, stream: Readable, words: Words | None = None
+    ) -> web.StreamResponse:
         """The reply of `stream=false`: waits for the end; leaves with its caller, without any grace.
 
         `words` are those of another protocol.
@@ -68,7 +70,7 @@ class Results:
                     status, pieces = await _gathered_reply(stream, headers, words)
                 return await _send(request, pieces, status, headers)
 
-    async def so_far(self, request: web.Request, stream: Stream) -> web.StreamResponse:
+    async def so_far(self, request: web.Request, stream: Readable) -> web.StreamResponse:
         """The reply of `/result`: the whole answer, or 202 with what there is while it runs."""
         with stream.pinned(), self._room_for(stream):
             async with self._at_once:
@@ -76,7 +78,7 @@ class Results:
             return await _send(request, pieces, status, {})
 
     async def made(
-        self, request: web.Request, stream: Stream, make: Callable[[], Awaitable[Any]]
+        self, request: web.Request, stream: Readable, make: Callable[[], Awaitable[Any]]
     ) -> web.StreamResponse:
         """The reply with what is made of a stream's log, be it whole or not."""
         with stream.pinned(), self._room_for(stream):
@@ -84,7 +86,7 @@ class Results:
                 pieces = await encode_in_steps(await make())
             return await _send(request, pieces, 200, stream_headers(stream))
 
-    def _room_for(self, stream: Stream) -> AbstractContextManager[None]:
+    def _room_for(self, stream: Readable) -> AbstractContextManager[None]:
         """Room for the reply beside the log, until it is sent; a small one is never refused."""
         size_bytes = stream.log.size_bytes
         try:
@@ -97,12 +99,12 @@ class Results:
 RESULTS = web.AppKey("RESULTS", Results)
 
 
-def stream_path(stream: Stream) -> str:
+def stream_path(stream: Readable) -> str:
     """Where the stream can be read."""
     return f"/chat/{stream.id}"
 
 
-def stream_headers(stream: Stream) -> dict[str, str]:
+def stream_headers(stream: Readable) -> dict[str, str]:
     """What every reply about a stream says of it."""
     headers = {"X-Stream-Id": stream.id, hdrs.LOCATION: stream_path(stream)}
     generation_id = header_value(stream.generation_id)
@@ -113,7 +115,7 @@ def stream_headers(stream: Stream) -> dict[str, str]:
     return headers
 
 
-def events_gone(stream: Stream) -> Exception:
+def events_gone(stream: Readable) -> Exception:
     """The refusal of what was dropped."""
     return refuse(
         "not_found",
@@ -122,7 +124,7 @@ def events_gone(stream: Stream) -> Exception:
     )
 
 
-async def _reply_so_far(stream: Stream) -> tuple[int, list[bytes]]:
+async def _reply_so_far(stream: Readable) -> tuple[int, list[bytes]]:
     answer = await _answer_of(stream)
     result = _result_of(answer, stream)
     result |= {"stream_id": stream.id, "running": stream.is_running}
@@ -131,7 +133,7 @@ async def _reply_so_far(stream: Stream) -> tuple[int, list[bytes]]:
     return 202 if stream.is_running else 200, await encode_in_steps(result)
 
 
-async def _gathered_reply(stream: Stream, headers: dict[str, str], words: Words | None) -> tuple[int, list[bytes]]:
+async def _gathered_reply(stream: Readable, headers: dict[str, str], words: Words | None) -> tuple[int, list[bytes]]:
     answer = await _answer_of(stream)
     result = _result_of(answer, stream)
     if answer.error is None and answer.done is not None and answer.done["completed"]:
@@ -171,7 +173,7 @@ async def _refuse_large(
     return await _send(request, await encode_in_steps(error), status, headers)
 
 
-async def _answer_of(stream: Stream) -> Answer:
+async def _answer_of(stream: Readable) -> Answer:
     answer = Answer()
     try:
         view = stream.typed_view()
@@ -182,7 +184,7 @@ async def _answer_of(stream: Stream) -> Answer:
     return answer
 
 
-def _result_of(answer: Answer, stream: Stream) -> dict[str, Any]:
+def _result_of(answer: Answer, stream: Readable) -> dict[str, Any]:
     result = answer.to_result()
     settlement = stream.settlement
     if result["usage"] is None and settlement.usage is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.streams.wire import PING
 from server.keys import SETTINGS
 from server.routes.readers import PIECE_BYTES, ResponseReader, View
@@ -42,7 +42,7 @@ EVENTS = Form()
 
 
 async def send_stream(
-    request: web.Request, stream: Stream, reader: ResponseReader, form: Form = EVENTS, view: View | None = None
+    request: web.Request, stream: Readable, reader: ResponseReader, form: Form = EVENTS, view: View | None = None
 ) -> web.StreamResponse:
     """Everything after the reader's position, as it comes. `view` is the reader's."""
     if stream.log.closed and form.tells_failures:
@@ -63,14 +63,14 @@ async def send_stream(
     return response
 
 
-def whole_body(stream: Stream, body: bytes, status: int = 200, form: Form = EVENTS) -> web.Response:
+def whole_body(stream: Readable, body: bytes, status: int = 200, form: Form = EVENTS) -> web.Response:
     """The rest of an answer that has ended, in one piece."""
     return web.Response(
         body=body, status=status, headers=_headers(stream, form), content_type=form.content_type, charset=form.charset
     )
 
 
-def _response(stream: Stream, form: Form, ping_interval_s: float) -> web.StreamResponse:
+def _response(stream: Readable, form: Form, ping_interval_s: float) -> web.StreamResponse:
     if form.content_type == EVENT_STREAM:
         headers = {**form.headers, **stream_headers(stream)}
         return EventSourceResponse(headers=headers, allow_all_methods=True, ping_interval=ping_interval_s)
@@ -79,7 +79,7 @@ def _response(stream: Stream, form: Form, ping_interval_s: float) -> web.StreamR
     return response
 
 
-def _headers(stream: Stream, form: Form) -> dict[str, str]:
+def _headers(stream: Readable, form: Form) -> dict[str, str]:
     return {
         hdrs.CACHE_CONTROL: "no-cache",
         hdrs.CONNECTION: "keep-alive",

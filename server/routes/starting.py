@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from client.border.json_codec import encode_json
-from client.streams.stream import CHAT, Stream, StreamsFull
+from client.streams.readable import CHAT, Readable, StreamsFull
 from client.streams.streams import AlreadyBegun
 from client.upstream.request import ChatCall
 from client.upstream.tracing import TraceContext, read_trace_context
@@ -33,7 +33,7 @@ async def start_stream(
     grace_s: float | None,
     protocol: str = CHAT,
     headers: Mapping[str, str] | None = None,
-) -> Stream:
+) -> Readable:
     """Sends what is asked for upstream, with `headers` of the caller; with an `Idempotency-Key` that is known, the
     stream that it began. Whoever shall read it attaches before the next turn of the loop.
 
@@ -93,7 +93,7 @@ def _fingerprint_of(call: ChatCall, protocol: str) -> bytes:
     return hashlib.sha256(protocol.encode() + b"\0" + encode_json(call.body)).digest()
 
 
-def _same(stream: Stream, fingerprint: bytes | None) -> Stream:
+def _same(stream: Readable, fingerprint: bytes | None) -> Readable:
     """The stream that a key began, if it was by the same request and can still be read."""
     if stream.fingerprint != fingerprint:
         error = f"Another request was sent under this {IDEMPOTENCY_KEY}; choose a new one for each answer."

@@ -15,7 +15,7 @@ import aiohttp
 
 from client.sandbox import Hold, Reply, Sandbox, open_sandbox
 from client.streams.log import StreamLog
-from client.streams.stream import KEPT_BYTES
+from client.streams.readable import KEPT_BYTES
 from client.streams.wire import EventEncoder
 from client.translation.translate import ChatTranslator
 from tests.support.callers import call_and_read_head

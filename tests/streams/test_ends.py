@@ -12,7 +12,8 @@ import pytest
 
 from client.config import StreamsConfig, UpstreamConfig
 from client.sandbox import HangUp, Hold, Reply, Sandbox
-from client.streams.stream import KEPT_BYTES, Stream
+from client.streams.readable import KEPT_BYTES
+from client.streams.stream import Stream
 from client.streams.streams import Streams
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent, ContentDelta, Done, StreamFailed, UsageReport

@@ -12,7 +12,8 @@ import pytest
 from client.config import StreamsConfig, UpstreamConfig
 from client.errors import Failure, Refusal
 from client.sandbox import Reply, Sandbox
-from client.streams.stream import Lease, Stream, StreamsFull
+from client.streams.readable import StreamsFull
+from client.streams.stream import Lease, Stream
 from client.streams.streams import AlreadyBegun, Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 

@@ -14,7 +14,8 @@ import pytest
 
 from client.config import StreamsConfig, UpstreamConfig
 from client.sandbox import Hold, Reply, Sandbox, open_sandbox
-from client.streams.stream import KEPT_BYTES, Stream
+from client.streams.readable import KEPT_BYTES
+from client.streams.stream import Stream
 from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 from server.config import Config

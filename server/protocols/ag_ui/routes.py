@@ -12,7 +12,7 @@ from aiohttp import web
 from client.errors import Failure
 from client.streams.log_events import log_events_of
 from client.streams.names import LONGEST_NAME
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.upstream.request import InvalidRequest
 from server.errors import invalid_request, refuse, told_as
 from server.http.json_body import read_json_object
@@ -46,12 +46,12 @@ class AgUi:
         self._after = after
         self._has_ids = has_ids
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: Readable) -> View:
         """A new reader's view of the stream's log."""
         asked = stream.asked if isinstance(stream.asked, Asked) else Asked(stream.id, stream.id, is_resumable=True)
         return AgUiView(log_events_of(stream), asked, stream.id, after=self._after, has_ids=self._has_ids)
 
-    def whole(self, result: dict[str, Any], stream: Stream) -> dict[str, Any]:
+    def whole(self, result: dict[str, Any], stream: Readable) -> dict[str, Any]:
         """This protocol has no whole answers."""
         return result
 
@@ -112,7 +112,7 @@ async def get_run(request: web.Request) -> web.StreamResponse:
     return json_reply({"messages": [], "activeRun": active, "interrupts": []})
 
 
-def _name(request: web.Request, stream: Stream, run_id: str | None) -> None:
+def _name(request: web.Request, stream: Readable, run_id: str | None) -> None:
     """The newest run of an id is meant from now on."""
     streams = request.app[STREAMS]
     if isinstance(stream.asked, Asked):
@@ -120,7 +120,7 @@ def _name(request: web.Request, stream: Stream, run_id: str | None) -> None:
         streams.give_name(stream, _RUN, run_id or stream.asked.run_id)
 
 
-async def _find(request: web.Request, run_id: str) -> Stream:
+async def _find(request: web.Request, run_id: str) -> Readable:
     """The caller's run of that id; answers that began in other words have the id of their stream."""
     streams, owner = request.app[STREAMS], request[CALLER].name
     stream = await streams.find_named(owner, _RUN, run_id) or await streams.find(run_id, owner)
@@ -141,7 +141,7 @@ async def _resume(request: web.Request, last_event_id: str) -> web.StreamRespons
     return await _read_on(request, stream, int(match[2]))
 
 
-async def _read_on(request: web.Request, stream: Stream, after: int) -> web.StreamResponse:
+async def _read_on(request: web.Request, stream: Readable, after: int) -> web.StreamResponse:
     if stream.log.first > 1:  # events are numbered as they are made, from the first record on
         raise events_gone(stream)
     return await read(request, AgUi(after=after, has_ids=True), stream)

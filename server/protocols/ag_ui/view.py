@@ -70,8 +70,16 @@ class AgUiView(EventView):
 
     def say(self, event: LogEvent) -> bytes:
         """The bytes for one event; maybe none."""
-        begun = b"" if self._count else self._event("RUN_STARTED", **self._run, protocolVersion=PROTOCOL_VERSION)
-        return begun + self._said(event)
+        return self._begin() + self._said(event)
+
+    def _begin(self) -> bytes:
+        return b"" if self._count else self._event("RUN_STARTED", **self._run, protocolVersion=PROTOCOL_VERSION)
+
+    def jump(self, behind: int) -> bytes:
+        """What is open is not closed any more: how much of it there was differs from reader to reader."""
+        begun = self._begin()
+        self._count, self._open = behind, None
+        return begun
 
     def _said(self, event: LogEvent) -> bytes:
         match event:

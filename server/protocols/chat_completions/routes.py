@@ -9,7 +9,7 @@ from aiohttp import web
 
 from client.errors import Failure
 from client.streams.log_events import log_events_of
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.upstream.request import InvalidRequest
 from server.errors import invalid_request, refuse, told_as
@@ -41,14 +41,14 @@ class ChatCompletions:
         self.name = name
         self._is_transparent = is_transparent
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: Readable) -> View:
         """A new reader's view of the stream's log."""
         view = TransparentView() if self._is_transparent else OpenAiView()
         if stream.holds_chunks and stream.upstream_protocol == UPSTREAM_CHAT:
             return view
         return ConvertedView(MadeChunks(log_events_of(stream), _created_s(stream)), view)
 
-    def whole(self, result: dict[str, Any], stream: Stream) -> dict[str, Any]:
+    def whole(self, result: dict[str, Any], stream: Readable) -> dict[str, Any]:
         """The reply to a request that is not streamed."""
         return completion_of(result, created_s=_created_s(stream), with_reasoning_content=not self._is_transparent)
 
@@ -85,7 +85,7 @@ class ChatCompletions:
         return await read(request, self, stream)
 
 
-def _created_s(stream: Stream) -> int:
+def _created_s(stream: Readable) -> int:
     return int(stream.created_s)
 
 

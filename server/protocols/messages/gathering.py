@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 from client.streams.gathering import PIECE_BYTES
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from server.protocols.messages.view import view_of
 from server.protocols.messages.whole import WholeMessage
 
 
-async def whole_message(stream: Stream) -> dict[str, Any]:
+async def whole_message(stream: Readable) -> dict[str, Any]:
     """The message of an answer that has ended well.
 
     Raises:

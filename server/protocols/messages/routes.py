@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from client.errors import Failure
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.upstream.request import InvalidRequest
 from server.errors import invalid_request, refuse, told_as
 from server.http.json_body import read_json_object
@@ -34,11 +34,11 @@ class Messages:
     name = PROTOCOL
     form = Form(ping=PING)
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: Readable) -> View:
         """A new reader's view of the stream's log."""
         return view_of(stream)
 
-    async def whole(self, result: dict[str, Any], stream: Stream) -> dict[str, Any]:
+    async def whole(self, result: dict[str, Any], stream: Readable) -> dict[str, Any]:
         """The reply to a request that is not streamed, made of the same events as one that is."""
         return await whole_message(stream)
 

@@ -11,7 +11,7 @@ from client.border.json_codec import decode_json
 from client.errors import Failure
 from client.streams.log_events import LogEvent, ReasoningFragments, log_events_of
 from client.streams.raw_log import records_of
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.translation.events import (
     ContentDelta,
     Done,
@@ -48,7 +48,7 @@ def message_id(stream_id: str) -> str:
     return f"msg_{stream_id}"
 
 
-def view_of(stream: Stream) -> View:
+def view_of(stream: Readable) -> View:
     """A new reader's view of a stream, whatever its log holds."""
     if stream.holds_chunks and stream.upstream_protocol == PROTOCOL:
         return PassedView(stream.id)
@@ -127,7 +127,7 @@ class TranslatedView(EventView):
         estimated_tokens: what the prompt is told to have until upstream has counted it.
     """
 
-    def __init__(self, stream: Stream, estimated_tokens: int) -> None:
+    def __init__(self, stream: Readable, estimated_tokens: int) -> None:
         super().__init__(log_events_of(stream))
         self._id = stream.id
         self._model = stream.requested_model

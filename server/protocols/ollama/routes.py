@@ -10,7 +10,7 @@ from aiohttp import web
 
 from client.errors import Failure
 from client.streams.log_events import log_events_of
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.upstream.request import ChatCall, InvalidRequest
 from server.errors import ApiError, invalid_request, refuse, told_as
 from server.http.json_body import read_json_object
@@ -58,11 +58,11 @@ class Ollama:
         self._read_call = read_call
         self._is_chat = is_chat
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: Readable) -> View:
         """A new reader's view of the stream's log."""
         return OllamaView(log_events_of(stream), _head_of(stream), is_chat=self._is_chat)
 
-    def whole(self, result: dict[str, Any], stream: Stream) -> Any:
+    def whole(self, result: dict[str, Any], stream: Readable) -> Any:
         """The reply to a request that is not streamed."""
         found, odd = answer_of(result, _head_of(stream), is_chat=self._is_chat)
         if odd is not None:
@@ -104,7 +104,7 @@ class Ollama:
         return json_reply({**head_of(name, time.time()), **said, "done": True, "done_reason": reason})
 
 
-def _head_of(stream: Stream) -> dict[str, Any]:
+def _head_of(stream: Readable) -> dict[str, Any]:
     asked = stream.asked
     return head_of(asked.model if isinstance(asked, OllamaRequest) else stream.requested_model, stream.created_s)
 

@@ -112,7 +112,7 @@ class Composer:
             case StreamStarted(_, model, _, extra):
                 self._model = model or self._model
                 self._note(extra)
-                return self._begin()
+                return self.begin()
             case UsageReport():
                 self._usage = event.usage
                 self._note(event.extra)
@@ -152,7 +152,7 @@ class Composer:
         return [*events, *self._open.add(text)]
 
     def _reasoning(self) -> list[Event]:
-        events = [*self._begin(), *self._close_open()]
+        events = [*self.begin(), *self._close_open()]
         item = self._open = Reasoning(self._id("rs"), len(self._items))
         self._items.append(item)
         events += item.open()
@@ -214,7 +214,8 @@ class Composer:
 
     # -- turns and ends -----------------------------------------------------------------------------------------
 
-    def _begin(self) -> list[Event]:
+    def begin(self) -> list[Event]:
+        """What comes first, unless it was told before."""
         if self._has_begun:
             return []
         self._has_begun = True
@@ -222,7 +223,7 @@ class Composer:
 
     def _turn(self) -> list[Event]:
         """Something else than thinking begins; entries that no text came with are an item of their own before it."""
-        events = self._begin()
+        events = self.begin()
         if self._loose and not self._items:
             events += self._reasoning()
         return [*events, *self._close_open()]
@@ -239,7 +240,7 @@ class Composer:
         is_cut = any(call.whole is None or not call.whole.complete for call in self._calls.values())
         reason = _CUT.get(done.finish_reason or "", "max_output_tokens" if is_cut else None)
         self._note(done.extra)
-        events = self._begin()
+        events = self.begin()
         if self._citations:
             events += self._message()
         events += self._close_open("completed" if reason is None else "incomplete")
@@ -255,7 +256,7 @@ class Composer:
         return [*events, (f"response.{self.status}", {"response": self.response()})]
 
     def _break_off(self, done: Done) -> list[Event]:
-        events = self._begin()
+        events = self.begin()
         is_cancelled = self._failure is None and done.finish_reason == "cancelled"
         self.status = "cancelled" if is_cancelled else "failed"
         self._more["error"] = error_of_stop(done) if self._failure is None else error_of(self._failure)

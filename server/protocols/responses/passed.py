@@ -117,7 +117,7 @@ class PassedAnswer:
         if not isinstance(kind, str) or kind == "error" or self._failure is not None:
             return []
         fields = {name: value for name, value in event.items() if name not in ("type", "sequence_number")}
-        begun = [] if self._has_begun or kind == "response.created" else self._begin()
+        begun = [] if kind == "response.created" else self.begin()
         self._has_begun = True
         self._note(kind, fields)
         if isinstance(response := fields.get("response"), dict):
@@ -144,12 +144,16 @@ class PassedAnswer:
         elif (found := _PIECES.get(kind)) is not None and isinstance(piece := fields.get("delta"), str):
             self._pieces.setdefault((index, found, _place(fields, found)), []).append(piece)
 
-    def _begin(self) -> list[Event]:
+    def begin(self) -> list[Event]:
+        """What comes first, unless it was told before."""
+        if self._has_begun:
+            return []
+        self._has_begun = True
         return [(f"response.{kind}", {"response": self.response()}) for kind in ("created", "in_progress")]
 
     def _end(self, done: Done) -> list[Event]:
         """Where upstream has not told it."""
-        begun = [] if self._has_begun else self._begin()
+        begun = self.begin()
         self._is_over = True
         if done.completed:
             self._response = {**self._response, "status": "completed", "output": self._output()}

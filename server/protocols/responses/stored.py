@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from aiohttp import web
 
 from client.streams.gathering import PIECE_BYTES
 from client.streams.log import EventsGone
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from server.errors import refuse
 from server.keys import CALLER, STREAMS
 from server.protocols.responses.response_object import RESPONSE, stream_id_of_item, stream_ids_of
@@ -25,7 +25,7 @@ from server.routes.readers import ResponseReader
 from server.routes.results import RESULTS, events_gone
 from server.routes.sending import EVENTS, send_stream
 
-_NUMBER = re.compile("[0-9]{1,9}")
+_NUMBER = re.compile("[0-9]{1,18}")
 _MOST_LOOKED_THROUGH = 20
 """Answers of a caller in which items are looked for."""
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -58,27 +58,25 @@ async def get_response(request: web.Request) -> web.StreamResponse:
 async def cancel_response(request: web.Request) -> web.StreamResponse:
     """Stops an answer; one that has ended stays as it is."""
     stream = await _find(request)
-    stream.stop("cancelled")
-    await stream.ended.wait()
+    await stream.end("cancelled")
     return await told(request, stream)
 
 
 async def delete_response(request: web.Request) -> web.StreamResponse:
     """Stops and forgets an answer: nobody finds it any more, in no protocol."""
     stream = await _find(request)
-    stream.stop("cancelled")
-    await stream.ended.wait()
+    await stream.end("cancelled")
     await request.app[STREAMS].forget(stream)
     return web.json_response({"id": RESPONSE + stream.id, "object": "response", "deleted": True})
 
 
-async def told(request: web.Request, stream: Stream) -> web.StreamResponse:
+async def told(request: web.Request, stream: Readable) -> web.StreamResponse:
     """The reply with the object as it is now."""
     with _reading(stream):
         return await request.app[RESULTS].made(request, stream, lambda: object_of(stream))
 
 
-async def object_of(stream: Stream) -> dict[str, Any]:
+async def object_of(stream: Readable) -> dict[str, Any]:
     """The Response object of an answer, or of what there is of it.
 
     Raises:
@@ -113,7 +111,8 @@ class _KnownItems:
         """Our ids say whose they are; those that upstream gave are looked for in the newest answers."""
         stream_id = stream_id_of_item(item_id)
         named = None if stream_id is None else await self._streams.find(stream_id, self._owner)
-        for stream in await self._passed() if named is None else [named]:
+        passed = self._passed() if named is None else _only(named)
+        async for stream in passed:
             if stream.id not in self._answers:
                 self._answers[stream.id] = await _read(stream)
             found = self._answers[stream.id].item(item_id)
@@ -121,9 +120,16 @@ class _KnownItems:
                 return found
         return None
 
-    async def _passed(self) -> list[Stream]:
-        newest = await self._streams.list_of(self._owner, _MOST_LOOKED_THROUGH)
-        return [each for each in newest if each.upstream_protocol == PROTOCOL and each.log.first == 1]
+    async def _passed(self) -> AsyncIterator[Readable]:
+        for newest in await self._streams.list_of(self._owner, _MOST_LOOKED_THROUGH):
+            if newest.upstream_protocol == PROTOCOL:
+                stream = await self._streams.find(newest.id, self._owner)
+                if stream is not None and stream.log.first == 1:
+                    yield stream
+
+
+async def _only(stream: Readable) -> AsyncIterator[Readable]:
+    yield stream
 
 
 def _is_reference(item: Any) -> bool:
@@ -135,7 +141,7 @@ def _is_reference(item: Any) -> bool:
     )
 
 
-async def _find(request: web.Request) -> Stream:
+async def _find(request: web.Request) -> Readable:
     response_id = request.match_info["response_id"]
     for stream_id in stream_ids_of(response_id):
         stream = await request.app[STREAMS].find(stream_id, request[CALLER].name)
@@ -144,7 +150,7 @@ async def _find(request: web.Request) -> Stream:
     raise refuse("not_found", 404, "There is no such response; it may have expired (streams.retain_s).")
 
 
-async def _read(stream: Stream) -> Answer:
+async def _read(stream: Readable) -> Answer:
     """Everything that the log holds, a piece a turn of the loop."""
     view, after = view_of(stream, NOTHING), 0
     with stream.pinned():
@@ -184,7 +190,7 @@ class Poll:
     def leave(self) -> None:
         """It goes by itself."""
 
-    async def wait_verdict(self, stream: Stream, at_most_s: float) -> None:
+    async def wait_verdict(self, stream: Readable, at_most_s: float) -> None:
         """Until upstream has accepted or refused the request, but no longer than that."""
         try:
             async with asyncio.timeout(at_most_s):
@@ -196,7 +202,7 @@ class Poll:
 
 
 @contextmanager
-def _reading(stream: Stream) -> Iterator[None]:
+def _reading(stream: Readable) -> Iterator[None]:
     poll = Poll()
     stream.attach(poll)
     try:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from client.border.json_codec import decode_json, encode_json
 from client.streams.log_events import Kept, LogEvent, LogEvents, log_events_of
 from client.streams.raw_log import records_of
+from client.streams.seal import sealed_behind
 from server.protocols.event_view import EventView
 from server.protocols.responses.composer import Composer
 from server.protocols.responses.output_items import Event
@@ -103,6 +104,10 @@ class _Writer:
             self._next += 1
         return b"".join(pieces)
 
+    def jump(self, behind: int) -> None:
+        """Numbers go on behind that one (`client.streams.seal`)."""
+        self._next = behind + 1
+
 
 class TranslatedView(EventView):
     """The events of Responses made of those of any other log.
@@ -120,6 +125,12 @@ class TranslatedView(EventView):
         """The bytes for one event; maybe none."""
         return self._writer.write(self.answer.take(event))
 
+    def jump(self, behind: int) -> bytes:
+        """The beginning, if there was none yet."""
+        begun = self._writer.write(self.answer.begin())
+        self._writer.jump(behind)
+        return begun
+
 
 class PassedView:
     """Upstream's own events.
@@ -134,4 +145,8 @@ class PassedView:
 
     def view(self, records: bytes) -> bytes:
         """The bytes for whole records."""
-        return b"".join(self._writer.write(self.answer.take(*record)) for record in records_of(records))
+        begun = b""
+        if (behind := sealed_behind(records)) is not None:
+            begun = self._writer.write(self.answer.begin())
+            self._writer.jump(behind)
+        return begun + b"".join(self._writer.write(self.answer.take(*record)) for record in records_of(records))

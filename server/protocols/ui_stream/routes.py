@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from client.errors import Failure
 from client.streams.log_events import log_events_of
-from client.streams.stream import Stream
+from client.streams.readable import Readable
 from client.upstream.request import InvalidRequest
 from server.errors import invalid_request, reply_of
 from server.http.json_body import read_json_object
@@ -41,7 +41,7 @@ class UiStream:
         self.form = form
         self._is_text = is_text
 
-    def view(self, stream: Stream) -> View:
+    def view(self, stream: Readable) -> View:
         """A new reader's view of the stream's log."""
         events = log_events_of(stream)
         if self._is_text:
@@ -50,7 +50,7 @@ class UiStream:
         known_id = asked.message_id if isinstance(asked, UiRequest) and asked.continues else f"msg-{stream.id}"
         return UiView(events, message_id=known_id, facts={"stream_id": stream.id})
 
-    def whole(self, result: dict[str, Any], stream: Stream) -> Any:
+    def whole(self, result: dict[str, Any], stream: Readable) -> Any:
         """Never asked for: answers of this protocol are always streamed."""
         return result
 
@@ -95,9 +95,7 @@ async def start(request: web.Request, body: Mapping[str, Any], dialect: UiStream
     if chat_id is not None:
         request.app[STREAMS].give_name(stream, CHAT, chat_id)
     if before is not None and before is not stream:
-        before.grace_s = 0.0
-        if not before.readers:
-            before.stop("abandoned")
+        before.abandon()
     return await read(request, dialect, stream)
 
 
@@ -123,12 +121,11 @@ async def stop_chat(request: web.Request) -> web.Response:
     """Stops the chat's answer; again is fine, and so is one that has ended."""
     stream = await _find(request, request.match_info["chat_id"])
     if stream is not None:
-        stream.stop("cancelled")
-        await stream.ended.wait()
+        await stream.end("cancelled")
     return web.Response(status=204)
 
 
-async def _find(request: web.Request, chat_id: str) -> Stream | None:
+async def _find(request: web.Request, chat_id: str) -> Readable | None:
     return await request.app[STREAMS].find_named(request[CALLER].name, CHAT, chat_id)
 
 

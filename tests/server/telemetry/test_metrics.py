@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from client.sandbox import HangUp, Hold, Reply, Sandbox
 from client.streams.figures import BoundedNames
 from client.streams.histogram import Histogram
-from client.streams.stream import KEPT_BYTES
+from client.streams.readable import KEPT_BYTES
 from server.config import Config
 from server.telemetry.loop_lag import LoopLag
 from tests.support.chunks import END, STOP, chunk, text
