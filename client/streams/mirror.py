@@ -122,6 +122,7 @@ class Mirror(Readable):
     """
 
     __slots__ = ("_host", "_source", "idle_since_s")
+    may_lag = True
 
     def __init__(self, host: Host, facts: Facts, source: Source | None = None) -> None:
         host.hold(KEPT_BYTES)

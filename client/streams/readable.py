@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
@@ -254,6 +254,9 @@ class Readable(ABC):
             self.readers,
             self.log.count,
         )
+
+    may_lag: ClassVar[bool] = False
+    """Whether readers may have had more of it than is known here."""
 
     @property
     def has_text_alone(self) -> bool:

@@ -119,9 +119,6 @@ class Copies(Protocol):
             Refusal: nobody knows now.
         """
 
-    def forget(self, stream: Stream) -> None:
-        """Its owner wants it no longer: nobody shall find it."""
-
 
 class Runner(Keeper, Protocol):
     """Who keeps all streams, as far as one that runs needs to know.

@@ -20,7 +20,7 @@ from server.http.json_reply import json_reply
 from server.keys import CALLER, SETTINGS, STREAMS
 from server.routes.readers import ResponseReader
 from server.routes.results import RESULTS, events_gone
-from server.routes.sending import send_stream, whole_body
+from server.routes.sending import TYPED_EVENTS, send_stream, whole_body
 from server.routes.starting import start_stream, stream_grace_s
 
 if TYPE_CHECKING:  # a type alone: the API document is made of it
@@ -51,7 +51,7 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         await reader.wait_verdict(request.app[SETTINGS].current.server.ping_interval_s)
         if stream.refusal is not None:
             return await _refuse_as_upstream(stream, stream.refusal)
-        return await send_stream(request, stream, reader)
+        return await send_stream(request, stream, reader, TYPED_EVENTS)
     finally:
         stream.detach(reader)
 
@@ -146,7 +146,7 @@ async def _read(request: web.Request, stream: Readable, position: int) -> web.St
     reader = ResponseReader(stream, request.protocol, start, view)
     stream.attach(reader)
     try:
-        return await send_stream(request, stream, reader, view=view)
+        return await send_stream(request, stream, reader, TYPED_EVENTS, view)
     finally:
         stream.detach(reader)
 
@@ -180,7 +180,7 @@ async def _position(stream: Readable, last_event_id: str) -> int:
     if match[1] != stream.id:
         raise refuse("invalid_request", 422, "Last-Event-ID belongs to another stream than the one in the path.")
     number, last = int(match[2]), await _last_number(stream)
-    if number > last:
+    if number > last and not (stream.may_lag and stream.is_running):
         raise refuse("invalid_request", 422, f"Last-Event-ID is ahead of the stream, which has {last} events.")
     return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,11 +11,13 @@ from aiohttp_sse import EventSourceResponse
 
 from client.streams.readable import Readable
 from client.streams.wire import PING
-from server.keys import SETTINGS
+from server.keys import SETTINGS, STREAMS
 from server.routes.readers import PIECE_BYTES, ResponseReader, View
 from server.routes.results import stream_headers
 
 EVENT_STREAM = "text/event-stream"
+_RETRY_MS = 1000, 5000
+"""When to come back: readers whose process is gone come to the others all at once, but not in step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Form:
         probe: the same for callers who have closed their side (`ResponseReader`).
         headers: beside those that every stream has.
         charset: of text.
+        has_way_back: whether readers go on by themselves behind what they have; they are told when.
         tells_failures: whether there are words for them; else the connection of a broken answer breaks off, too.
     """
 
@@ -35,16 +39,22 @@ class Form:
     headers: Mapping[str, str] = field(default_factory=dict)
     charset: str | None = None
     tells_failures: bool = True
+    has_way_back: bool = False
 
 
 EVENTS = Form()
 """Server-sent events, which may have comments between them."""
+TYPED_EVENTS = Form(has_way_back=True)
+"""Our own."""
 
 
 async def send_stream(
     request: web.Request, stream: Readable, reader: ResponseReader, form: Form = EVENTS, view: View | None = None
 ) -> web.StreamResponse:
     """Everything after the reader's position, as it comes. `view` is the reader's."""
+    streams = request.app[STREAMS]
+    if streams.is_shared:
+        await streams.told(stream)
     if stream.log.closed and form.tells_failures:
         records, last = await stream.log.read_after(reader.position, PIECE_BYTES)
         if last == stream.log.last and len(records) <= PIECE_BYTES:
@@ -59,6 +69,8 @@ async def send_stream(
         response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
     if not stream.has_verdict and form.ping:
         await response.write(form.ping)  # the silence has lasted an interval already
+    if form.has_way_back and streams.is_shared:
+        await response.write(b"retry: %d\n\n" % random.randint(*_RETRY_MS))  # noqa: S311 - no secret
     await reader.run(response, interval_s)
     return response
 

@@ -75,7 +75,7 @@ class ChatCompletions:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Any answer of the caller's, in whatever words it was asked for: whole, or in chunks (`?stream=true`)."""
-        stream = request.app[STREAMS].get(request.match_info["stream_id"], request[CALLER].name)
+        stream = await request.app[STREAMS].find(request.match_info["stream_id"], request[CALLER].name)
         if stream is None:
             raise refuse("not_found", 404, "There is no such answer; it may have expired (streams.retain_s).")
         if stream.log.first > 1:

@@ -70,7 +70,7 @@ class Messages:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Any answer of the caller's, in whatever words it was asked for: whole, or in events (`?stream=true`)."""
         stream_id = request.match_info["stream_id"].removeprefix(_ID_PREFIX)
-        stream = request.app[STREAMS].get(stream_id, request[CALLER].name)
+        stream = await request.app[STREAMS].find(stream_id, request[CALLER].name)
         if stream is None:
             raise refuse("not_found", 404, "There is no such message; it may have expired (streams.retain_s).")
         if stream.log.first > 1:

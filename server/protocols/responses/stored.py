@@ -72,6 +72,7 @@ async def delete_response(request: web.Request) -> web.StreamResponse:
 
 async def told(request: web.Request, stream: Readable) -> web.StreamResponse:
     """The reply with the object as it is now."""
+    await request.app[STREAMS].told(stream)
     with _reading(stream):
         return await request.app[RESULTS].made(request, stream, lambda: object_of(stream))
 
