@@ -25,7 +25,7 @@ from server.page.routes import add_page
 from server.protocols.mounts import add_protocols
 from server.routes import api_docs, chat, health, models, usage
 from server.routes.api_docs import API_DOCUMENTS
-from server.routes.readiness import READINESS, Readiness
+from server.routes.readiness import ENDING, READINESS, Readiness
 from server.routes.results import RESULTS, Results
 from server.telemetry.access_log import access_log_middleware, log_stream
 from server.telemetry.metrics import add_metrics
@@ -100,5 +100,5 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
 async def _stop_streams(app: web.Application) -> None:
     """Ends what still runs while its readers are still connected; aiohttp waits for them after this."""
     app[STREAMS].is_draining = True
-    app[READINESS].reason = "the server is shutting down"
+    app[READINESS].reason = ENDING
     await app[STREAMS].stop_all("shutting_down", SHUTTING_DOWN)

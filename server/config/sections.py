@@ -20,6 +20,8 @@ from server.config.redis.section import RedisConfig
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+;=:@%-]+)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LONGEST_SOCKET_PATH = 107
+"""Bytes of a UNIX socket's name (unix(7))."""
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _SHELLS = ("null", "file://")
 """What pages send that came from no server, such as those of desktop programs."""
@@ -69,6 +71,19 @@ def _check_network(network: str) -> str:
         raise ValueError(f"must be an IP address or a network such as 10.0.0.0/8: {exc}") from None
 
 
+def _check_status_address(address: str) -> str:
+    """A path, or a host and a port, of which `server.process.listening` makes a socket."""
+    if address.startswith("/"):
+        if len(address.encode()) > _LONGEST_SOCKET_PATH:
+            raise ValueError(f"must be a path of at most {_LONGEST_SOCKET_PATH} bytes, as all UNIX sockets")
+        return address
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError("must be the absolute path of a UNIX socket, or an address and a port: 127.0.0.1:9101")
+    host = _check_host(host)
+    return f"[{host}]:{int(port)}" if ":" in host else f"{host}:{int(port)}"
+
+
 def _check_log_level(level: str) -> str:
     level = level.lower()
     if level not in LOG_LEVELS:
@@ -90,6 +105,7 @@ def check_root_path(path: str) -> str:
 
 Origin = Annotated[str, AfterValidator(_check_origin)]
 Network = Annotated[str, AfterValidator(_check_network)]
+StatusAddress = Annotated[str, AfterValidator(_check_status_address)]
 
 
 class ServerConfig(Section):
@@ -99,6 +115,10 @@ class ServerConfig(Section):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535), Env("PORT")] = 8000
     """0 takes any free port."""
+    reuse_port: Annotated[bool, Env("REUSE_PORT")] = False
+    """Other processes may listen on the same port (SO_REUSEPORT); the kernel shares connections out."""
+    status_address: Annotated[StatusAddress | None, Env("STATUS_ADDRESS")] = None
+    """Where this process alone tells how it does: a UNIX socket's path, or host:port; None: nowhere."""
     max_body_bytes: Annotated[int, Field(ge=1, le=MOST_BYTES), Env("MAX_BODY_BYTES")] = 32 * 1024 * 1024
     """Larger requests get 413."""
     request_timeout_s: Annotated[float, Field(ge=SHORTEST_S, le=LONGEST_S), Env("REQUEST_TIMEOUT")] = 30.0

@@ -15,6 +15,7 @@ import asyncio
 import re
 import select
 from collections.abc import Callable
+from enum import Enum, auto
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -42,6 +43,15 @@ _PATIENCE_S: Final = 0.05
 """How long an answer may take to come by itself before `100 Continue` is written."""
 _RARELY_S: Final = 15.0
 """How often something is written in the end: who has closed its sending side long ago may still leave."""
+
+
+class Waits(Enum):
+    """What comes next on a connection: its first request, one more, an answer that begins, or nothing."""
+
+    FIRST = auto()
+    MORE = auto()
+    ANSWER = auto()
+    NOTHING = auto()
 
 
 class Connection(web.RequestHandler):
@@ -107,7 +117,7 @@ class Connection(web.RequestHandler):
             return True
         if self._rest is not None:
             self._rest.feed_eof()
-        elif self._is_idle():
+        elif self.is_idle:
             if self._head_timer is None:
                 return False
             self._refuse(400, "the head of the request broke off")
@@ -194,7 +204,7 @@ class Connection(web.RequestHandler):
 
     def _give_up_head(self) -> None:
         self._head_timer = None
-        if self._is_idle():
+        if self.is_idle:
             self._refuse(408, "The head of the request came too slowly (server.request_timeout_s); send it again.")
         else:  # an earlier request is still being answered
             self._await_head()
@@ -222,7 +232,18 @@ class Connection(web.RequestHandler):
 
     # -- who has closed its sending side --------------------------------------------------------------------------
 
-    def _is_idle(self) -> bool:
+    @property
+    def waits(self) -> Waits:
+        """What comes next on it."""
+        if self._close or self._force_close:
+            return Waits.NOTHING
+        if self.is_idle:
+            return Waits.MORE if self._request_count else Waits.FIRST
+        request = self._current_request
+        return Waits.NOTHING if request is not None and request.writer.output_size else Waits.ANSWER
+
+    @property
+    def is_idle(self) -> bool:
         """Whether it waits for a request; the first one, or the next."""
         return not self._messages and (self._waiter is not None or not self._request_count)
 
@@ -262,7 +283,7 @@ class Connection(web.RequestHandler):
         """Whether nothing is left to be done; closes the connection then."""
         if self.transport is None:
             return True
-        if self._is_idle():  # the FIN came in the very moment in which the last response was out
+        if self.is_idle:  # the FIN came in the very moment in which the last response was out
             self.force_close()
             return True
         if _was_reset(self.transport):

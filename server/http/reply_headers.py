@@ -17,3 +17,5 @@ async def complete_headers(request: web.Request, response: web.StreamResponse) -
     location = headers.get(hdrs.LOCATION)
     if location is not None and location.startswith("/"):
         headers[hdrs.LOCATION] = prefix_of(request) + location
+    if not response.keep_alive and hdrs.CONNECTION in headers:
+        headers[hdrs.CONNECTION] = "close"  # the libraries of event streams have another one there, whatever happens

@@ -45,10 +45,10 @@ class HttpRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _HttpServer(made, self.app[SETTINGS])
+        return HttpServer(made, self.app[SETTINGS])
 
 
-class _HttpServer(web.Server):
+class HttpServer(web.Server):
     """aiohttp's server, with our connections."""
 
     def __init__(self, made: web.Server, settings: LiveConfig) -> None:
@@ -73,6 +73,23 @@ class _HttpServer(web.Server):
         for connection in self.connections:
             if connection._request_count:
                 connection.close()
+
+    def last_requests(self) -> None:
+        """From now on the next request of every connection is its last one, and its response says so."""
+        for connection in self.connections:
+            connection._request_factory = self._make_last_request
+
+    def _make_last_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> BaseRequest:
+        if message is not ERROR:
+            message = message._replace(should_close=True)
+        return self._make_request(message, payload, protocol, writer, task)
 
     def _make_request(
         self,

@@ -9,6 +9,7 @@ import socket
 import sys
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 
 from server.config import Config
 
@@ -34,6 +35,8 @@ async def bind_sockets(config: Config) -> list[socket.socket]:
             sockets.append(sock)
             if os.name == "posix" and sys.platform != "cygwin":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last process may just have ended
+            if config.server.reuse_port:
+                _share_port(sock)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # or it would take IPv4's port too
             sock.bind(address)
@@ -42,6 +45,58 @@ async def bind_sockets(config: Config) -> list[socket.socket]:
             sock.close()
         raise CannotListen(explain(exc, config)) from exc
     return sockets
+
+
+def _share_port(sock: socket.socket) -> None:
+    """
+    Raises:
+        CannotListen: this system has no such thing.
+    """
+    option = getattr(socket, "SO_REUSEPORT", None)
+    if option is None:
+        sock.close()
+        raise CannotListen("Cannot listen: this system cannot share a port (server.reuse_port); take several ports.")
+    sock.setsockopt(socket.SOL_SOCKET, option, 1)
+
+
+def bind_status_socket(address: str) -> socket.socket:
+    """A bound socket for `server.status_address`; what a process that was killed has left at a path is replaced.
+
+    Raises:
+        CannotListen: it cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    at: str | tuple[str, int] = address if address.startswith("/") else (host.strip("[]"), int(port))
+    sock: socket.socket | None = None
+    try:
+        if isinstance(at, str):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            _remove_left_over(at)
+        else:
+            family, *_, found = socket.getaddrinfo(*at, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            at = (str(found[0]), at[1])
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(at)
+    except OSError as exc:
+        if sock is not None:
+            sock.close()
+        why = "it is in use, and each process needs its own" if exc.errno == errno.EADDRINUSE else exc.strerror
+        raise CannotListen(f"Cannot listen: server.status_address = {address}: {why}.") from exc
+    return sock
+
+
+def _remove_left_over(path: str) -> None:
+    """Removes a UNIX socket that nobody listens at; whatever else is there stays, and is in the way."""
+    if not Path(path).is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+        except OSError:  # it is gone, or may not be reached
+            return
 
 
 def explain(exc: OSError, config: Config) -> str:

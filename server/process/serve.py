@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from aiohttp import web
@@ -26,16 +26,16 @@ from server.app import create_app
 from server.config import EX_CONFIG, Config, LiveConfig
 from server.config.proxy import shown_proxy
 from server.http.server import HttpRunner
-from server.keys import SETTINGS, STREAMS
+from server.process.draining import Doors, drain
 from server.process.file_limit import watching_files
 from server.process.hangup import Hangup
-from server.process.listening import CannotListen, bind_sockets, explain, page_url, url_of
+from server.process.listening import CannotListen, bind_sockets, bind_status_socket, explain, page_url, url_of
 from server.process.notify import Notifier
 from server.process.passed_sockets import UnusableSocket, take_passed_sockets
 from server.process.reload import reloading
-from server.process.reporting import reporting, status_line
+from server.process.reporting import reporting
 from server.process.sandboxed import sandboxed
-from server.routes.readiness import READINESS
+from server.process.status_site import status_site
 from server.telemetry.logs import say
 from server.version import program_version
 
@@ -49,8 +49,6 @@ But what was kept for `streams.retain_s` is old when it goes, and only the rares
 every 8 million objects memory grew by 4 KB a stream for thousands of streams."""
 _FLUSH_S = 2.0
 """How long readers may take for the last events once everything has ended."""
-_SPARE_S = 30.0
-"""What closing takes at the very most, on top of `server.shutdown_timeout_s`."""
 
 
 def run_server(config: Config, load: Callable[[], Config], hangup: Hangup, *, opens_page: bool = False) -> int:
@@ -94,7 +92,9 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup, ope
     notifier = Notifier(os.environ)
     try:
         passed = take_passed_sockets(os.environ)
-        sockets = passed or await bind_sockets(config)  # before anything is opened: a second server ends here
+        doors = Doors(passed or await bind_sockets(config), are_passed=bool(passed))
+        status_address = config.server.status_address  # all before anything is opened: a second server ends here
+        status = None if status_address is None else bind_status_socket(status_address)
     except UnusableSocket as exc:
         say(str(exc), logging.ERROR)
         return EX_CONFIG
@@ -106,26 +106,29 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup, ope
         runner = HttpRunner(app, shutdown_timeout=_FLUSH_S / 2)  # aiohttp waits so long twice
         await runner.setup()
         try:
-            if not await _listen(runner, effective, sockets):
-                return EX_UNAVAILABLE
-            say(_start_line(effective, runner, is_passed=bool(passed)))
-            if opens_page and runner.addresses:
-                threading.Thread(target=_open_page, args=(page_url(runner.addresses[0]),), daemon=True).start()
-            gc.collect()
-            gc.freeze()  # what exists now lives as long as the process
-            gc.set_threshold(*_GC_THRESHOLDS)
-            async with (
-                reporting(app, notifier),
-                reloading(app, hangup, notifier, end=signals.take),
-                watching_files(),
-            ):
-                await signals.first.wait()
-                if passed:
-                    await _stop_accepting(runner, passed)
-                await _drain(app, signals, notifier)
+            async with status_site(app, status):
+                if not await _listen(runner, effective, doors.sockets):
+                    return EX_UNAVAILABLE
+                say(_start_line(effective, runner, is_passed=doors.are_passed))
+                if opens_page and runner.addresses:
+                    threading.Thread(target=_open_page, args=(page_url(runner.addresses[0]),), daemon=True).start()
+                _calm_collector()
+                async with (
+                    reporting(app, notifier),
+                    reloading(app, hangup, notifier, end=signals.take),
+                    watching_files(),
+                ):
+                    await signals.first.wait()
+                    await drain(runner, doors, signals.second, notifier)
         finally:
             await _close(runner)
     return 0
+
+
+def _calm_collector() -> None:
+    gc.collect()
+    gc.freeze()  # what exists now lives as long as the process
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _open_page(url: str) -> None:
@@ -135,7 +138,7 @@ def _open_page(url: str) -> None:
     webbrowser.open(url)
 
 
-async def _listen(runner: web.AppRunner, config: Config, sockets: list[socket.socket]) -> bool:
+async def _listen(runner: web.AppRunner, config: Config, sockets: Sequence[socket.socket]) -> bool:
     """Listens; False, with a message, when that is not possible."""
     try:
         for sock in sockets:
@@ -158,45 +161,6 @@ async def _close(runner: web.AppRunner) -> None:
         if transport is not None:
             transport.abort()
     await asyncio.sleep(0)  # asyncio closes their sockets in the loop's next turn
-
-
-async def _stop_accepting(runner: web.AppRunner, passed: list[socket.socket]) -> None:
-    """Leaves new connections to the next process, which gets the same socket, and lets idle ones go.
-
-    asyncio begins a connection a turn of its loop after it has accepted it. When the site is stopped in between, the
-    connection stays open, and nobody serves it; uvloop does both at once.
-    """
-    for sock in passed:
-        asyncio.get_running_loop().remove_reader(sock)
-    await asyncio.sleep(0)
-    for site in tuple(runner.sites):
-        await site.stop()
-    if runner.server is not None:
-        runner.server.pre_shutdown()
-
-
-async def _drain(app: web.Application, signals: _Signals, notifier: Notifier) -> None:
-    streams = app[STREAMS]
-    streams.is_draining = True
-    app[READINESS].reason = "the server is shutting down"
-    timeout_s = app[SETTINGS].current.server.shutdown_timeout_s
-    notifier.send(
-        STOPPING=1,
-        STATUS=status_line(app),
-        EXTEND_TIMEOUT_USEC=int((timeout_s + _SPARE_S) * 1e6),  # the unit does not know our settings
-    )
-    if streams.active:
-        say(f"Waiting up to {timeout_s:g} s for {streams.active} answers; a second signal ends them at once.")
-        await _first_of(streams.wait_idle(), signals.second.wait(), timeout_s=timeout_s)
-
-
-async def _first_of(*waits: Awaitable[object], timeout_s: float) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 class _Signals:

@@ -10,7 +10,7 @@ from aiohttp import web
 from server.errors import refuse
 from server.http.json_reply import json_reply
 from server.keys import CATALOGUE, SETTINGS, STARTED_S, STREAMS
-from server.routes.readiness import READINESS
+from server.routes.readiness import ENDING, READINESS
 from server.version import program_version
 
 if TYPE_CHECKING:  # types alone: the API document is made of them
@@ -49,8 +49,6 @@ async def get_ready(request: web.Request) -> web.Response:
     if reason is None and request.app[SETTINGS].current.lacks_key:
         reason = "there is no OpenRouter API key"
     if reason is not None:
-        raise refuse(
-            "shutting_down" if request.app[STREAMS].is_draining else "overloaded", 503, f"Not ready: {reason}."
-        )
+        raise refuse("shutting_down" if reason == ENDING else "overloaded", 503, f"Not ready: {reason}.")
     ready: Ready = {"status": "ready"}
     return json_reply(ready)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
+
+ENDING: Final = "the server is shutting down"
+"""The reason why no work is taken any more."""
 
 
 class Readiness:

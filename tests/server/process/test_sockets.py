@@ -19,8 +19,8 @@ from client.sandbox import Hold, Reply, Sandbox
 from server.app import create_app
 from server.config import Config, LiveConfig
 from server.http.server import HttpRunner
+from server.process.draining import stop_accepting
 from server.process.passed_sockets import UnusableSocket, take_passed_sockets
-from server.process.serve import _stop_accepting
 from tests.support.chunks import END, STOP, text
 from tests.support.notify_socket import NotifySocket
 from tests.support.process import ROOT, running_server, start_server
@@ -243,7 +243,7 @@ async def test_a_connection_that_comes_in_the_moment_of_a_restart_is_not_forgott
         caller.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         for _ in range(turns):
             await asyncio.sleep(0)
-        await _stop_accepting(first, [kept])
+        await stop_accepting(first, [kept])
         second = await serve(door.dup())
         caller.settimeout(10)
         found = await asyncio.to_thread(caller.recv, 1000)
