@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -29,8 +31,12 @@ from server.routes.readiness import ENDING, READINESS, Readiness
 from server.routes.results import RESULTS, Results
 from server.telemetry.access_log import access_log_middleware, log_stream
 from server.telemetry.metrics import add_metrics
+from server.telemetry.shared_figures import SHARED
 from server.telemetry.traces import open_traces
 from server.telemetry.upstream_alarm import ALARM, UpstreamAlarm
+
+if TYPE_CHECKING:  # loaded with an address of a store alone
+    from server.shared.store import Store
 
 
 def create_app(settings: Config | LiveConfig) -> web.Application:
@@ -69,6 +75,7 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
     async with (
         create_session(config.upstream) as session,
         open_traces(os.environ, config.upstream) as start_span,
+        _store(config) as store,
     ):
         openrouter = OpenRouterClient(session, config.upstream)
         app[OPENROUTER] = openrouter
@@ -90,11 +97,39 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         await admission.open(streams.settle)
         if any(caller.budget_usd_per_day is not None for caller in config.callers):
             catalogue.refresh()  # budgets go by its prices from the first answer on
-        app[READINESS].reason = None
-        yield
+        async with _shared(app, store):
+            app[READINESS].reason = None
+            yield
         await streams.aclose()
         await admission.aclose()
         await catalogue.aclose()
+
+
+@asynccontextmanager
+async def _store(config: Config) -> AsyncIterator[Store | None]:
+    """Contact with the store that the settings name; nothing of it is loaded where they name none."""
+    if config.redis.url is None:
+        yield None
+        return
+    from server.shared.opening import open_store
+
+    async with open_store(config) as store:
+        yield store
+
+
+@asynccontextmanager
+async def _shared(app: web.Application, store: Store | None) -> AsyncIterator[None]:
+    """Answers are shared with other processes until the context is left, and then nothing runs any more."""
+    if store is None:
+        yield
+        return
+    from server.protocols.asked import decode_asked, encode_asked
+    from server.shared.opening import share
+
+    settings = app[SETTINGS]
+    async with share(lambda: settings.current, store, app[STREAMS], encode_asked, decode_asked) as shared:
+        app[SHARED] = shared
+        yield
 
 
 async def _stop_streams(app: web.Application) -> None:

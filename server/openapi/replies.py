@@ -129,6 +129,15 @@ class CatalogueState(TypedDict):
     age_s: Seconds | None
 
 
+class SharedHealth(TypedDict):
+    """The store that several processes share."""
+
+    contact: Annotated[bool, Meta(description="Whether it can be used. Readiness does not depend on it.")]
+    replicas: Annotated[Count, Meta(description="Processes that share it, this one included; 0 without contact.")]
+    mirrors: Annotated[Count, Meta(description="Answers of other processes that are kept here.")]
+    unacked_bytes: Annotated[Count, Meta(description="What waits to be written there.")]
+
+
 class Health(TypedDict):
     """The process is alive, and what it holds."""
 
@@ -140,6 +149,7 @@ class Health(TypedDict):
     max_body_bytes: Annotated[int, Meta(description="A larger request gets 413.")]
     streams: StreamCounts
     catalogue: CatalogueState
+    shared: NotRequired[Annotated[SharedHealth, Meta(description="Missing where there is none.")]]
 
 
 class Ready(TypedDict):

@@ -23,7 +23,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from server.app import create_app
-from server.config import EX_CONFIG, Config, LiveConfig
+from server.config import EX_CONFIG, Config, ConfigError, LiveConfig
 from server.config.proxy import shown_proxy
 from server.http.server import HttpRunner
 from server.process.draining import Doors, drain
@@ -104,7 +104,12 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup, ope
     async with sandboxed(config) as effective:
         app = create_app(LiveConfig(effective, load))
         runner = HttpRunner(app, shutdown_timeout=_FLUSH_S / 2)  # aiohttp waits so long twice
-        await runner.setup()
+        try:
+            await runner.setup()
+        except ConfigError as exc:  # a shared store that is none for us
+            say(str(exc), logging.ERROR)
+            await runner.cleanup()
+            return EX_CONFIG
         try:
             async with status_site(app, status):
                 if not await _listen(runner, effective, doors.sockets):

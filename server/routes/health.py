@@ -11,6 +11,7 @@ from server.errors import refuse
 from server.http.json_reply import json_reply
 from server.keys import CATALOGUE, SETTINGS, STARTED_S, STREAMS
 from server.routes.readiness import ENDING, READINESS
+from server.telemetry.shared_figures import SHARED
 from server.version import program_version
 
 if TYPE_CHECKING:  # types alone: the API document is made of them
@@ -39,6 +40,14 @@ async def get_health(request: web.Request) -> web.Response:
         },
         "catalogue": {"models": catalogue.size, "age_s": catalogue.age_s},
     }
+    shared = request.app.get(SHARED)
+    if shared is not None:
+        health["shared"] = {
+            "contact": shared.has_contact,
+            "replicas": shared.replicas,
+            "mirrors": shared.mirrored,
+            "unacked_bytes": shared.unacked_bytes,
+        }
     return json_reply(health)
 
 

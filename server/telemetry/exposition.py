@@ -33,6 +33,7 @@ from server.keys import CATALOGUE, STREAMS
 from server.telemetry.logs import dropped_lines
 from server.telemetry.loop_lag import LOOP_LAG, LoopLag
 from server.telemetry.request_figures import REQUEST_FIGURES, RequestFigures
+from server.telemetry.shared_figures import SHARED, SharedFigures, SharedState
 from server.version import program_version
 
 PREFIX = "openrouter_sse"
@@ -62,7 +63,9 @@ class Exposition:
 
 def create_exposition(app: web.Application) -> Exposition:
     """The writer for an application that has started."""
-    return Exposition(FiguresCollector(app[STREAMS], app[REQUEST_FIGURES], app[LOOP_LAG], app[CATALOGUE]))
+    return Exposition(
+        FiguresCollector(app[STREAMS], app[REQUEST_FIGURES], app[LOOP_LAG], app[CATALOGUE], app.get(SHARED))
+    )
 
 
 class Now(NamedTuple):
@@ -77,6 +80,17 @@ class Now(NamedTuple):
     pending_settlements: int
     catalogue_models: int
     catalogue_age_s: float | None
+    shared: SharedNow | None
+
+
+class SharedNow(NamedTuple):
+    """What is counted of a shared store at that moment."""
+
+    has_contact: bool
+    replicas: int
+    mirrors: int
+    unacked_bytes: int
+    oldest_unacked_s: float
 
 
 class FiguresCollector(Collector):
@@ -86,11 +100,19 @@ class FiguresCollector(Collector):
     has to be counted first was counted by `look`, on the loop.
     """
 
-    def __init__(self, streams: Streams, requests: RequestFigures, lag: LoopLag, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        requests: RequestFigures,
+        lag: LoopLag,
+        catalogue: Catalogue,
+        shared: SharedState | None = None,
+    ) -> None:
         self._streams = streams
         self._requests = requests
         self._lag = lag
         self._catalogue = catalogue
+        self._shared = shared
         self.look()
 
     def look(self) -> None:
@@ -106,6 +128,7 @@ class FiguresCollector(Collector):
             pending_settlements=streams.pending_settlements,
             catalogue_models=catalogue.size,
             catalogue_age_s=catalogue.age_s,
+            shared=None if self._shared is None else _look_at(self._shared),
         )
 
     def collect(self) -> Iterable[Metric]:
@@ -115,6 +138,8 @@ class FiguresCollector(Collector):
         yield from self._of_answers()
         yield from self._of_tokens()
         yield from self._of_costs()
+        if self._shared is not None and self._now.shared is not None:
+            yield from _of_shared(self._shared.figures, self._now.shared)
         yield from self._of_process()
 
     def _of_requests(self) -> Iterator[Metric]:
@@ -228,6 +253,36 @@ class FiguresCollector(Collector):
         loop = "uvloop" if "uvloop" in sys.modules and sys.modules["uvloop"] is not None else "asyncio"
         build.add_metric((), {"version": program_version(), "python": platform.python_version(), "loop": loop})
         yield build
+
+
+def _look_at(shared: SharedState) -> SharedNow:
+    return SharedNow(
+        shared.has_contact, shared.replicas, shared.mirrored, shared.unacked_bytes, shared.oldest_unacked_s
+    )
+
+
+def _of_shared(figures: SharedFigures, now: SharedNow) -> Iterator[Metric]:
+    yield _gauge("shared_contact", "1 while the shared store can be used.", int(now.has_contact))
+    yield _gauge("shared_replicas", "Processes that share the store, this one included.", now.replicas)
+    yield _gauge("shared_mirrors", "Answers of other processes that are kept here.", now.mirrors)
+    yield _gauge("shared_unacked_bytes", "What waits to be written to the shared store.", now.unacked_bytes)
+    yield _gauge(
+        "shared_oldest_unacked_seconds", "For how long the oldest of it waits.", now.oldest_unacked_s, "seconds"
+    )
+    yield _histogram(
+        f"{PREFIX}_shared_flush_seconds", "How long writes to the shared store took.", (), {(): figures.flush_s}
+    )
+    yield _plain("shared_entries", "Pieces of answers that were written there.", figures.entries)
+    yield _plain("shared_refits", "Answers that were written again from where it stood.", figures.refits)
+    yield _plain("shared_fenced", "Answers of this process that others had ended.", figures.fenced)
+    yield _plain("shared_buried", "Processes whose answers this one has ended.", figures.buried)
+    yield _plain("shared_restored", "Times that it had lost its data, and got them again.", figures.restored)
+    yield _counter(
+        "shared_refused",
+        "Requests that were refused since the shared store could not be asked, by what for.",
+        ("why",),
+        {(why,): count for why, count in dict(figures.refused).items()},
+    )
 
 
 _Labels = tuple[str, ...]

@@ -48,6 +48,7 @@ class Engine:
         flavour: one of `FLAVOURS`.
         folder: its own.
         port: on loopback.
+        program: what runs.
         url: for the server, over the socket, as the user that may do little.
         tcp_url: the same over TCP.
     """
@@ -62,7 +63,7 @@ class Engine:
         self.socket = str(folder / "e.sock")
         self.url = f"unix://{USER}:{PASSWORD}@{self.socket}"
         self.tcp_url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{self.port}/0"
-        self._program = program
+        self.program = program
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -78,7 +79,7 @@ class Engine:
         log = (self.folder / "engine.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [self._program, str(self.folder / "engine.conf"), *self._options], stdout=log, stderr=log
+                [self.program, str(self.folder / "engine.conf"), *self._options], stdout=log, stderr=log
             )
         until_s = time.monotonic() + _READY_S
         while not self._answers():
@@ -122,6 +123,25 @@ class Engine:
         """FLUSHALL."""
         with self.admin() as admin:
             admin.flushall()
+
+
+@contextmanager
+def running_sentinel(master: Engine) -> Iterator[int]:
+    """The port of a sentinel that watches an engine by the name of `main`."""
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
+        settings = Path(folder) / "sentinel.conf"
+        settings.write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+        )
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen([master.program, str(settings), "--sentinel"], stdout=log, stderr=log)
+        try:
+            yield port
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _free_port() -> int:

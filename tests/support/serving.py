@@ -87,7 +87,13 @@ def with_tokens(config: Config, *tokens: str) -> Config:
 @asynccontextmanager
 async def serving(config: Config | LiveConfig) -> AsyncIterator[Api]:
     """Serves while the context is open; afterwards no answer and no task may be left over."""
-    before = asyncio.all_tasks()
+    async with leaving_no_task(), serving_beside_others(config) as api:
+        yield api
+
+
+@asynccontextmanager
+async def serving_beside_others(config: Config | LiveConfig) -> AsyncIterator[Api]:
+    """The same in a loop where others serve, too, whose tasks come and go."""
     runner = HttpRunner(create_app(config), shutdown_timeout=0.5)
     await runner.setup()
     try:
@@ -98,10 +104,13 @@ async def serving(config: Config | LiveConfig) -> AsyncIterator[Api]:
             await runner.app[STREAMS].wait_idle()
     finally:
         await runner.cleanup()
-    await _no_task_is_left(before)
 
 
-async def _no_task_is_left(before: set[asyncio.Task[Any]]) -> None:
+@asynccontextmanager
+async def leaving_no_task() -> AsyncIterator[None]:
+    """What was begun inside the context has ended after it."""
+    before = asyncio.all_tasks()
+    yield
     tasks = asyncio.all_tasks() - before - {asyncio.current_task()}
     if tasks:  # a connection that was just closed may take a turn of the loop
         _, left = await asyncio.wait(tasks, timeout=30)

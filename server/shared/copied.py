@@ -1,0 +1,65 @@
+"""What is known of one answer's copy in the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from client.streams.stream import Stream
+
+
+class Copy:
+    """The copy of an answer that this process owns, until its end stands there.
+
+    Attributes:
+        stream: the answer.
+        place: by what it is known there.
+        rid: under which name of this process it was last written.
+        acked: number of the last event that stands there.
+        stands: whether it is known there, as far as can be told.
+        is_local: whether it was given up: then it is sealed there, and goes on here.
+        state: what of its state stands there.
+        has_log: whether its log has a key there.
+        trimmed: first event that is kept there.
+        renew_at_s: when its keys must be given a longer life.
+        behind_since_s: since when something waits to be written; None: nothing does.
+        positions: where its readers in other processes are; empty while nobody has to know.
+        settled: set when it stands there, or is not going to.
+    """
+
+    __slots__ = (
+        "acked",
+        "behind_since_s",
+        "has_log",
+        "is_local",
+        "place",
+        "positions",
+        "renew_at_s",
+        "rid",
+        "settled",
+        "stands",
+        "state",
+        "stream",
+        "trimmed",
+    )
+
+    def __init__(self, stream: Stream, place: str) -> None:
+        self.stream = stream
+        self.place = place
+        self.rid = ""
+        self.acked = 0
+        self.stands = False
+        self.is_local = False
+        self.state: tuple[object, ...] = ()
+        self.has_log = False
+        self.trimmed = 1
+        self.renew_at_s = 0.0
+        self.behind_since_s: float | None = None
+        self.positions: list[int] = []
+        self.settled = asyncio.Event()
+
+    def state_now(self) -> tuple[object, ...]:
+        """What of its state may have changed."""
+        stream = self.stream
+        return stream.model, stream.generation_id, stream.has_verdict, stream.refusal is None

@@ -1,0 +1,85 @@
+"""The answers of one caller in all processes, and what it calls them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from client.streams.elsewhere import StoreUnavailable
+from client.streams.readable import Summary
+from server.shared.follower import Followed
+from server.shared.records import Records
+from server.shared.store import Store
+from server.shared.text import Unreadable
+
+logger = logging.getLogger(__name__)
+
+KNOWN: Final = ("rid", "head", "state", "ended", "sealed", "last")
+"""What is asked of the meta of an answer."""
+Meta = list[bytes | None]
+_AT_ONCE: Final = 100
+_OF_SEAL: Final = 2
+"""Events with which others end an answer."""
+
+
+async def list_of(
+    store: Store, records: Records, mirrors: Mapping[str, Followed], owner: str, most: int | None
+) -> list[Summary]:
+    """The caller's answers, newest first; those that are gone are taken out of the list there.
+
+    Args:
+        mirrors: those that are read here, by place.
+
+    Raises:
+        StoreUnavailable: it cannot be told.
+    """
+    listed = store.keys.listed(owner)
+    found: list[Summary] = []
+    at = 0
+    while most is None or len(found) < most:
+        places = [each.decode() for each in await store.command("ZRANGE", listed, at, at + _AT_ONCE - 1, "REV")]
+        metas = await store.commands([("HMGET", store.keys.meta(place), *KNOWN) for place in places])
+        known = [(place, meta) for place, meta in zip(places, metas, strict=True) if meta[0] is not None]
+        gone = {*places} - {place for place, _ in known}
+        if gone and not store.may_lack:
+            await store.command("ZREM", listed, *gone)
+            at -= len(gone)
+        found += [_summary(records, meta, place, mirrors.get(place)) for place, meta in known if meta[1] is not None]
+        if len(places) < _AT_ONCE:
+            break
+        at += _AT_ONCE
+    return [each for each in found if each.owner == owner][:most]
+
+
+def _summary(records: Records, meta: Meta, place: str, followed: Followed | None) -> Summary:
+    try:
+        facts = records.facts_of(meta[1] or b"", meta[2] or b"", place)
+    except Unreadable as exc:
+        logger.error("An answer in the shared store cannot be read: it %s.", exc)
+        raise StoreUnavailable from None
+    is_sealed = meta[4] is not None
+    return Summary(
+        id=facts.id,
+        owner=facts.owner,
+        generation_id=facts.generation_id,
+        model=facts.model or facts.requested_model,
+        is_running=meta[3] is None,
+        finish_reason="interrupted" if is_sealed else facts.finish_reason,
+        created_s=facts.created_s,
+        protocol=facts.protocol,
+        upstream_protocol=facts.upstream_protocol,
+        readers=0 if followed is None else followed.mirror.readers,
+        events=int(meta[5] or 0) + (_OF_SEAL if is_sealed else 0),
+    )
+
+
+async def find_name(store: Store, owner: str, kind: str, name: str) -> tuple[str, float] | None:
+    """Id of the answer that the caller calls so, and when it was called so; raises as above."""
+    found: bytes | None = await store.command("GET", store.keys.named(owner, kind, name))
+    if found is None:
+        if store.may_lack:
+            raise StoreUnavailable
+        return None
+    given, _, stream_id = found.decode().partition(" ")
+    return stream_id, float(given)
