@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -19,7 +22,7 @@ from server.page.files import FOLDER, read_files
 from tests.support.browser import open_browser
 from tests.support.chunks import END, STOP, text
 from tests.support.page import VENDOR, needs_vendor, visiting
-from tests.support.process import ROOT
+from tests.support.process import ROOT, running_server
 from tests.support.serving import Api
 
 ANSWER = "Some **bold** text:\n\n```python\nx = 1\n```\n\nand a ` tick."
@@ -107,19 +110,78 @@ def test_it_can_be_declined(tmp_path: Path) -> None:
     assert not (folder / "asked").exists()
 
 
-def wheel(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Builds one of the project, without asking any network."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    env = {**os.environ, "PYTHONPATH": "", **environ}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+def build_distribution(kind: str, folder: Path, source: Path = ROOT) -> Path:
+    """A wheel or an sdist of the project, made without asking any network."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+    env = {**os.environ, "PYTHONPATH": ""}
+    done = subprocess.run(command, cwd=source, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    [file] = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return file
 
 
 def test_a_wheel_has_every_file_of_the_page(tmp_path: Path) -> None:
     needs_vendor()
-    done = wheel(tmp_path)
-    assert done.returncode == 0, done.stderr
-    [file] = tmp_path.glob("*.whl")
+    file = build_distribution("wheel", tmp_path)
     names = set(zipfile.ZipFile(file).namelist())
     wanted = {f"server/web/{path.relative_to(FOLDER).as_posix()}" for path in FOLDER.rglob("*") if path.is_file()}
     assert wanted | {"server/web/client.js"} <= names
     assert zipfile.ZipFile(file).read("server/web/client.js") == (ROOT / "sdk/javascript/client.js").read_bytes()
+
+
+NEEDED = (
+    "packaging/build_hook.py",
+    "scripts/build-web",
+    "scripts/serve",
+    "sdk/javascript/client.js",
+    "sdk/python/openrouter_sse_client/__init__.py",
+    "server/web/index.html",
+    "server/web/vendor/format.js",
+    "web/package-lock.json",
+)
+LOCAL = re.compile(r"(^|/)(\.venv|\.node|node_modules|\.env|dist|__pycache__|\.git|config\.local)(/|$)")
+
+
+async def test_what_is_installed_from_the_sources_that_are_given_away_shows_the_page(tmp_path: Path) -> None:
+    """An sdist, a wheel made of it without Node, installed elsewhere and looked at."""
+    needs_vendor()
+    site = tmp_path / "site"
+    await asyncio.to_thread(install_from_sdist, tmp_path, site)
+    env = {"PYTHONPATH": str(site)}
+    async with (
+        running_server("--sandbox", env=env) as server,
+        open_browser() as browser,
+        visiting(browser, server.url) as visitor,
+    ):
+        assert await visitor.page.get_attribute("html", "data-installed") == "elsewhere"
+        await visitor.press("format")
+        await visitor.answered()
+        await expect(visitor.answer.locator("strong").first).to_be_visible()
+        await expect(visitor.answer.locator(".katex").first).to_be_visible()
+
+
+def install_from_sdist(folder: Path, site: Path) -> None:
+    """Marks the installed page, so that it is known for what it is."""
+    with tarfile.open(build_distribution("sdist", folder)) as archive:
+        archive.extractall(folder / "source", filter="data")
+    [source] = (folder / "source").iterdir()
+    names = {path.relative_to(source).as_posix() for path in source.rglob("*")}
+    assert set(NEEDED) <= names
+    assert [name for name in names if LOCAL.search(name)] == []
+    wheel = build_distribution("wheel", folder, source)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(command, check=True, timeout=60)
+    shutil.rmtree(source)
+    index = site / "server" / "web" / "index.html"
+    index.write_text(index.read_text().replace("<html ", '<html data-installed="elsewhere" '))
