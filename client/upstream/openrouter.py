@@ -41,7 +41,7 @@ from client.upstream.aiohttp_errors import (
     too_large,
 )
 from client.upstream.proxies import Proxy, proxy_for
-from client.upstream.tap import Take, hand_on
+from client.upstream.tap import Take, TappedResponse, hand_on
 from client.upstream.upload import Upload
 
 _MAX_ERROR_BODY_BYTES = 65_536
@@ -58,6 +58,7 @@ def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s),
         auto_decompress=True,
+        response_class=TappedResponse,
         headers={"User-Agent": "openrouter-sse-backend"},
     )
 

@@ -5,6 +5,10 @@ a tenth of all it costs. A tap stands between the transport and aiohttp's protoc
 to the protocol, and then takes from the response's stream what that has made of it. All it uses is public: a
 connection's transport, a transport's `set_protocol`, a stream's `read_nowait`. It knows nothing of what it hands on.
 
+One that saw the head (`TappedResponse`) of a stream in chunks hands whole chunks on by itself: aiohttp does much for
+each, and an upstream sends every event as a chunk. To the protocol it is as if these had not been sent. It gets
+everything else as it came: a part of a chunk, the last one, whatever is no proper chunk, and all that follows.
+
 However much comes at once, and however far it can be unpacked: what is more than `TURN_BYTES` waits for the next turn
 of the loop, where everybody else has had theirs before. What waits here was read already and is no more than that one
 read; the transport is paused meanwhile. An end of the connection waits behind it.
@@ -15,14 +19,48 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
+from aiohttp import hdrs
+
+from client.upstream.chunked import (
+    CRLF,
+    LENGTHS,
+    NO_LENGTH,
+    framed_body,
+    is_part_of_line,
+    missing_bytes,
+    whole_chunks,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
 
 Take = Callable[[bytes], bool]
 """Takes what has come; tells whether it wants more now."""
 
 TURN_BYTES = 49_152
 """Most of a body that is handed on, or given to aiohttp's parser, in one turn of the loop."""
+
+
+class TappedResponse(aiohttp.ClientResponse):
+    """A response that can be handed on from its head on: a session's `response_class`.
+
+    The body of an answer to a POST that is a stream of events in chunks waits for `hand_on`, and can be read by
+    nothing else before.
+    """
+
+    tap: _Tap | None = None
+
+    async def start(self, connection: Connection) -> Self:
+        """Reads the head."""
+        transport, protocol = connection.transport, connection.protocol
+        if self.method == hdrs.METH_POST and transport is not None and transport.get_protocol() is protocol:
+            self.tap = _Tap(transport, protocol)
+            self.tap.await_head()
+        await super().start(connection)
+        return self
 
 
 async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
@@ -34,12 +72,27 @@ async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
         aiohttp.ClientError, OSError: the connection or the body broke.
         Exception: what `take` raised.
     """
+    tap = response.tap if isinstance(response, TappedResponse) else None
+    if tap is not None and tap.follows_chunks:
+        tap.begin(response.content, take)
+    else:
+        tap = await _tap_behind(response, take)
+    if tap is None:
+        return
+    try:
+        await tap.closed
+    finally:
+        tap.close()
+
+
+async def _tap_behind(response: aiohttp.ClientResponse, take: Take) -> _Tap | None:
+    """Hands on what aiohttp has of the body, and what comes through a tap; None where that was all."""
     content = response.content
     while True:
         fed_bytes = content.total_bytes
         body = content.read_nowait(TURN_BYTES)
         if (body and not take(body)) or content.at_eof():
-            return
+            return None
         is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
         if not (is_behind and content.is_eof()):
             break
@@ -48,11 +101,9 @@ async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
     protocol = None if transport is None else transport.get_protocol()
     if transport is None or not isinstance(protocol, asyncio.Protocol):
         raise aiohttp.ServerDisconnectedError
-    tap = _Tap(transport, protocol, content, take, is_behind=is_behind)
-    try:
-        await tap.closed
-    finally:
-        tap.close()
+    tap = _Tap(transport, protocol)
+    tap.begin(content, take, is_behind=is_behind)
+    return tap
 
 
 _UNKNOWN = -(1 << 62)
@@ -67,14 +118,19 @@ class _Tap(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_at",
+        "_awaits_head",
         "_content",
         "_handed_bytes",
+        "_has_begun",
+        "_has_part",
         "_held",
         "_is_behind",
         "_is_over",
         "_is_plain",
         "_loop",
         "_lost",
+        "_missing_bytes",
         "_protocol",
         "_take",
         "_transport",
@@ -82,31 +138,49 @@ class _Tap(asyncio.Protocol):
         "closed",
     )
 
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        protocol: asyncio.Protocol,
-        content: aiohttp.StreamReader,
-        take: Take,
-        *,
-        is_behind: bool,
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
         self._loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[None]
         self._transport = transport
         self._protocol = protocol
-        self._content = content
-        self._take = take
-        self._is_plain = not is_behind  # nothing waits, the connection stands
-        self._handed_bytes = _UNKNOWN if is_behind else content.total_bytes  # of the body
-        self._held = bytearray()  # what was read and waits for its turn
+        self._has_begun = False
+        self._content: aiohttp.StreamReader
+        self._take: Take
+        self._is_plain = False  # whether nothing waits, the connection stands, and somebody takes what comes
+        self._awaits_head = False
+        self._missing_bytes = NO_LENGTH  # of a chunk that aiohttp has begun to read; `NO_LENGTH`: not followed
+        self._handed_bytes = _UNKNOWN  # of what aiohttp has made of the body
+        self._held = b""  # what was read and waits for its turn, from here on:
+        self._at = 0
         self._turn: asyncio.Handle | None = None  # the next one, when something waits for it
-        self._is_behind = is_behind  # aiohttp has more of the body than was handed on
+        self._is_behind = False  # aiohttp has more of the body than was handed on
+        self._has_part = False  # what waits is part of the line that a chunk begins with, and no more
         self._lost: list[Exception | None] = []  # how the connection ended, when that waits too
         self._is_over = False  # the protocol has been told of that end
         transport.set_protocol(self)
+
+    def await_head(self) -> None:
+        """What comes first is the head of a response."""
+        self._awaits_head = True
+
+    @property
+    def follows_chunks(self) -> bool:
+        """Whether it knows where the chunks of the body begin, of which none was handed on yet."""
+        return self._missing_bytes != NO_LENGTH
+
+    def begin(self, content: aiohttp.StreamReader, take: Take, *, is_behind: bool = False) -> None:
+        """Hands on from now on; `is_behind`: aiohttp has some of the body already."""
+        self.closed = self._loop.create_future()
+        self._has_begun = True
+        self._content, self._take = content, take
+        self._is_behind = is_behind
+        self._handed_bytes = _UNKNOWN if is_behind else content.total_bytes
         if is_behind:
             self._wait_turn()
+        elif self._held or self._lost:
+            self._go_on()
+        else:
+            self._is_plain = True
 
     def close(self, error: Exception | None = None) -> None:
         """Hands nothing more on, and steps aside."""
@@ -124,17 +198,27 @@ class _Tap(asyncio.Protocol):
     # -- what the transport says ------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Passes bytes on, and hands on what they were of the body."""
+        """Hands on what bytes are of the body, or passes them on."""
         if self._is_plain and len(data) <= TURN_BYTES:
-            self._protocol.data_received(data)
-            self._hand_on()
-            return
+            if self._missing_bytes:
+                if self._missing_bytes == NO_LENGTH:
+                    self._protocol.data_received(data)
+                    self._hand_on()
+                    return
+            elif not self.closed.done():
+                line, _, chunk = data.partition(CRLF)
+                if LENGTHS[line] + 2 == len(chunk) and chunk[-2:] == CRLF:  # one chunk, as most reads are
+                    self._hand(chunk[:-2])
+                    return
         self._is_plain = False
-        self._held += data
-        if self._turn is None:
-            self._go_on()
-        else:
+        if self._awaits_head:
+            self._take_head(data)
+            return
+        self._hold(data)
+        if self._turn is not None or not self._has_begun:
             self._pause()
+        else:
+            self._go_on()
 
     def eof_received(self) -> bool | None:
         """Passes it on."""
@@ -142,9 +226,12 @@ class _Tap(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The body has ended, or is broken: aiohttp knows which, once it has everything that came before."""
+        if self._awaits_head:
+            self._protocol.connection_lost(exc)
+            return
         self._is_plain = False
         self._lost.append(exc)
-        if self._turn is None:
+        if self._has_begun and self._turn is None:
             self._go_on()
 
     def pause_writing(self) -> None:
@@ -157,17 +244,69 @@ class _Tap(asyncio.Protocol):
 
     # -- one turn ---------------------------------------------------------------------------------------------------
 
+    def _take_head(self, data: bytes) -> None:
+        """Follows the chunks of a body that is to be handed on, and leaves any other response alone."""
+        self._awaits_head = False
+        begin = framed_body(data)
+        if not begin:
+            self._transport.set_protocol(self._protocol)
+            self._protocol.data_received(data)
+            return
+        self._missing_bytes = 0
+        self._hold(data[begin:])
+        if len(self._held) > TURN_BYTES:
+            self._pause()
+        self._protocol.data_received(data[:begin])
+
+    def _hold(self, data: bytes) -> None:
+        self._held = self._held[self._at :] + data if self._at < len(self._held) else data
+        self._at = 0
+        self._has_part = False
+
     def _go_on(self) -> None:
         self._turn = None
         if not self._is_behind:
-            self._pass_on(TURN_BYTES)
+            if self._missing_bytes == NO_LENGTH or self._lost:
+                self._pass_on(TURN_BYTES)
+            elif self._missing_bytes:
+                share_bytes = min(self._missing_bytes, len(self._held) - self._at, TURN_BYTES)
+                self._missing_bytes -= share_bytes
+                self._pass_on(share_bytes)
+            elif not self.closed.done():
+                self._hand_chunks()
         self._hand_on()
+
+    def _hand_chunks(self) -> None:
+        """Hands on whole chunks of what waits. Of one that is not whole, or too large for a turn, what is there is
+        passed on, but for a part of the line that it begins with."""
+        at = self._at
+        share = self._held[at : at + TURN_BYTES]
+        body, size = whole_chunks(share)
+        self._at = at + size
+        if body:
+            self._hand(body)
+        if self.closed.done() or (size and at + TURN_BYTES < len(self._held)):
+            return
+        rest = share[size:]
+        self._has_part = bool(rest) and is_part_of_line(rest)
+        if not self._has_part:
+            self._missing_bytes = missing_bytes(rest) if rest else 0
+            self._pass_on(len(rest))
+
+    def _hand(self, body: bytes) -> None:
+        try:
+            if not self._take(body):
+                self.close()
+        except Exception as exc:  # whoever waits shall have it, not the loop
+            self.close(exc)
 
     def _pass_on(self, most_bytes: int) -> None:
         """Gives the protocol its share of what waits, and the end when nothing else does."""
-        if self._held:
-            share = bytes(memoryview(self._held)[:most_bytes])
-            del self._held[:most_bytes]
+        share = self._held[self._at : self._at + most_bytes]
+        self._at += len(share)
+        if self._at == len(self._held):
+            self._held, self._at = b"", 0
+        if share:
             self._protocol.data_received(share)
         if self._lost and not self._held:
             self._is_over = True
@@ -197,13 +336,13 @@ class _Tap(asyncio.Protocol):
             self._is_behind = len(body) == TURN_BYTES or content.total_bytes != fed_bytes
             if not self._is_behind:
                 self._handed_bytes = fed_bytes  # all of it, whoever has read what came before
-        if self._is_behind or self._held or self._lost:
+        if self._is_behind or self._lost or (self._held and not self._has_part):
             self._is_plain = False
             self._wait_turn()
         elif self._is_over:
             self.close(aiohttp.ServerDisconnectedError())  # aiohttp tells nobody who reads of bad chunks
         else:
-            self._is_plain = True
+            self._is_plain = not self._has_part
             self._handed_bytes = fed_bytes
             self._resume()
 
@@ -217,6 +356,7 @@ class _Tap(asyncio.Protocol):
 
     def _step_aside(self) -> None:
         """Gives the connection back. Must happen at once: it may be another response's in the next turn."""
+        self._missing_bytes = NO_LENGTH
         if self._transport.get_protocol() is self:
             self._transport.set_protocol(self._protocol)
         if not self._is_plain:

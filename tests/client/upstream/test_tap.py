@@ -1,4 +1,4 @@
-"""Bodies handed on as they come: over real sockets, plain and TLS, under both loops."""
+"""Bodies handed on as they come: over real sockets, plain and TLS, under both loops, from the head on or later."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 import uvloop
 
-from client.upstream.tap import TURN_BYTES, hand_on
+from client.upstream.tap import TURN_BYTES, TappedResponse, hand_on
 from tests.support.proxies.reverse import make_certificate
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -62,7 +62,7 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place(folder: Path | None = None) -> AsyncIterator[Place]:
+async def open_place(kind: type[aiohttp.ClientResponse], folder: Path | None = None) -> AsyncIterator[Place]:
     """Over TLS when it is given a folder for its certificate."""
     served = trusted = None
     if folder is not None:
@@ -72,7 +72,7 @@ async def open_place(folder: Path | None = None) -> AsyncIterator[Place]:
         trusted = ssl.create_default_context(cafile=str(certificate))
     async with (
         asyncio.timeout(20),
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted or True)) as session,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted or True), response_class=kind) as session,
     ):
         place = Place(session)
         server = await asyncio.start_server(place.serve, "127.0.0.1", 0, ssl=served)
@@ -89,12 +89,19 @@ def run(request: pytest.FixtureRequest) -> Run:
     return found
 
 
+@pytest.fixture(params=[aiohttp.ClientResponse, TappedResponse], ids=["later", "from the head on"])
+def kind(request: pytest.FixtureRequest) -> type[aiohttp.ClientResponse]:
+    """What is handed on."""
+    found: type[aiohttp.ClientResponse] = request.param
+    return found
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
-    run: Run, tls: bool, tmp_path: Path
+    run: Run, kind: type[aiohttp.ClientResponse], tls: bool, tmp_path: Path
 ) -> None:
     async def main() -> None:
-        async with open_place(tmp_path if tls else None) as place:
+        async with open_place(kind, tmp_path if tls else None) as place:
             take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
@@ -110,7 +117,7 @@ def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
             for _ in range(3):
                 take.taken.clear()
                 take.arrived.clear()
-                async with place.session.get(place.url) as response:
+                async with place.session.post(place.url) as response:
                     await hand_on(response, take)
                     assert response.content.at_eof()
                 assert take.taken == [b"first ", b"second ", b"third ", b"fourth"]
@@ -119,9 +126,54 @@ def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
     run(main())
 
 
-def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run) -> None:
+ODD_CHUNKS = {
+    "line ends within": [chunk(each) for each in (b"a\r\n0\r\n\r\nb", b"\r\n", b"5\r\nhello\r\n", b"\n\r")],
+    "an extension": [chunk(b"x" * 300), b"3;name=value\r\nabc\r\n", chunk(b"after")],
+    "digits": [b"00A\r\n0123456789\r\n", b"a\r\n0123456789\r\n", b"A\r\n0123456789\r\n"],
+    "more than a turn": [chunk(b"y" * (2 * TURN_BYTES)), chunk(b"z"), chunk(b"y" * TURN_BYTES)],
+    "trailers": [chunk(b"x"), b"0\r\nDigest: none\r\n\r\n"],
+}
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 16, 1000, 1_000_000])
+@pytest.mark.parametrize("name", ODD_CHUNKS)
+def test_chunks_of_every_form_cut_anywhere_come_whole(
+    run: Run, kind: type[aiohttp.ClientResponse], name: str, piece_bytes: int
+) -> None:
+    wire = b"".join(ODD_CHUNKS[name]) + (b"" if name == "trailers" else END)
+    if piece_bytes < 1000 and len(wire) > 10_000:
+        piece_bytes *= 1000
+
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
+
+            async def script(writer: asyncio.StreamWriter) -> None:
+                writer.write(HEAD)
+                for at in range(0, len(wire), piece_bytes):
+                    writer.write(wire[at : at + piece_bytes])
+                    await writer.drain()
+                    await asyncio.sleep(0)  # mostly each is a read of its own
+
+            place.script = script
+            bodies = []
+            for _ in range(2):
+                take = Taker()
+                async with place.session.post(place.url) as response:
+                    await hand_on(response, take)
+                    assert response.content.at_eof()
+                bodies.append(b"".join(take.taken))
+                assert max(map(len, take.taken)) <= TURN_BYTES
+            async with place.session.get(place.url) as response:  # aiohttp's own reading
+                bodies.append(await response.read())
+            assert bodies[0] == bodies[1] == bodies[2]
+            assert place.connections == 1
+
+    run(main())
+
+
+def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
+    async def main() -> None:
+        async with open_place(kind) as place:
             take = Taker(wants_more=False)
 
             async def script(writer: asyncio.StreamWriter) -> None:
@@ -134,7 +186,7 @@ def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run) -> Non
                 writer.write(END)
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 await hand_on(response, take)
                 assert take.taken == [b"a"]
                 while not response.content.at_eof():
@@ -144,9 +196,11 @@ def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run) -> Non
     run(main())
 
 
-def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(run: Run) -> None:
+def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(
+    run: Run, kind: type[aiohttp.ClientResponse]
+) -> None:
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             sent = 0
             size = 0
 
@@ -165,7 +219,7 @@ def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(run: Run
                 writer.write(END)
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 await hand_on(response, take)
                 before = -1
                 while before != sent:  # until it cannot send any more
@@ -182,13 +236,13 @@ def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(run: Run
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("wants_more", [True, False])
 def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
-    run: Run, tls: bool, wants_more: bool, tmp_path: Path
+    run: Run, kind: type[aiohttp.ClientResponse], tls: bool, wants_more: bool, tmp_path: Path
 ) -> None:
     """break-it 9"""
     body = bytes(range(256)) * 8000
 
     async def main() -> None:
-        async with open_place(tmp_path if tls else None) as place:
+        async with open_place(kind, tmp_path if tls else None) as place:
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(HEAD + chunk(body) + END)
@@ -196,7 +250,7 @@ def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
             place.script = script
             for _ in range(3):
                 take = Taker(wants_more=wants_more)
-                async with place.session.get(place.url) as response:
+                async with place.session.post(place.url) as response:
                     while not response.content.at_eof():
                         await hand_on(response, take)
                 assert b"".join(take.taken) == body
@@ -206,12 +260,14 @@ def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
     run(main())
 
 
-def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(run: Run) -> None:
+def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(
+    run: Run, kind: type[aiohttp.ClientResponse]
+) -> None:
     """break-it 9"""
     body = bytes(range(256)) * 4000
 
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
@@ -221,7 +277,7 @@ def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(run: Run) -
                 raise ConnectionAbortedError
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 with pytest.raises(aiohttp.ClientPayloadError):
                     await hand_on(response, take)
             assert b"".join(take.taken) == body
@@ -229,19 +285,21 @@ def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(run: Run) -
     run(main())
 
 
-def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(run: Run) -> None:
+def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(
+    run: Run, kind: type[aiohttp.ClientResponse]
+) -> None:
     """break-it 9"""
     body = bytes(range(256)) * 4000
 
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(HEAD + chunk(body) + END)
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 waiting = asyncio.create_task(hand_on(response, take))
                 await take.arrived.wait()
                 waiting.cancel()
@@ -259,9 +317,11 @@ def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(run: Run) ->
         (b"no length of a chunk\r\n", aiohttp.ClientError),
     ],
 )
-def test_a_broken_body_is_an_error_after_what_came_before(run: Run, rest: bytes, error: type[Exception]) -> None:
+def test_a_broken_body_is_an_error_after_what_came_before(
+    run: Run, kind: type[aiohttp.ClientResponse], rest: bytes, error: type[Exception]
+) -> None:
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
@@ -272,7 +332,7 @@ def test_a_broken_body_is_an_error_after_what_came_before(run: Run, rest: bytes,
                 raise ConnectionAbortedError
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 with pytest.raises(error):
                     await hand_on(response, take)
             assert take.taken == [b"whole"]
@@ -280,9 +340,11 @@ def test_a_broken_body_is_an_error_after_what_came_before(run: Run, rest: bytes,
     run(main())
 
 
-def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection_stays(run: Run) -> None:
+def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection_stays(
+    run: Run, kind: type[aiohttp.ClientResponse]
+) -> None:
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             waits = asyncio.Event()
 
             async def script(writer: asyncio.StreamWriter) -> None:
@@ -291,7 +353,7 @@ def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection
                 writer.write(chunk(b"no gzip"))
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 waiting = asyncio.create_task(hand_on(response, lambda body: True))
                 await asyncio.sleep(0)  # it waits for the body from here on
                 waits.set()
@@ -301,9 +363,9 @@ def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection
     run(main())
 
 
-def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run) -> None:
+def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             take = Taker()
 
             async def script(writer: asyncio.StreamWriter) -> None:
@@ -314,7 +376,7 @@ def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run) -> None:
                 raise ConnectionAbortedError
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 await hand_on(response, take)
                 assert response.content.at_eof()
             assert take.taken == [b"one ", b"two"]
@@ -322,9 +384,9 @@ def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run) -> None:
     run(main())
 
 
-def test_what_the_taker_raises_reaches_whoever_waits(run: Run) -> None:
+def test_what_the_taker_raises_reaches_whoever_waits(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             asked = asyncio.Event()
 
             def take(body: bytes) -> bool:
@@ -336,7 +398,7 @@ def test_what_the_taker_raises_reaches_whoever_waits(run: Run) -> None:
                 writer.write(chunk(b"a") + END)
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 waiting = asyncio.create_task(hand_on(response, take))
                 await asyncio.sleep(0)  # it waits for the body from here on
                 asked.set()
@@ -346,9 +408,11 @@ def test_what_the_taker_raises_reaches_whoever_waits(run: Run) -> None:
     run(main())
 
 
-def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_its_protocol(run: Run) -> None:
+def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_its_protocol(
+    run: Run, kind: type[aiohttp.ClientResponse]
+) -> None:
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
             take = Taker()
             goes_on = asyncio.Event()
 
@@ -358,11 +422,11 @@ def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_
                 writer.write(chunk(b"late") + END)
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 assert response.connection is not None
                 transport = response.connection.transport
                 assert transport is not None
-                protocol = transport.get_protocol()
+                protocol = response.connection.protocol
                 waiting = asyncio.create_task(hand_on(response, take))
                 await asyncio.sleep(0)
                 assert transport.get_protocol() is not protocol
@@ -376,15 +440,15 @@ def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_
     run(main())
 
 
-def test_a_connection_that_is_gone_already_is_an_error(run: Run) -> None:
+def test_a_connection_that_is_gone_already_is_an_error(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
     async def main() -> None:
-        async with open_place() as place:
+        async with open_place(kind) as place:
 
             async def script(writer: asyncio.StreamWriter) -> None:
                 writer.write(HEAD)
 
             place.script = script
-            async with place.session.get(place.url) as response:
+            async with place.session.post(place.url) as response:
                 response.close()
                 with pytest.raises(aiohttp.ClientError):
                     await hand_on(response, lambda body: True)
