@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder().decode
 
 _LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
@@ -43,6 +44,15 @@ def encode_text(text: str) -> bytes:
     if not text.isascii() and _LINE_ENDS.search(text):
         return escape_line_ends(encoded)
     return encoded
+
+
+def encode_texts(texts: list[str]) -> list[bytes]:
+    """The same for many."""
+    try:
+        lines = _encode_lines(texts)
+    except UnicodeEncodeError:
+        return list(map(encode_text, texts))
+    return (lines if lines.isascii() else escape_line_ends(lines)).split(b"\n")[:-1]
 
 
 def encode_json(value: Any) -> bytes:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,7 +47,20 @@ _ENDS = (UsageReport, StreamFailed, Done)
 _MARKS = (StreamStarted, *_ENDS)
 
 
-ReadChunks = Callable[[], tuple[list[bytes], list[bytes], bool, object | None]]
+ReadChunks = Callable[[], tuple[list[bytes], list[bytes], bool]]
+
+
+class PlainPayloads(Protocol):
+    """Whence upstream's chunks come, as most of them do (`ChatTranslator`).
+
+    Attributes:
+        same: what all of them are like, which differ in nothing but a piece of the answer.
+    """
+
+    same: object | None
+
+    def take_plain_payloads(self) -> list[bytes] | None:
+        """Those since the last time; None where they have to be asked for in the other way."""
 
 
 class RawEncoder:
@@ -60,8 +73,7 @@ class RawEncoder:
 
     Args:
         read_chunks: gives upstream's chunks since it was last asked: up to the one of which the answer failed, and
-            those behind it; whether that one told everybody so; and what all of them are like
-            (`ChatTranslator.same`).
+            those behind it; and whether that one told everybody so.
         hide: what must not be in any chunk.
     """
 
@@ -87,14 +99,24 @@ class RawEncoder:
     def encode(self, events: Sequence[ChatEvent]) -> bytes:
         """The records of one read: upstream's chunks, then the ends that the events hold; a failure stands behind the
         chunk that it came of."""
-        chunks, behind, is_upstreams, same = self._read_chunks()
-        self.has_text_alone = (
-            same is not None and 0 < len(chunks) == len(events) and self._differ_in_text(chunks, same)
-        )
+        self.has_text_alone = False
+        return self._encode(events, *self._read_chunks())
+
+    def encode_texts(self, events: Sequence[ChatEvent], source: PlainPayloads) -> bytes:
+        """The records of one read whose chunks are alike, and whose events are their pieces of the answer."""
+        chunks, same = source.take_plain_payloads(), source.same
+        if chunks is None:
+            return self.encode(events)
+        self.has_text_alone = 0 < len(chunks) == len(events) and self._differ_in_text(chunks, same)
         if self.has_text_alone:
             self._chunks += len(chunks)
             self.count += len(chunks)
             return b"data: " + b"\n\ndata: ".join(chunks) + b"\n\n"
+        return self._encode(events, chunks, [], False)
+
+    def _encode(
+        self, events: Sequence[ChatEvent], chunks: list[bytes], behind: list[bytes], is_upstreams: bool
+    ) -> bytes:
         if chunks and self._chunks and self._need_no_look(chunks):
             self._chunks += len(chunks)
             self.count += len(chunks) - 1
@@ -120,10 +142,6 @@ class RawEncoder:
                     pieces.append(_ours(b"done", event))
         pieces += map(self._chunk, behind)
         return self._count(pieces)
-
-    def encode_texts(self, events: Sequence[ChatEvent]) -> bytes:
-        """The records of one read whose events are pieces of the answer alone; the chunks show what they are like."""
-        return self.encode(events)
 
     def bare_done(self) -> bytes:
         """The end of an answer of which nothing else can be said any more."""

@@ -313,7 +313,7 @@ class Stream(Readable):
         """
         log, translator, streams = self.log, self._pump.translator, self._streams  # type: ignore[union-attr]
         try:
-            data = self._encoder.encode_texts(events) if translator.same else self._encoder.encode(events)
+            data = self._encoder.encode_texts(events, translator) if translator.same else self._encoder.encode(events)
         except Exception:
             data = encode_each(events, self._encoder, translator, whose=str(self))
         count = self._encoder.count - log.last
@@ -340,11 +340,10 @@ class Stream(Readable):
             streams.total_bytes < streams.config.max_total_bytes or not streams.is_over
         )
 
-    def _chunks_read(self) -> tuple[list[bytes], list[bytes], bool, object | None]:
-        """Upstream's chunks since the last time, those behind a failure, whether upstream told of that, and what all
-        of them are like."""
+    def _chunks_read(self) -> tuple[list[bytes], list[bytes], bool]:
+        """Upstream's chunks since the last time, those behind a failure, and whether upstream told of that."""
         translator = self.pump.translator
-        return *translator.take_payloads(), translator.has_told_failure, translator.same
+        return *translator.take_payloads(), translator.has_told_failure
 
     @property
     def has_text_alone(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from client.border.json_codec import encode_json, encode_text
+from client.border.json_codec import encode_json, encode_text, encode_texts
 from client.translation.events import (
     Annotation,
     Audio,
@@ -83,19 +83,18 @@ class EventEncoder:
         self.count = number
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def encode_texts(self, events: Sequence[ChatEvent]) -> bytes:
+    def encode_texts(self, events: Sequence[ChatEvent], _source: object = None) -> bytes:
         """The bytes of the next events, where each is a piece of the answer with nothing beside it."""
         content, encode = self._content, _encode
         if len(events) == 1:  # as in most reads
             self.count += 1
             only: str = events[0].text  # type: ignore[union-attr]
             return content % (self.count, encode(only) if only.isascii() else encode_text(only))
-        pieces = [
-            content % (number, encode(text) if (text := event.text).isascii() else encode_text(text))  # type: ignore[union-attr]
-            for number, event in enumerate(events, self.count + 1)
-        ]
-        self.count += len(pieces)
-        return b"".join(pieces)
+        texts: list[str] = [event.text for event in events]  # type: ignore[union-attr]
+        first = self.count + 1
+        self.count += len(texts)
+        numbers = range(first, first + len(texts))
+        return b"".join(map(content.__mod__, zip(numbers, encode_texts(texts), strict=True)))
 
     def bare_done(self) -> bytes:
         """The `done` of an answer of which nothing else can be said any more."""

@@ -50,6 +50,13 @@ class Payloads:
         if self._cut is None:
             self._cut = payload
 
+    def take_plain(self) -> list[bytes] | None:
+        """Gives out what is kept, if it is as it was added and there is no cut; else None, and it stays."""
+        if self._instead or self._cut is not None:
+            return None
+        taken, self._kept = self._kept, []
+        return taken
+
     def take(self) -> tuple[list[bytes], list[bytes]]:
         """Gives out what is kept, and what of it stands behind the cut; keeps it no longer."""
         taken, self._kept = self._kept, []

@@ -7,6 +7,7 @@ entries were altered. Pure module.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 _IN_PIECES = ("reasoning.text", "reasoning.summary", "reasoning.encrypted")
@@ -20,17 +21,20 @@ class ReasoningMerger:
     __slots__ = (
         "_entries",
         "_pieces",
+        "_repeated",
     )
 
     def __init__(self) -> None:
         self._entries: list[Any] = []
         self._pieces: dict[str, list[str]] = {}  # of the last entry, by field: joined once, not per fragment
+        self._repeated: dict[str, Any] | None = None  # one that continues the last entry
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def add(self, entries: list[Any]) -> None:
         """Takes the `reasoning_details` of one chunk."""
+        self._repeated = None
         for entry in entries:
             if not isinstance(entry, dict):
                 self._start(entry)
@@ -39,16 +43,20 @@ class ReasoningMerger:
             else:
                 self._start(dict(entry))
 
-    def add_text(self, entry: dict[str, Any], field: str, text: str) -> None:
-        """Takes an entry that was taken before, with other text in one of its fields."""
-        pieces = self._pieces.get(field)
-        if pieces is not None and self._continues(entry):
-            pieces.append(text)
-        else:
-            self.add([{**entry, field: text}])
+    def add_texts(self, entry: dict[str, Any], field: str, texts: Sequence[str]) -> None:
+        """Takes an entry that was taken before, again and again, with other texts in one of its fields."""
+        if self._repeated is not entry:
+            self.add([{**entry, field: texts[0]}])
+            texts = texts[1:]
+            if field not in self._pieces or not self._continues(entry):  # one piece more is as good as another entry
+                self.add([{**entry, field: text} for text in texts])
+                return
+            self._repeated = entry
+        self._pieces[field] += texts
 
     def merged(self) -> list[Any]:
         """The merged entries so far."""
+        self._repeated = None
         self._join()
         return self._entries
 

@@ -6,7 +6,7 @@ for all (`client.translation.chunks.chunk`), and does what that rule would do. P
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from client.border.json_codec import decode_json
@@ -31,16 +31,17 @@ _PLAIN_BEFORE_SHAPE: Final = 6
 _DELTA: Final[Path] = ("choices", 0, "delta")
 _REASONING: Final = ("reasoning", "reasoning_content", "reasoning_text")
 
-AddDetails = Callable[[dict[str, Any], str, str], None]
+AddDetails = Callable[[dict[str, Any], str, Sequence[str]], None]
 AddCallPiece = Callable[[Fragment], ToolCallDelta | None]
 
 
 class _Thinking:
     """A chunk of thinking alone."""
 
-    __slots__ = ("_text_in",)
+    __slots__ = ("_text_in", "shape")
 
     def __init__(self, shape: ChunkShape) -> None:
+        self.shape = shape
         self._text_in = shape.text_in
 
     def take(self, payload: bytes, events: list[ChatEvent]) -> bool:
@@ -50,13 +51,18 @@ class _Thinking:
         events.append(ReasoningDelta(text))
         return True
 
+    def take_all(self, payloads: Sequence[bytes]) -> list[ChatEvent]:
+        texts = self.shape.all_in(payloads)
+        return [] if texts is None or "" in texts else list(map(ReasoningDelta, texts))
+
 
 class _DetailedThinking:
     """A chunk of thinking with an entry of `reasoning_details` beside it."""
 
-    __slots__ = ("_add", "_entry", "_field", "_texts_in")
+    __slots__ = ("_add", "_entry", "_field", "_texts_in", "shape")
 
     def __init__(self, shape: ChunkShape, entry: dict[str, Any], add: AddDetails) -> None:
+        self.shape = shape
         self._texts_in = shape.texts_in
         self._entry = entry
         self._field = _text_field(entry)
@@ -66,17 +72,29 @@ class _DetailedThinking:
         texts = self._texts_in(payload)
         if texts is None or not texts[0]:
             return False
-        self._add(self._entry, self._field, texts[1])
+        self._add(self._entry, self._field, texts[1:])
         events.append(ReasoningDelta(texts[0]))
         return True
+
+    def take_all(self, payloads: Sequence[bytes]) -> list[ChatEvent]:
+        texts = self.shape.all_in(payloads)
+        if texts is None:
+            return []
+        is_swapped = self.shape.is_swapped
+        said, details = texts[is_swapped::2], texts[not is_swapped :: 2]
+        if "" in said:
+            return []
+        self._add(self._entry, self._field, details)
+        return list(map(ReasoningDelta, said))
 
 
 class _CallPiece:
     """A piece of a tool call's arguments."""
 
-    __slots__ = ("_add", "_fragment", "_text_in")
+    __slots__ = ("_add", "_fragment", "_text_in", "shape")
 
     def __init__(self, shape: ChunkShape, fragment: dict[str, Any], add: AddCallPiece) -> None:
+        self.shape = shape
         self._text_in = shape.text_in
         self._fragment = Fragment(fragment)
         self._add = add
@@ -90,6 +108,9 @@ class _CallPiece:
         if delta is not None:
             events.append(delta)
         return True
+
+    def take_all(self, payloads: Sequence[bytes]) -> list[ChatEvent]:
+        return []  # each is looked at for itself: a call may be whole, or not begun
 
 
 Taker = _Thinking | _DetailedThinking | _CallPiece
@@ -106,11 +127,13 @@ class Recurrences:
         add_call_piece: takes a fragment of a tool call that is alone in its chunk; set from outside with the first.
 
     Args:
-        add_details: takes an entry of `reasoning_details` that came before, with other text in one of its fields.
+        add_details: takes an entry of `reasoning_details` that came before, again and again, with other texts in one
+            of its fields.
     """
 
     __slots__ = (
         "_add_details",
+        "_content",
         "_last_kinds",
         "_plain",
         "_vain",
@@ -123,6 +146,7 @@ class Recurrences:
 
     def __init__(self, add_details: AddDetails) -> None:
         self.content_in: Callable[[bytes], str | None] | None = None
+        self._content: ChunkShape | None = None
         self.others: list[Taker] = []
         self.expects_content = True
         self.was_seen = False
@@ -150,6 +174,21 @@ class Recurrences:
         if not is_first and _is_plain(chunk) and self._may_be_worth_it():
             self._learn(payload, chunk.pieces)
 
+    def take_run(self, payloads: Sequence[bytes], at: int) -> list[ChatEvent]:
+        """An event for each payload from there on that is like the one before it, as far as that is seen at once;
+        none where it is not, or not worth it."""
+        shape = self._content
+        if shape is not None and self.content_in is not None and shape.fits(payloads[at]):
+            texts = shape.all_in(payloads[at : shape.end_of_run(payloads, at)])
+            events: list[ChatEvent] = [] if texts is None or "" in texts else list(map(ContentDelta, texts))
+        elif self.others and self.others[0].shape.fits(payloads[at]):
+            other = self.others[0]
+            events = other.take_all(payloads[at : other.shape.end_of_run(payloads, at)])
+        else:
+            return []
+        self.was_seen = self.was_seen or bool(events)
+        return events
+
     def _may_be_worth_it(self) -> bool:
         if self.was_seen:
             self.was_seen, self._vain = False, 0
@@ -169,7 +208,7 @@ class Recurrences:
     def _keep(self, shape: ChunkShape, pieces: list[Piece]) -> None:
         kind, value = pieces[0]
         if kind is ContentDelta:
-            self.content_in = shape.text_in
+            self.content_in, self._content = shape.text_in, shape
             return
         if kind is ToolCall:
             if self.add_call_piece is not None:

@@ -12,6 +12,7 @@ _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
 _END = b"\n\n"
 _NEXT = _END + _DATA
+_LF = 10
 _CR = 13
 """As a number, which is looked for in a third of the time."""
 _JOINED_BYTES = 65_536
@@ -129,7 +130,7 @@ class SSEDecoder:
             self._take_lines_into([], data.split(b"\n"))
             return []
         events = data[:end].split(_NEXT)
-        is_one_line_each = 2 * len(events) == data.count(b"\n", 0, end + 2)
+        is_one_line_each = _LF not in b"".join(events)  # to copy is faster than to count
         if is_one_line_each and data.startswith(_DATA):
             events[0] = events[0][len(_DATA) :]
         elif is_one_line_each and data.startswith(b":"):  # a comment

@@ -129,6 +129,8 @@ OTHER_CHOICE = Failure(
     status=502,
     retryable=False,
 )
+_MANY = 8
+"""Payloads of one read from which on it is worth a look whether many are alike."""
 _Text = ContentDelta | ReasoningDelta | RefusalDelta
 _OF_TEXT = (ContentDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 """Events that carry what was said beside a text; the first of these kinds that a chunk gives has its logprobs."""
@@ -140,7 +142,7 @@ NO_WAYS: Ways = None, False, ()
 _NO_CALLS = ToolCallAssembler()
 """Of all answers that call nothing, as most do."""
 _NO_DECODER = SSEDecoder(0)
-_NO_RECURRENCES = Recurrences(ReasoningMerger().add_text)
+_NO_RECURRENCES = Recurrences(ReasoningMerger().add_texts)
 """Of all answers that have ended."""
 
 
@@ -248,7 +250,7 @@ class ChatTranslator:
         self._decoder = SSEDecoder(max_event_bytes)
         self._calls = _NO_CALLS
         self._reasoning = ReasoningMerger()
-        self._recurrences = Recurrences(self._reasoning.add_text)
+        self._recurrences = Recurrences(self._reasoning.add_texts)
         self._ways = NO_WAYS  # that the next payload may go
         self.same: object | None = None
         self._told = Told()
@@ -271,19 +273,55 @@ class ChatTranslator:
     def receive_data(self, data: bytes) -> list[ChatEvent]:
         """The events that one read of the event stream amounts to."""
         self.last_read_s = self._clock()
-        events: list[ChatEvent] = []
         if self.state is DONE:
-            return events
-        too_large: EventTooLarge | None = None
+            return []
         try:
             payloads = self._decoder.receive_data(data)
         except EventTooLarge as exc:
-            payloads, too_large = exc.events, exc
+            return self._take_payloads(exc.events) + self.close(_too_large(exc.max_event_bytes))
+        return self._take_payloads(payloads)
+
+    def _take_payloads(self, payloads: list[bytes]) -> list[ChatEvent]:
+        """The events of what one read has brought."""
         if self._payloads is not None:
             self._payloads.add(payloads)
-        recurrences = self._recurrences
+        content_in = self._ways[0]
+        if content_in is not None and len(payloads) == 1 and (text := content_in(payloads[0])):  # as in most reads
+            self._recurrences.was_seen = True
+            self.same = content_in
+            self.last_event_s = self.last_read_s
+            return [ContentDelta(text)]
+        events: list[ChatEvent] = []
+        self.same = content_in
+        if len(payloads) < _MANY:
+            self._take_each(payloads, events)
+        else:
+            self._take_runs(payloads, events)
+        if len(payloads) > self._junk:  # some were the model's
+            self.last_event_s = self.last_read_s
+        self._junk = 0
+        return events
+
+    def _take_runs(self, payloads: list[bytes], events: list[ChatEvent]) -> None:
+        """Takes those that are all alike at once, the others one by one until there may be a run again."""
+        at, count, recurrences = 0, len(payloads), self._recurrences
+        while at < count:
+            content_in, _, others = self._ways
+            if content_in is recurrences.content_in and others is recurrences.others:
+                run = recurrences.take_run(payloads, at)
+                if run:
+                    if type(run[0]) is not ContentDelta:
+                        self.same = None
+                    events += run
+                    at += len(run)
+                    continue
+            self._take_each(payloads[at : at + _MANY], events)
+            at += _MANY
+
+    def _take_each(self, payloads: list[bytes], events: list[ChatEvent]) -> None:
+        """Takes one after the other."""
+        recurrences, same = self._recurrences, self.same
         content_in, expects_content, others = self._ways
-        same = content_in
         for payload in payloads:
             try:
                 if content_in is not None and (text := content_in(payload)):
@@ -314,10 +352,6 @@ class ChatTranslator:
                     self._payloads.cut_behind(payload)
                 content_in, expects_content, others = self._ways = self._expected()
         self.same = same
-        if len(payloads) > self._junk:  # some were the model's
-            self.last_event_s = self.last_read_s
-        self._junk = 0
-        return events + self.close(_too_large(too_large.max_event_bytes)) if too_large else events
 
     def _expected(self) -> Ways:
         """The short ways that the next payload may go: none while something is outstanding that the next event must
@@ -400,6 +434,10 @@ class ChatTranslator:
         """The chunks of upstream's events since the last time, each JSON, without `[DONE]` and what follows it; apart
         from them those behind the one of which the answer failed."""
         return ([], []) if self._payloads is None else self._payloads.take()
+
+    def take_plain_payloads(self) -> list[bytes] | None:
+        """The same, where all of them are as they came and none stands behind a failure; else None, and they stay."""
+        return None if self._payloads is None else self._payloads.take_plain()
 
     def _keep_not(self, payload: bytes) -> None:
         if self._payloads is not None:

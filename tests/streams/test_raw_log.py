@@ -67,10 +67,12 @@ class Both:
         """Keeps events, and the chunks behind them."""
         self._has_begun = True
         self.events += self._typed.encode(events)
-        self.batches.append(self._raw.encode(events))
+        translator = self.translator
+        raw = self._raw.encode_texts(events, translator) if translator.same else self._raw.encode(events)
+        self.batches.append(raw)
 
-    def _chunks(self) -> tuple[list[bytes], list[bytes], bool, object | None]:
-        return *self.translator.take_payloads(), self.translator.has_told_failure, self.translator.same
+    def _chunks(self) -> tuple[list[bytes], list[bytes], bool]:
+        return *self.translator.take_payloads(), self.translator.has_told_failure
 
 
 def views_of(both: Both) -> None:
@@ -280,7 +282,7 @@ def test_chunks_that_differ_in_their_text_are_looked_at_as_all_others_are(piece:
     assert both.has_text_alone()
     both.receive(with_text(piece))
     assert both.has_text_alone() is is_alone
-    careful = RawEncoder(lambda: ([with_text("a")[6:-2], with_text(piece)[6:-2]], [], False, None), Redaction(KEY))
+    careful = RawEncoder(lambda: ([with_text("a")[6:-2], with_text(piece)[6:-2]], [], False), Redaction(KEY))
     assert both.batches[-1] == careful.encode([]).removeprefix(with_text("a"))
     both.receive(with_text("c"))
     assert both.has_text_alone()

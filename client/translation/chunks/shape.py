@@ -9,6 +9,7 @@ of their order or spelling: a shape is proved on a probe when it is made. Pure m
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ _LONGEST_SHAPE: Final = 8192
 """Bytes of a chunk that a shape is made of: others are rare, and dear to look through."""
 _decode = msgspec.json.Decoder().decode
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_texts = msgspec.json.Decoder(str).decode_lines
 _STRING = rb'"%b"[ \t]*:[ \t]*("(?:[^"\\]|\\.)*")'
 
 
@@ -58,6 +60,46 @@ class ChunkShape:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         return (second, first) if self.is_swapped else (first, second)
+
+    def fits(self, payload: bytes) -> bool:
+        """Whether a payload may be of this shape."""
+        return payload.startswith(self._head) and payload.endswith(self._tail)
+
+    def end_of_run(self, payloads: Sequence[bytes], at: int) -> int:
+        """Where those may end that fit like the one at that place: looked for as if others followed that do not."""
+        end = len(payloads)
+        if self.fits(payloads[end - 1]):
+            return end
+        while end - at > 1:
+            middle = (at + end) // 2
+            if self.fits(payloads[middle]):
+                at = middle
+            else:
+                end = middle
+        return end
+
+    def all_in(self, payloads: Sequence[bytes]) -> list[str] | None:
+        """The strings of payloads that are all of this shape, of each its one or its two as they stand in it; None
+        where one of them is not, or may not be.
+
+        No line end can stand in a string, so a line is a string, as it is a payload's.
+        """
+        head, tail, start, end = self._head, self._tail, self._from, self._to
+        strings = [each[start:end] for each in payloads if each.startswith(head) and each.endswith(tail)]
+        if len(strings) != len(payloads):
+            return None
+        lines, count = b"\n".join(strings), len(strings)
+        if self._middle is not None:
+            if lines.count(self._middle) != count:
+                return None
+            lines, count = lines.replace(self._middle, b'"\n"'), 2 * count
+        if lines.count(b"\n") != count - 1:
+            return None
+        try:
+            texts = _decode_texts(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return texts if len(texts) == count else None
 
 
 def shape_of(payload: bytes, found: Any, *paths: Path) -> ChunkShape | None:

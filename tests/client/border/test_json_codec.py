@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.border.json_codec import decode_json, encode_json, encode_text
+from client.border.json_codec import decode_json, encode_json, encode_text, encode_texts
 from client.errors import Detail, Failure
 
 DEEP = 100_000
@@ -139,3 +139,8 @@ def test_every_value_comes_back(value: Any, depth: int) -> None:
 def test_text_is_one_line(text: str) -> None:
     assert json.loads(encode_text(text)) == text
     assert len(encode_text(text).decode().splitlines()) == 1
+
+
+@given(st.lists(st.text(st.characters(codec=None)) | st.sampled_from(["", "\n", "\x85", "\u2028", "\ud83d", '"\\'])))
+def test_many_texts_are_encoded_like_each(texts: list[str]) -> None:
+    assert encode_texts(texts) == list(map(encode_text, texts))

@@ -201,6 +201,14 @@ def test_chunks_that_recur_are_read_as_any_other(pieces: list[bytes], times: int
     assert quick(stream) == careful(stream)
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(PIECES, st.integers(1, 12)), min_size=1, max_size=4), st.integers(1, 30))
+def test_chunks_that_come_at_once_are_read_as_one_by_one(runs: list[tuple[bytes, int]], read_chunks: int) -> None:
+    chunks = [text("begin"), *(piece for piece, times in runs for _ in range(times)), STOP, END]
+    reads = [b"".join(chunks[at : at + read_chunks]) for at in range(0, len(chunks), read_chunks)]
+    assert quick(reads) == careful(chunks)
+
+
 @pytest.mark.parametrize("count", [3, 20])
 @pytest.mark.parametrize(
     "constant",
@@ -222,7 +230,7 @@ def test_constant_fields_are_told_once_and_cost_no_event_its_short_way(constant:
 
 
 def test_a_shape_is_made_of_the_second_chunk_with_unknown_fields() -> None:
-    recurrences = Recurrences(ReasoningMerger().add_text)
+    recurrences = Recurrences(ReasoningMerger().add_texts)
     payload = chunk({"role": "assistant", "content": "a"}, service_tier="flex")[6:-2]
     found = json.loads(payload)
     for _ in range(2):
@@ -236,7 +244,7 @@ def test_a_shape_is_made_of_the_second_chunk_with_unknown_fields() -> None:
 
 
 def test_chunks_that_never_recur_cost_no_shapes_for_long() -> None:
-    recurrences = Recurrences(ReasoningMerger().add_text)
+    recurrences = Recurrences(ReasoningMerger().add_texts)
     made = []
     for number in range(30):
         payload = chunk({"content": "a"}, count=number)[6:-2]

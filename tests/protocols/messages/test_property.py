@@ -78,9 +78,7 @@ _cuts = st.lists(st.integers(0, 4000), max_size=6)
 
 def _read(translator: ChatTranslator, body: bytes, cuts: list[int]) -> tuple[list[ChatEvent], list[bytes]]:
     """The events of a body that comes in reads, and the batches of its log."""
-    encoder = RawEncoder(
-        lambda: (*translator.take_payloads(), translator.has_told_failure, translator.same), Redaction()
-    )
+    encoder = RawEncoder(lambda: (*translator.take_payloads(), translator.has_told_failure), Redaction())
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     events: list[ChatEvent] = []
     batches = []

@@ -95,10 +95,11 @@ class Read:
 
     def _take(self, events: list[ChatEvent]) -> None:
         self.events += events
-        self.log += self.encoder.encode(events)
+        same = self.translator.same
+        self.log += self.encoder.encode_texts(events, self.translator) if same else self.encoder.encode(events)
 
-    def _chunks(self) -> tuple[list[bytes], list[bytes], bool, object | None]:
-        return *self.translator.take_payloads(), self.translator.has_told_failure, self.translator.same
+    def _chunks(self) -> tuple[list[bytes], list[bytes], bool]:
+        return *self.translator.take_payloads(), self.translator.has_told_failure
 
     @property
     def payloads(self) -> list[Any]:
