@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from client.models.catalogue import Catalogue
+from client.models.costs import Known
 from client.streams.streams import SHUTTING_DOWN, Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 from mcp_app.results.spending import Spending
 from server.access.attempts import ATTEMPTS, FailedAttempts
-from server.budgets.admission import ADMISSION, Admission
+from server.access.callers import Caller
+from server.budgets.admission import ADMISSION, Admission, Budgets
 from server.budgets.ledger import Ledger
 from server.config import Config, LiveConfig
 from server.http.access import access_middleware, add_cors_headers
@@ -81,9 +83,7 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         app[OPENROUTER] = openrouter
         app[CATALOGUE] = catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
         app[SPENDING] = spending = Spending()
-        app[ADMISSION] = admission = Admission(
-            Ledger(config.ledger_path), lambda name: app[SETTINGS].current.caller_named(name), catalogue.known
-        )
+        app[ADMISSION] = admission = _budgets(app, store, catalogue.known)
         app[STREAMS] = streams = Streams(
             openrouter,
             config.streams,
@@ -103,6 +103,20 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         await streams.aclose()
         await admission.aclose()
         await catalogue.aclose()
+
+
+def _budgets(app: web.Application, store: Store | None, known: Known) -> Budgets:
+    """Who keeps callers to their limits: with the other processes, where there is a store."""
+    settings = app[SETTINGS]
+
+    def find_caller(name: str) -> Caller | None:
+        return settings.current.caller_named(name)
+
+    if store is None:
+        return Admission(Ledger(settings.current.ledger_path), find_caller, known)
+    from server.shared.money.admission import SharedAdmission, open_book
+
+    return SharedAdmission(store, open_book(store, settings.current.ledger_path), find_caller, known)
 
 
 @asynccontextmanager

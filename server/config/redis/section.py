@@ -76,7 +76,7 @@ class RedisConfig(Section):
     flush_ms: Annotated[float, Field(ge=1, le=1000), Env("REDIS_FLUSH_MS")] = 25.0
     """How far apart two writes there are, and so how far others are behind."""
     when_lost: Annotated[Literal["refuse", "serve"], Env("REDIS_WHEN_LOST")] = "refuse"
-    """What callers with limits get while it cannot be reached: 503, or what this process alone knows."""
+    """What callers with a budget get while it cannot be reached: 503, or what this process alone knows."""
     ca_file: Annotated[str | None, Env("REDIS_CA_FILE")] = None
     """Certificates that a `rediss://` address is checked with; None: those of the system."""
 

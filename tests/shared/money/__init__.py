@@ -1,0 +1,1 @@
+"""Budgets, limits and usage over several processes, in real engines."""
