@@ -10,6 +10,8 @@ import aiohttp
 
 _EVENT = re.compile(r"event: ([a-z_]+)\nid: ([A-Za-z0-9_-]+):(\d+)\ndata: ([^\n\r]*)")
 
+_RETRY = re.compile(r"retry: [1-9][0-9]{0,4}")
+
 
 class Event(NamedTuple):
     """One event."""
@@ -21,10 +23,10 @@ class Event(NamedTuple):
 
 
 def parse_events(body: bytes) -> list[Event]:
-    """All whole events of a body; anything but events and pings is an error."""
+    """All whole events of a body; anything but events, pings, and when to come back is an error."""
     events = []
     for block in body.decode().split("\n\n")[:-1]:
-        if block == ": ping":
+        if block == ": ping" or _RETRY.fullmatch(block):
             continue
         match = _EVENT.fullmatch(block)
         assert match is not None, block
