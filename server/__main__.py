@@ -44,6 +44,10 @@ def _print(args: ServerArgs) -> int:
         from server.commands.backup import backup
 
         return backup(args.backup, args.flags, os.environ, Path.cwd())
+    if args.restart is not None:
+        from server.commands.rolling_restart import rolling_restart
+
+        return rolling_restart(args.restart)
     return check_config(args.flags, os.environ, Path.cwd(), quiet=args.quiet)
 
 

@@ -31,6 +31,7 @@ from server.config.redis.url import holds_password, shown_url
 from server.telemetry.logs import say
 from server.version import program_version
 
+_MOST_INSTANCES = 64
 EX_USAGE = 64
 """Exit code for a command line that makes no sense (sysexits.h)."""
 
@@ -43,11 +44,24 @@ class InstallArgs:
         user: for the caller's own service manager.
         folder: where to write; None: where systemd looks. Given one, nothing about this machine is checked.
         force: replace unit files that differ.
+        instances: how many processes serve as one; None: a single one.
     """
 
     user: bool = False
     folder: Path | None = None
     force: bool = False
+    instances: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestartArgs:
+    """What `rolling-restart` is to restart.
+
+    Attributes:
+        user: the caller's own service manager has them.
+    """
+
+    user: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +79,16 @@ class ServerArgs:
     """Write the unit files for systemd and exit."""
     backup: Path | None = None
     """Copy the usage ledger to this file and exit."""
+    restart: RestartArgs | None = None
+    """Restart one instance after the other and exit."""
     open: bool = False
     """Show the page in a browser once it is served."""
 
     @property
     def serves(self) -> bool:
         """Whether nothing else is to be done."""
-        return not self.check_config and self.new_token is None and self.install is None and self.backup is None
+        others = (self.new_token, self.install, self.backup, self.restart)
+        return not self.check_config and all(other is None for other in others)
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +133,7 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
     making.add_argument("name", metavar="NAME", help="what the caller is called in logs and in what was spent")
     _add_install_service(commands)
     _add_backup(commands)
+    _add_rolling_restart(commands)
     parsed = parser.parse_args(argv)
     flags = Flags(config=parsed.config, host=parsed.host, port=parsed.port, sandbox=parsed.sandbox)
     return ServerArgs(
@@ -125,12 +143,19 @@ def parse_server_args(argv: Sequence[str]) -> ServerArgs:
         new_token=parsed.name if parsed.command == "new-token" else None,
         install=_install_args(parsed) if parsed.command == "install-service" else None,
         backup=parsed.file if parsed.command == "backup" else None,
+        restart=RestartArgs(parsed.user) if parsed.command == "rolling-restart" else None,
         open=parsed.open,
     )
 
 
 def _install_args(parsed: argparse.Namespace) -> InstallArgs:
-    return InstallArgs(user=parsed.user, folder=parsed.dir, force=parsed.force)
+    return InstallArgs(user=parsed.user, folder=parsed.dir, force=parsed.force, instances=parsed.instances)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_INSTANCES):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST_INSTANCES}, not {text[:40]!r}")
+    return int(text)
 
 
 def _add_install_service(commands: argparse._SubParsersAction[CommandParser]) -> None:
@@ -141,6 +166,9 @@ def _add_install_service(commands: argparse._SubParsersAction[CommandParser]) ->
     )
     parser.add_argument("--user", action="store_true", default=False, help="as a service of your own account")
     parser.add_argument("--dir", type=Path, metavar="FOLDER", default=None, help="write the files there")
+    parser.add_argument(
+        "--instances", type=_count, metavar="N", default=None, help="so many processes that serve as one (1 to 64)"
+    )
     parser.add_argument("--force", action="store_true", default=False, help="replace unit files that differ")
     parser.add_argument("--config", metavar="FILE", help="settings of the service")
     parser.add_argument("--host", help="address to listen on")
@@ -157,6 +185,13 @@ def _add_backup(commands: argparse._SubParsersAction[CommandParser]) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="where to; an older copy is replaced")
     parser.add_argument("--config", metavar="FILE", help="settings of the server")
     parser.add_argument("--sandbox", action="store_true", help="the ledger of the stand-in OpenRouter")
+
+
+def _add_rolling_restart(commands: argparse._SubParsersAction[CommandParser]) -> None:
+    parser = commands.add_parser(
+        "rolling-restart", help="restart the instances of install-service --instances, one after the other"
+    )
+    parser.add_argument("--user", action="store_true", default=False, help="those of your own account")
 
 
 def check_config(flags: Flags, environ: Mapping[str, str], cwd: Path, *, quiet: bool = False) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import socket
 import stat
@@ -12,12 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.commands.command_lines import InstallArgs
+from server.commands.next_steps import FOLDER, next_steps, secret_path
 from server.commands.own_command import own_command
-from server.commands.systemd_units import SERVICE, SOCKET, unit_files
-from server.config import EX_CONFIG, ConfigError, Flags, load_config
-
-FOLDER = "openrouter-sse-backend"
-"""Of settings and state, as the units name it."""
+from server.commands.systemd_units import OF_ONE, OF_SEVERAL, SERVICE, UNKNOWN_SECRETS, unit_files
+from server.config import EX_CONFIG, Config, ConfigError, Flags, load_config
 
 EX_CANTCREAT = 73
 EX_NOPERM = 77
@@ -41,18 +40,25 @@ def install_service(args: InstallArgs, flags: Flags, environ: Mapping[str, str])
         if args.folder is None:
             _check_is_possible(flags, user=args.user)
         settings_folder = _settings_folder(environ, user=args.user)
-        addresses = _addresses(flags, settings_folder, settings_folder if args.user else Path("/var/lib", FOLDER))
+        cwd = settings_folder if args.user else Path("/var/lib", FOLDER)
+        config = _settings(flags, settings_folder, cwd)
+        if args.instances is not None and args.folder is None:
+            check_several_can_share(config, secret_path("redis_url", settings_folder, user=args.user))
+        addresses = _addresses(config)
         command, environment = own_command("openrouter-server", "server")
         options = ["--config", flags.config] if flags.config else []
         options += ["--sandbox"] if flags.sandbox else []
-        units = unit_files([*command, *options], addresses, environment=environment, user=args.user)
+        units = unit_files(
+            [*command, *options], addresses, environment=environment, user=args.user, instances=args.instances
+        )
         _write(folder, units, force=args.force)
     except CannotInstall as exc:
         print(exc, file=sys.stderr)
         return exc.exit_code
     sudo = "sudo " if environ.get("SUDO_USER") and not args.user else ""
     print(f"The socket listens on {', '.join(addresses)}: server.host and server.port as they are now.")
-    print(_next_steps(args, flags, settings_folder, sudo=sudo))
+    others = [name for name in {*OF_ONE, *OF_SEVERAL} - set(units) if (folder / name).exists()]
+    print(next_steps(args, flags, folder, settings_folder, sudo=sudo, replaces=bool(others)))
     return 0
 
 
@@ -72,12 +78,16 @@ def _user_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
-def _addresses(flags: Flags, settings_folder: Path, cwd: Path) -> list[str]:
-    """What to listen on, from the settings that the service will see: not this shell's environment or `.env`."""
+def _settings(flags: Flags, settings_folder: Path, cwd: Path) -> Config:
+    """The settings that the service will see: not this shell's environment or `.env`."""
     try:
-        config = load_config(flags, {"CONFIGURATION_DIRECTORY": str(settings_folder)}, cwd)
+        return load_config(flags, {"CONFIGURATION_DIRECTORY": str(settings_folder), **UNKNOWN_SECRETS}, cwd)
     except ConfigError as exc:
         raise CannotInstall("\n".join(map(str, exc.problems)), EX_CONFIG) from exc
+
+
+def _addresses(config: Config) -> list[str]:
+    """What to listen on."""
     host, port = config.server.host, config.server.port
     if port == 0:
         raise CannotInstall("server.port is 0, any free one: a socket unit needs a port, such as 8000.", EX_CONFIG)
@@ -145,7 +155,35 @@ def _is_closed(path: Path) -> bool:
         return False  # what is missing is reported by whoever needs it
 
 
-# -- writing and telling --------------------------------------------------------------------------------------------
+def check_several_can_share(config: Config, url_file: Path) -> None:
+    """
+    Args:
+        config: what the service will see, but for its secrets.
+        url_file: where the address of the store is when it is a secret.
+
+    Raises:
+        CannotInstall: several processes would each be a server of their own, behind one socket.
+    """
+    if config.redis.url is None and not url_file.exists():
+        raise CannotInstall(
+            "Several instances serve as one only through a store that they share, and redis.url is not set: a caller "
+            "who comes back would meet one that does not know its answer. Put the address of a Redis or Valkey into "
+            f"{url_file}, as redis://user:password@host:6379/0,\n"
+            "or, without a password, as url below [redis] into config.toml; and docs/several-processes.md tells how "
+            "to set one up.",
+            EX_CONFIG,
+        )
+    missing = [name for name in ("uvloop", "redis", "hiredis") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CannotInstall(
+            f"Several instances need what is not installed: {', '.join(missing)}. (uvloop, since without it one of "
+            "the processes takes most connections.) In this project's folder:\n"
+            f"  {Path(sys.executable).parent}/pip install --no-deps --require-hashes -r requirements-redis.txt",
+            EX_CONFIG,
+        )
+
+
+# -- writing --------------------------------------------------------------------------------------------
 
 
 def _write(folder: Path, units: Mapping[str, str], *, force: bool) -> None:
@@ -173,26 +211,3 @@ def _diff(path: Path, old: str, new: str) -> str:
         old.splitlines(), new.splitlines(), f"{path} as it is", "as it would be", lineterm=""
     )
     return "".join(f"{line}\n" for line in lines)
-
-
-def _next_steps(args: InstallArgs, flags: Flags, settings_folder: Path, *, sudo: str) -> str:
-    ctl, option = ("systemctl --user", " --user") if args.user else (f"{sudo}systemctl", "")
-    prefix = f"{settings_folder}/" if args.user else f"/etc/credstore/{FOLDER}."
-    key = [
-        "# the key for OpenRouter, and a comma list of tokens for callers on other machines; typed unseen",
-        *(
-            f"systemd-ask-password -n '{what}:' | {sudo}install -D -m 0600 /dev/stdin {prefix}{name}"
-            for what, name in (("OpenRouter key", "openrouter_api_key"), ("Tokens", "server_tokens"))
-        ),
-    ]
-    steps = [
-        *(() if flags.sandbox else key),
-        f"# other settings, if the defaults do not fit: {flags.config or settings_folder / 'config.toml'}",
-        f"{ctl} daemon-reload",
-        f"{ctl} enable --now {SOCKET} {SERVICE}",
-        *(["# so that it runs while you are logged out", "loginctl enable-linger"] if args.user else []),
-        "# how it does, and what it says",
-        f"{ctl} status {SERVICE}",
-        f"{sudo}journalctl{option} -u {SERVICE} -f",
-    ]
-    return "\n".join(["", "Next:", *(f"  {step}" for step in steps)])

@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from server.commands.install_service import first_out_of_reach
-from server.commands.systemd_units import SERVICE, SOCKET, exec_line, unit_files
+from server.commands.systemd_units import (
+    INSTANCE,
+    OF_SEVERAL,
+    SERVICE,
+    SOCKET,
+    TARGET,
+    exec_line,
+    instance,
+    unit_files,
+)
 from tests.support.process import ROOT, start_server
 
 TEMPLATES = ROOT / "server" / "commands" / "systemd"
@@ -49,10 +58,27 @@ async def test_systemd_finds_no_fault_with_the_installed_units(account: str, tmp
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
 
 
-def test_systemd_rates_the_service_as_safe(tmp_path: Path) -> None:
-    for name, text in unit_files(["/bin/true"], ["8000"], environment={}, user=False).items():
+@pytest.mark.parametrize("account", ["system", "user"])
+async def test_systemd_finds_no_fault_with_several_instances(account: str, tmp_path: Path) -> None:
+    user = ["--user"] if account == "user" else []
+    code, told, said = await install(*user, "--instances", "3", "--dir", str(tmp_path), cwd=tmp_path)
+    assert (code, said) == (0, "")
+    assert f"enable --now {SOCKET} {TARGET}" in told
+    words = [f"./{instance(2)}", f"./{SOCKET}", f"./{TARGET}"]
+    verified = systemd_analyze(tmp_path, f"--{account}", "verify", *words)
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+    assert [name for name in OF_SEVERAL if f"Wrote {tmp_path / name}" in told] == list(OF_SEVERAL)
+    wanted = re.findall("^Wants=(.*)$", (tmp_path / TARGET).read_text(), re.MULTILINE)
+    assert wanted == [instance(1), instance(2), instance(3), SOCKET]
+
+
+@pytest.mark.parametrize("instances", [None, 2])
+def test_systemd_rates_the_service_as_safe(instances: int | None, tmp_path: Path) -> None:
+    units = unit_files(["/bin/true"], ["8000"], environment={}, user=False, instances=instances)
+    for name, text in units.items():
         (tmp_path / name).write_text(text)
-    rated = systemd_analyze(tmp_path, "security", "--offline=true", "--threshold=15", f"./{SERVICE}")
+    unit = SERVICE if instances is None else instance(1)
+    rated = systemd_analyze(tmp_path, "security", "--offline=true", "--threshold=15", f"./{unit}")
     print(rated.stdout.splitlines()[-1])
     level = re.search(r"Overall exposure level for .*: ([0-9.]+) ", rated.stdout)
     assert rated.returncode == 0
@@ -78,7 +104,14 @@ def test_bare_8_a_reload_first_tests_the_settings_that_it_would_read(tmp_path: P
     check, signal = re.findall("^ExecReload=(.*)$", units[SERVICE], re.MULTILINE)
     assert signal == "/bin/kill -HUP $MAINPID"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "CREDENTIALS_DIRECTORY": "/nowhere"}
-    for text, code, said in (("", 0, ""), ('[server]\nlog_level = "loud"\n', 78, "server.log_level")):
+    store = '[redis]\nurl = "redis://127.0.0.1"\n'  # its key is a credential, which cannot be read here
+    for text, code, said in (
+        ("", 0, ""),
+        (store, 0, ""),
+        (f'{store}text = "plain"\n', 0, ""),
+        (f"{store}lease_s = 0\n", 78, "redis.lease_s"),
+        ('[server]\nlog_level = "loud"\n', 78, "server.log_level"),
+    ):
         config.write_text(text)
         done = subprocess.run(shlex.split(check), cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (code, "")
@@ -130,6 +163,54 @@ async def test_a_file_that_differs_is_shown_and_kept_unless_forced(tmp_path: Pat
     assert "WatchdogSec=30" in service.read_text()
 
 
+async def test_several_instances_are_refused_without_a_store(tmp_path: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    folder = tmp_path / "openrouter-sse-backend"
+    folder.mkdir()
+    code, _, said = await install("--user", "--instances", "2", cwd=tmp_path, env=env)
+    assert code == 78
+    assert "redis.url is not set" in said
+    assert f"{folder}/redis_url" in said
+    assert not (tmp_path / "systemd").exists()
+
+
+@pytest.mark.parametrize("place", ["config.toml", "redis_url"])
+async def test_several_instances_are_installed_with_one(place: str, tmp_path: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    folder = tmp_path / "openrouter-sse-backend"
+    folder.mkdir()
+    (folder / place).write_text('[redis]\nurl = "unix:///run/redis/redis.sock"\n' if place != "redis_url" else "x")
+    code, told, said = await install("--user", "--instances", "2", cwd=tmp_path, env=env)
+    assert (code, said) == (0, "")
+    assert {path.name for path in (tmp_path / "systemd/user").iterdir()} == set(OF_SEVERAL)
+    assert f"openssl rand -base64 32 | install -D -m 0600 /dev/stdin {folder}/redis_text_key" in told
+    (folder / "redis_text_key").write_text("in use")
+    _, told, _ = await install("--user", "--instances", "2", cwd=tmp_path, env=env)
+    assert "openssl" not in told
+
+
+async def test_one_service_gives_way_to_several_and_back(tmp_path: Path) -> None:
+    await install("--dir", "units", cwd=tmp_path)
+    code, told, _ = await install("--dir", "units", "--instances", "2", "--force", cwd=tmp_path)
+    assert code == 0
+    steps = [line.strip() for line in told.splitlines()]
+    order = [
+        f"systemctl start {instance(2)}",
+        f"systemctl disable --now {SERVICE}",
+        "cp -aT /var/lib/private/openrouter-sse-backend /var/lib/private/openrouter-sse-backend-1",
+        f"systemctl start {TARGET}",
+        f"rm units/{SERVICE}",
+    ]
+    assert sorted(order, key=steps.index) == order
+    (tmp_path / "units" / SERVICE).unlink()
+    code, told, _ = await install("--dir", "units", "--force", cwd=tmp_path)
+    assert code == 0
+    steps = [line.strip() for line in told.splitlines()]
+    stop = f"systemctl stop {TARGET} '{INSTANCE.replace('@', '@*')}'"
+    order = [f"systemctl enable --now {SOCKET} {SERVICE}", stop, f"rm units/{TARGET} units/{INSTANCE}"]
+    assert sorted(order, key=steps.index) == order
+
+
 async def test_who_may_not_write_the_machine_s_units_is_told_the_ways_on(tmp_path: Path) -> None:
     launcher = ("unshare", "--user") if os.geteuid() == 0 else ()  # nobody in particular, and so not root
     code, _, said = await install(cwd=tmp_path, launcher=launcher)
@@ -178,7 +259,7 @@ def test_the_units_for_machine_and_user_say_the_same_but_for_what_needs_root() -
         set((TEMPLATES / name).read_text().splitlines()) for name in (SERVICE, "openrouter-sse-user.service")
     )
     only_for_users = {line for line in user - system if not line.startswith(("#", "SetCredential", "LoadCredential"))}
-    assert only_for_users == {"WantedBy=default.target"}
+    assert only_for_users == set()
 
 
 def test_the_wheel_brings_the_templates(tmp_path: Path) -> None:
