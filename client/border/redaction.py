@@ -46,6 +46,7 @@ class Redaction:
         self._forms = {form.lower() for form in forms}  # looked for first, since that is quick and finds nothing
         self.harmless: set[str] = set()
         self._parts = {part for secret in known for part in _parts_of(secret)}
+        self._secrets = tuple(known)
         self._needles = tuple(secret.encode("utf-8", "replace") for secret in known)
 
     def text(self, text: str) -> str:
@@ -104,6 +105,13 @@ class Redaction:
         if isinstance(value, dict):
             return {self.text(str(key)): self._copy(item, depth + 1) for key, item in value.items()}
         return [self._copy(item, depth + 1) for item in value] if isinstance(value, list) else None
+
+    def is_in(self, text: str) -> bool:
+        """Whether a secret stands in a text as it is; quick, for pieces of an answer."""
+        for secret in self._secrets:  # noqa: SIM110 - as below
+            if secret in text:
+                return True
+        return False
 
     def concerns(self, data: bytes) -> bool:
         """Whether a secret stands in these bytes as it is; quick, for large bodies."""

@@ -29,7 +29,7 @@ from client.border.redaction import Redaction
 from client.errors import Failure
 from client.streams.seal import sealed_behind
 from client.streams.wire import EventEncoder
-from client.translation.events import ChatEvent, Done, StreamFailed, StreamStarted, UsageReport
+from client.translation.events import ChatEvent, ContentDelta, Done, StreamFailed, StreamStarted, UsageReport
 from client.translation.foreign.fronts import CHAT, front_of
 from client.translation.foreign.records import PayloadsAsChunks
 from client.translation.translate import ChatTranslator
@@ -68,7 +68,7 @@ class RawEncoder:
 
     Attributes:
         count: records so far.
-        has_text_alone: whether the last ones are chunks like others before them, but for a piece of the answer: as
+        alike: of what kind the pieces are, if the last ones are chunks like others before them but for those: as
             upstream sent them, without thinking, errors, or anything of ours.
 
     Args:
@@ -83,8 +83,8 @@ class RawEncoder:
         "_harmless",
         "_hide",
         "_read_chunks",
+        "alike",
         "count",
-        "has_text_alone",
     )
 
     def __init__(self, read_chunks: ReadChunks, hide: Redaction) -> None:
@@ -93,22 +93,23 @@ class RawEncoder:
         self._first = b""
         self._read_chunks = read_chunks
         self._hide = hide
-        self.has_text_alone = False
+        self.alike: type[ChatEvent] | None = None
         self._harmless: object | None = None  # what chunks are like that need no look but for their text
 
     def encode(self, events: Sequence[ChatEvent]) -> bytes:
         """The records of one read: upstream's chunks, then the ends that the events hold; a failure stands behind the
         chunk that it came of."""
-        self.has_text_alone = False
+        self.alike = None
         return self._encode(events, *self._read_chunks())
 
     def encode_texts(self, events: Sequence[ChatEvent], source: PlainPayloads) -> bytes:
-        """The records of one read whose chunks are alike, and whose events are their pieces of the answer."""
+        """The records of one read whose chunks are alike, and whose events are their pieces of one kind."""
         chunks, same = source.take_plain_payloads(), source.same
         if chunks is None:
             return self.encode(events)
-        self.has_text_alone = 0 < len(chunks) == len(events) and self._differ_in_text(chunks, same)
-        if self.has_text_alone:
+        self.alike = None
+        if 0 < len(chunks) == len(events) and self._need_no_look_again(chunks, events, same):
+            self.alike = type(events[0])
             self._chunks += len(chunks)
             self.count += len(chunks)
             return b"data: " + b"\n\ndata: ".join(chunks) + b"\n\n"
@@ -147,16 +148,19 @@ class RawEncoder:
         """The end of an answer of which nothing else can be said any more."""
         return self._count([_ours(b"done", Done(False, "interrupted", None))])
 
-    def _differ_in_text(self, chunks: list[bytes], same: object) -> bool:
-        """Whether these, which are like each other, need no look: one of their kind was looked at, so that nothing
-        can be in them but in their text."""
-        if same is not self._harmless:
-            if not (self._chunks and self._need_no_look(chunks)):
-                return False
-            self._harmless = same
-            return True
-        joined = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return not ((_BACKSLASH in joined and _ESCAPE in joined) or self._hide.concerns(joined))
+    def _need_no_look_again(self, chunks: list[bytes], events: Sequence[ChatEvent], same: object) -> bool:
+        """Whether these, which are like each other, go into the log as they are: one of their kind was looked at, so
+        that nothing can be in them but in the pieces that they have."""
+        if same is self._harmless:
+            if type(events[0]) is ContentDelta:
+                texts: list[str] = [event.text for event in events]  # type: ignore[union-attr]
+                return not self._hide.is_in(texts[0] if len(texts) == 1 else "".join(texts))
+            joined = chunks[0] if len(chunks) == 1 else b"".join(chunks)  # a chunk may think in two places
+            return not ((_BACKSLASH in joined and _ESCAPE in joined) or self._hide.concerns(joined))
+        if not (self._chunks and self._need_no_look(chunks)):
+            return False
+        self._harmless = same
+        return True
 
     def _need_no_look(self, chunks: list[bytes]) -> bool:
         """Whether each of them goes into the log as it is, which is seen in all of them at once.

@@ -23,6 +23,7 @@ from client.streams.log import StreamLog
 from client.streams.raw_log import TypedView
 from client.streams.settlement import Settlement
 from client.streams.steps import take_each
+from client.translation.events import ChatEvent
 
 logger = logging.getLogger(__name__)
 
@@ -259,9 +260,10 @@ class Readable(ABC):
     """Whether readers may have had more of it than is known here."""
 
     @property
-    def has_text_alone(self) -> bool:
-        """Whether what was appended last is chunks of upstream with pieces of the answer, and nothing else at all."""
-        return False
+    def alike(self) -> type[ChatEvent] | None:
+        """Of what kind the pieces are that the chunks of upstream that were appended last have, and nothing else at
+        all; None for any other."""
+        return None
 
     def typed_view(self, after: int = 0) -> TypedView | None:
         """What makes typed events of a log that holds chunks; None where it holds events."""

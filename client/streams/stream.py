@@ -346,9 +346,10 @@ class Stream(Readable):
         return *translator.take_payloads(), translator.has_told_failure
 
     @property
-    def has_text_alone(self) -> bool:
-        """Whether what was appended last is chunks of upstream with pieces of the answer, and nothing else at all."""
-        return self._encoder.has_text_alone
+    def alike(self) -> type[ChatEvent] | None:
+        """Of what kind the pieces are that the chunks of upstream that were appended last have, and nothing else at
+        all; None for any other."""
+        return self._encoder.alike
 
     def _leave_behind(self, reader: Reader) -> None:
         """A reader that could not take what it was pushed finds out for itself; the others read on."""

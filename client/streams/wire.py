@@ -55,7 +55,7 @@ class EventEncoder:
 
     __slots__ = ("_content", "_other", "_reasoning", "_stream_id", "count")
 
-    has_text_alone = False  # these are no chunks of upstream
+    alike = None  # these are no chunks of upstream
 
     def __init__(self, stream_id: str) -> None:
         self.count = 0
@@ -84,8 +84,9 @@ class EventEncoder:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def encode_texts(self, events: Sequence[ChatEvent], _source: object = None) -> bytes:
-        """The bytes of the next events, where each is a piece of the answer with nothing beside it."""
-        content, encode = self._content, _encode
+        """The bytes of the next events, all pieces of the answer, or all of thinking, with nothing beside them."""
+        content = self._content if type(events[0]) is ContentDelta else self._reasoning
+        encode = _encode
         if len(events) == 1:  # as in most reads
             self.count += 1
             only: str = events[0].text  # type: ignore[union-attr]

@@ -39,6 +39,7 @@ class _Thinking:
     """A chunk of thinking alone."""
 
     __slots__ = ("_text_in", "shape")
+    is_thinking = True
 
     def __init__(self, shape: ChunkShape) -> None:
         self.shape = shape
@@ -60,6 +61,7 @@ class _DetailedThinking:
     """A chunk of thinking with an entry of `reasoning_details` beside it."""
 
     __slots__ = ("_add", "_entry", "_field", "_texts_in", "shape")
+    is_thinking = True
 
     def __init__(self, shape: ChunkShape, entry: dict[str, Any], add: AddDetails) -> None:
         self.shape = shape
@@ -92,6 +94,7 @@ class _CallPiece:
     """A piece of a tool call's arguments."""
 
     __slots__ = ("_add", "_fragment", "_text_in", "shape")
+    is_thinking = False
 
     def __init__(self, shape: ChunkShape, fragment: dict[str, Any], add: AddCallPiece) -> None:
         self.shape = shape

@@ -163,8 +163,8 @@ class ChatTranslator:
         finish_reason: that of `Done`; None until then.
         failure: that of `StreamFailed`; None without one.
         has_told_failure: whether upstream told of the failure where everybody looks for it, in `error`.
-        same: what all chunks of the last read were like, which differ in nothing but a piece of the answer; None
-            where one of them was not.
+        same: what all chunks of the last read were like, which differ in nothing but a piece of the answer, or in one
+            of thinking; None where one of them was not.
         skipped: events that were none of the model: no JSON object, not `[DONE]`, or one about something else; and
             those that could not be read.
 
@@ -285,13 +285,19 @@ class ChatTranslator:
         """The events of what one read has brought."""
         if self._payloads is not None:
             self._payloads.add(payloads)
-        content_in = self._ways[0]
-        if content_in is not None and len(payloads) == 1 and (text := content_in(payloads[0])):  # as in most reads
-            self._recurrences.was_seen = True
-            self.same = content_in
-            self.last_event_s = self.last_read_s
-            return [ContentDelta(text)]
+        content_in, _, others = self._ways
         events: list[ChatEvent] = []
+        if len(payloads) == 1:  # as in most reads
+            if content_in is not None and (text := content_in(payloads[0])):
+                self._recurrences.was_seen = True
+                self.same = content_in
+                self.last_event_s = self.last_read_s
+                return [ContentDelta(text)]
+            if others and others[0].is_thinking and others[0].take(payloads[0], events):
+                self._recurrences.was_seen = True
+                self.same = others[0]
+                self.last_event_s = self.last_read_s
+                return events
         self.same = content_in
         if len(payloads) < _MANY:
             self._take_each(payloads, events)
@@ -310,8 +316,8 @@ class ChatTranslator:
             if content_in is recurrences.content_in and others is recurrences.others:
                 run = recurrences.take_run(payloads, at)
                 if run:
-                    if type(run[0]) is not ContentDelta:
-                        self.same = None
+                    alike = content_in if type(run[0]) is ContentDelta else others[0]
+                    self.same = alike if at == 0 or self.same is alike else None
                     events += run
                     at += len(run)
                     continue
@@ -320,8 +326,9 @@ class ChatTranslator:
 
     def _take_each(self, payloads: list[bytes], events: list[ChatEvent]) -> None:
         """Takes one after the other."""
-        recurrences, same = self._recurrences, self.same
+        recurrences = self._recurrences
         content_in, expects_content, others = self._ways
+        same = content_in if self.same is content_in else None
         for payload in payloads:
             try:
                 if content_in is not None and (text := content_in(payload)):

@@ -31,8 +31,8 @@ connection itself would make its writer wait."""
 class View(Protocol):
     """What a reader gets to see of a log: the same in other words. Takes whole records, each once and in order.
 
-    One that has `passes_text` set is not shown records that have nothing but a piece of the answer each
-    (`Stream.has_text_alone`), which go out as they are. One that has no words for a failure has `is_cut`: whether the
+    One that has `passes` is not shown records that have nothing but a piece of one of these kinds each
+    (`Stream.alike`), which go out as they are. One that has no words for a failure has `is_cut`: whether the
     answer has ended and is not whole, so that the body must not look so either.
     """
 
@@ -58,7 +58,7 @@ class ResponseReader:
         "_is_framed",
         "_keeps_up",
         "_loop",
-        "_passes_text",
+        "_passes",
         "_ping",
         "_protocol",
         "_response",
@@ -82,7 +82,7 @@ class ResponseReader:
     ) -> None:
         self.position = position
         self._view = view
-        self._passes_text = getattr(view, "passes_text", False)
+        self._passes: tuple[type | None, ...] = getattr(view, "passes", ())
         self._ping = ping
         self._harmless = probe
         self._stream = stream
@@ -104,7 +104,7 @@ class ResponseReader:
         if transport is None or transport.get_write_buffer_size() + len(data) > PIECE_BYTES:
             self.wake()
             return
-        if self._view is not None and not (self._passes_text and self._stream.has_text_alone):
+        if self._view is not None and self._stream.alike not in self._passes:
             data = self._view.view(data)
             if not data:
                 self.position = last

@@ -17,11 +17,12 @@ import msgspec
 from client.border.json_codec import decode_json, encode_json
 from client.errors import Failure
 from client.streams.raw_log import has_own_records, records_of
-from client.translation.events import Done
+from client.translation.events import ContentDelta, Done, ReasoningDelta
 from server.protocols.chat_completions.failures import openai_error, openrouter_error
 from server.protocols.stopped import stopped
 
 _REASONING = b'"reasoning"'
+_DATA = b"data: "
 _DONE = b"data: [DONE]\n\n"
 _THINKING = re.compile(rb'"reasoning"\s*:\s*"[^"]')
 _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
@@ -30,7 +31,7 @@ _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "mo
 class _View(ABC):
     """Ours are taken out, and said in the protocol's words."""
 
-    passes_text = True
+    passes: tuple[type, ...] = (ContentDelta,)
 
     def __init__(self) -> None:
         self._failed_with: bytes | None = None
@@ -84,6 +85,8 @@ class ConvertedView:
 class TransparentView(_View):
     """Below `/api/v1`: upstream's chunks byte for byte, its own error frames included."""
 
+    passes = (ContentDelta, ReasoningDelta)
+
     def __init__(self) -> None:
         super().__init__()
         self._head: dict[str, Any] = _NOTHING_KNOWN
@@ -113,6 +116,8 @@ class OpenAiView(_View):
     def _chunks(self, records: bytes) -> bytes:
         if not _may_change(records):
             return records
+        if records.find(b"\n") == len(records) - 2:  # one of one line, as most reads that think are
+            return _openai_chunk(records[len(_DATA) : -2])
         return b"".join(
             _openai_chunk(data) if _may_change(data) else _as_it_came(data) for _, data in records_of(records)
         )
