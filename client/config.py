@@ -190,3 +190,9 @@ class StreamsConfig(Section):
     """All answers together, logs and what each takes beside; the oldest finished ones go first."""
     max_active: Annotated[int, Field(ge=1, le=MOST_AT_ONCE), Env("MAX_STREAMS")] = 1000
     """More running answers than this are refused."""
+    keep: Annotated[Literal["memory", "disk"], Env("STREAMS_KEEP")] = "memory"
+    """Where logs are; on disk, in `server.state_dir`, they are also read after a restart."""
+    max_disk_bytes: Annotated[int, Field(ge=1_048_576, le=MOST_BYTES), Env("STREAM_MAX_DISK_BYTES")] = (
+        1024 * 1024 * 1024
+    )
+    """All logs on disk together; the oldest finished ones go first."""

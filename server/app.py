@@ -26,7 +26,9 @@ from server.http.reply_headers import complete_headers
 from server.keys import CATALOGUE, OPENROUTER, SETTINGS, SPENDING, STARTED_S, STREAMS
 from server.mcp_http.endpoint import add_mcp, mcp_refusals_middleware
 from server.page.routes import add_page
+from server.protocols.asked import decode_asked, encode_asked
 from server.protocols.mounts import add_protocols
+from server.restarts.restarts import Restarts
 from server.routes import api_docs, chat, health, models, usage
 from server.routes.api_docs import API_DOCUMENTS
 from server.routes.readiness import ENDING, READINESS, Readiness
@@ -84,22 +86,29 @@ async def _open_upstream(app: web.Application) -> AsyncIterator[None]:
         app[CATALOGUE] = catalogue = Catalogue(openrouter, ttl_s=config.models.ttl_s)
         app[SPENDING] = spending = Spending()
         app[ADMISSION] = admission = _budgets(app, store, catalogue.known)
+        restarts = Restarts(admission.ledger, config.logs_path, encode_asked=encode_asked, decode_asked=decode_asked)
         app[STREAMS] = streams = Streams(
             openrouter,
             config.streams,
             log_stream,
             app[ALARM].note_end,
             spending.note_end,
+            restarts.end,
             start_span=start_span,
             admit=admission.admit,
+            on_start=restarts.begin,
         )
+        restarts.attend(streams)
         app[RESULTS] = Results(streams)
-        await admission.open(streams.settle)
+        await admission.open(restarts.settle)
         if any(caller.budget_usd_per_day is not None for caller in config.callers):
             catalogue.refresh()  # budgets go by its prices from the first answer on
         async with _shared(app, store):
+            await restarts.open()  # what others know of an answer is more than what is left of it here
             app[READINESS].reason = None
             yield
+            await streams.stop_all("shutting_down", SHUTTING_DOWN)
+            await restarts.aclose()
         await streams.aclose()
         await admission.aclose()
         await catalogue.aclose()
@@ -137,7 +146,6 @@ async def _shared(app: web.Application, store: Store | None) -> AsyncIterator[No
     if store is None:
         yield
         return
-    from server.protocols.asked import decode_asked, encode_asked
     from server.shared.opening import share
 
     settings = app[SETTINGS]

@@ -104,6 +104,7 @@ class LeftOver:
     def __init__(self, ledger: Ledger, answer: OpenAnswer, grant: Grant) -> None:
         self.id = answer.stream_id
         self.generation_id = answer.generation_id
+        self.owner = answer.key.caller
         self.settlement = Settlement()
         self._ledger = ledger
         self._answer = answer

@@ -116,6 +116,11 @@ class Ledger:
         await self._close_file()
 
     @property
+    def has_file(self) -> bool:
+        """Whether there is to be one."""
+        return self._path is not None
+
+    @property
     def is_stored(self) -> bool:
         """Whether what is counted now outlives the process."""
         return self._file is not None
@@ -237,6 +242,7 @@ class Ledger:
 
     def _settle_down(self) -> None:
         self._stirred = None
+        self.started.look_again()
         if self.started.has_unsaved:
             self._dirty.set()
 
@@ -347,7 +353,8 @@ class Ledger:
             self._saved.add(answer.stream_id)
         known = {(answer.key.caller, answer.generation_id) for answer in left_over}
         for each in self.started.load(cut):
-            if each.generation_id is not None and (each.caller, each.generation_id) not in known:
+            is_known = self.book or (each.caller, each.generation_id) in known  # by a book's journal all are
+            if each.generation_id is not None and not is_known:
                 left_over.append(_unreserved(each))
         for answer in left_over:
             self.take_over(answer)

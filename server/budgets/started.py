@@ -100,8 +100,13 @@ def described(stream: Stream) -> StartedAnswer:
         stream.protocol,
         stream.upstream_protocol,
         stream.fingerprint,
-        header_value(stream.generation_id),
+        generation_of(stream),
     )
+
+
+def generation_of(stream: Stream) -> str | None:
+    """Under which upstream knows it: the head of its reply may say so, or its first chunk."""
+    return header_value(stream.generation_id or (stream.pump.translator.generation_id if stream.is_running else None))
 
 
 def row_of(answer: StartedAnswer) -> tuple[str | float | bytes | int | None, ...]:
@@ -178,6 +183,7 @@ class StartedAnswers:
         self._running: dict[str, Stream] = {}
         self._cut: dict[str, StartedAnswer] = {}  # of earlier processes
         self._unsaved: dict[str, Stream | StartedAnswer | None] = {}  # None: to be taken out
+        self._unnamed: set[Stream] = set()  # saved without the id that upstream gives it
         self._saved: set[str] = set()  # what the file holds, or is being given
         self._saved_before = self._saved  # that last write
 
@@ -201,11 +207,15 @@ class StartedAnswers:
         self._running[key] = self._unsaved[key] = stream
         self._stir()
 
-    def note_change(self, stream: Stream) -> None:
-        """More is known of it."""
-        key = stream.key
-        if key in self._saved and key in self._running:
-            self._unsaved[key] = stream
+    def look_again(self) -> None:
+        """Upstream may have given ids by now to answers that were written without."""
+        for stream in tuple(self._unnamed):
+            is_named = stream.is_running and generation_of(stream) is not None
+            if is_named:
+                self._unsaved[stream.key] = stream
+            if is_named or not stream.is_running or stream.log.last:  # an id would have come with the first event
+                self._unnamed.discard(stream)
+        if self._unnamed:
             self._stir()
 
     def end(self, stream: Stream) -> None:
@@ -269,7 +279,14 @@ class StartedAnswers:
         """What is to be written now; None: to be taken out. From now on it is taken for written."""
         taken, self._unsaved = self._unsaved, {}
         self._saved_before, self._saved = self._saved, self._saved | taken.keys()
-        return {key: self.describe(each) if isinstance(each, Stream) else each for key, each in taken.items()}
+        rows: dict[str, StartedAnswer | None] = {}
+        for key, each in taken.items():
+            rows[key] = row = self.describe(each) if isinstance(each, Stream) else each
+            if isinstance(each, Stream) and row is not None and row.generation_id is None:
+                self._unnamed.add(each)
+        if self._unnamed:
+            self._stir()
+        return rows
 
     def written(self, rows: Mapping[str, StartedAnswer | None]) -> None:
         """The file holds it."""

@@ -181,9 +181,17 @@ class Config(Settings):
     @property
     def ledger_path(self) -> Path | None:
         """Where the usage ledger is; what the sandbox is said to cost is kept apart from real money."""
+        return self._state_path("usage.sqlite3")
+
+    @property
+    def logs_path(self) -> Path | None:
+        """Where logs on disk are, if they are to be kept there."""
+        return self._state_path("streams.sqlite3") if self.streams.keep == "disk" else None
+
+    def _state_path(self, name: str) -> Path | None:
         if self.state_folder is None:
             return None
-        return self.state_folder / ("sandbox-usage.sqlite3" if self.sandbox else "usage.sqlite3")
+        return self.state_folder / (f"sandbox-{name}" if self.sandbox else name)
 
     @property
     def store_prefix(self) -> str:

@@ -54,6 +54,7 @@ LIVE = frozenset(
         "streams.max_result_bytes",
         "streams.max_total_bytes",
         "streams.max_active",
+        "streams.max_disk_bytes",
         "page.enabled",
     }
 )

@@ -76,6 +76,8 @@ def test_each_level_overrides_the_ones_below_it(tmp_path: Path) -> None:
         ("STREAM_MAX_RESULT_BYTES", "65538", "streams", "max_result_bytes", 65538),
         ("STREAM_MAX_TOTAL_BYTES", "65537", "streams", "max_total_bytes", 65537),
         ("MAX_STREAMS", "3", "streams", "max_active", 3),
+        ("STREAMS_KEEP", "disk", "streams", "keep", "disk"),
+        ("STREAM_MAX_DISK_BYTES", "1048576", "streams", "max_disk_bytes", 1048576),
     ],
 )
 def test_an_environment_variable_sets_its_key(

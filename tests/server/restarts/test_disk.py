@@ -1,0 +1,164 @@
+"""Logs on disk: after a restart answers are read again, whole or as far as they had come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from client.sandbox import Reply, Sandbox, open_sandbox
+from tests.server.restarts.killing import JUMP, Caller, events, kill, server_in, until_said
+from tests.support.chunks import END, STOP, text
+from tests.support.serving import question
+from tests.support.sse_reader import parse_events, text_of
+
+KEEP = {"STREAMS_KEEP": "disk"}
+LONG = question(model="sandbox/long")
+ENDED = "SELECT last > 0 FROM answer WHERE ended_s IS NOT NULL"
+PIECES = "SELECT SUM(count) FROM piece"
+KEY = "a-key-of-22-characters"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Sandbox]:
+    async with open_sandbox(settle_s=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+        yield session
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "streams.sqlite3"
+
+
+_USER = [{"role": "user", "content": "Why?"}]
+_PART = [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "Why?"}]}]
+PROTOCOLS: dict[str, tuple[str, dict[str, Any], dict[str, str], list[str]]] = {
+    "own": ("/chat", question(), {}, ["/chat/{id}", "/chat/{id}?last_event_id={id}:2", "/chat/{id}/result"]),
+    "chat completions": (
+        "/v1/chat/completions",
+        {"model": "acme/m", "messages": _USER, "stream": True},
+        {},
+        ["/v1/chat/completions/{id}?stream=true", "/v1/chat/completions/{id}", "/chat/{id}", "/chat/{id}/result"],
+    ),
+    "messages": (
+        "/v1/messages",
+        {"model": "acme/m", "messages": _USER, "stream": True, "max_tokens": 100},
+        {},
+        ["/v1/messages/{id}?stream=true", "/v1/messages/{id}", "/chat/{id}"],
+    ),
+    "responses": (
+        "/v1/responses",
+        {"model": "acme/m", "input": "Why?", "instructions": "Be brief.", "stream": True},
+        {},
+        ["/v1/responses/resp_{id}", "/v1/responses/resp_{id}?stream=true&starting_after=3", "/chat/{id}"],
+    ),
+    "ag-ui": (
+        "/ag-ui",
+        {"threadId": "t1", "runId": "r1", "messages": [{"id": "u1", **_USER[0]}]},
+        {"X_Run_Id": "r1"},
+        ["/ag-ui?runId=r1", "/chat/{id}"],
+    ),
+    "ui": (
+        "/api/chat",
+        {"id": "c1", "trigger": "submit-message", "messages": _PART},
+        {},
+        ["/chat/{id}", "/chat/{id}/result"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+async def test_a_finished_answer_reads_the_same_after_a_restart_in_every_protocol(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession, path: Path, name: str
+) -> None:
+    asked_at, body, headers, paths = PROTOCOLS[name]
+    ann, bob = Caller(http), Caller(http, "bob")
+    upstream.script(Reply.stream(text("Hel"), text("lo"), STOP, END))
+    async with server_in(tmp_path, upstream, **KEEP) as server:
+        _, _, told = await ann.ask(server, "POST", asked_at, body, **headers)
+        paths = [each.format(id=told["x-stream-id"]) for each in paths]
+        before = [(await ann.ask(server, "GET", each))[:2] for each in paths]
+        line = json.loads((await ann.ask(server, "GET", "/chat"))[1])["data"][0]
+        await until_said(path, ENDED, (1,))
+        await kill(server)
+    assert all(status == 200 and b"lo" in said for status, said in before)
+    async with server_in(tmp_path, upstream, **KEEP) as server:
+        assert [(await ann.ask(server, "GET", each))[:2] for each in paths] == before
+        [again] = json.loads((await ann.ask(server, "GET", "/chat"))[1])["data"]
+        assert {**again, "age_s": 0} == {**line, "age_s": 0}
+        for each in paths:
+            assert (await bob.ask(server, "GET", each))[0] == 404
+        assert len(upstream.calls) == 1
+    assert mode_of(path) == 0o600
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+async def test_one_that_was_cut_reads_as_far_as_it_was_written_and_then_its_end(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession, path: Path
+) -> None:
+    ann = Caller(http)
+    seen = b""
+    async with (
+        server_in(tmp_path, upstream, **KEEP) as server,
+        ann.streaming(server, "/chat", LONG, Idempotency_Key=KEY) as response,
+    ):
+        while seen.count(b"\n\n") < 60:
+            seen += await response.content.readany()
+        await until_said(path, "SELECT SUM(count) > 40 FROM piece", (1,))
+        await kill(server)
+        with suppress(aiohttp.ClientPayloadError):
+            while piece := await response.content.readany():
+                seen += piece
+    all_seen = parse_events(seen[: seen.rfind(b"\n\n") + 2])
+    async with server_in(tmp_path, upstream, **KEEP) as server:
+        status, body, _ = await ann.ask(server, "POST", "/chat", LONG, Idempotency_Key=KEY)
+        *kept, error, done = parse_events(body)
+        assert status == 200
+        assert len(kept) > 40
+        assert kept == all_seen[: len(kept)]
+        assert (error.name, error.data["type"]) == ("error", "stream_interrupted")
+        assert [error.id, done.id] == [f"{KEY}:{len(kept) + JUMP + 1}", f"{KEY}:{len(kept) + JUMP + 2}"]
+        assert await events(ann, server, f"/chat/{KEY}", Last_Event_ID=f"{KEY}:{len(all_seen)}") == [error, done]
+        middle = await events(ann, server, f"/chat/{KEY}", Last_Event_ID=f"{KEY}:20")
+        assert middle == [*kept[20:], error, done]
+        result = json.loads((await ann.ask(server, "GET", f"/chat/{KEY}/result"))[1])
+        assert result["content"] == text_of(kept)
+        assert (result["finish_reason"], result["error"]["type"]) == ("interrupted", "stream_interrupted")
+        while not (result["usage"] or {}).get("settled"):
+            result = json.loads((await ann.ask(server, "GET", f"/chat/{KEY}/result"))[1])
+        [line] = json.loads((await ann.ask(server, "GET", "/chat"))[1])["data"]
+        assert (line["finish_reason"], line["events"]) == ("interrupted", len(kept) + 2)
+
+
+async def test_an_orderly_end_loses_nothing(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession, path: Path
+) -> None:
+    """The last words of those that had to be ended included."""
+    ann = Caller(http)
+    async with (
+        server_in(tmp_path, upstream, SHUTDOWN_TIMEOUT="0", **KEEP) as server,
+        ann.streaming(server, "/chat", LONG) as response,
+    ):
+        stream_id = response.headers["X-Stream-Id"]
+        seen = await response.content.readany()
+        stopping = asyncio.create_task(server.stop())
+        seen += await response.content.read()
+        assert await stopping == 0
+    async with server_in(tmp_path, upstream, **KEEP) as server:
+        assert await events(ann, server, f"/chat/{stream_id}") == parse_events(seen)
+        assert parse_events(seen)[-2].data["type"] == "shutting_down"
