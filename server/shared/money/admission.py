@@ -32,7 +32,7 @@ from server.shared.money.adopted import Undertaker
 from server.shared.money.entries import Entry, Stage, copy_of
 from server.shared.money.grants import SharedGrant
 from server.shared.money.journal import Journal
-from server.shared.money.usage import usage_of_others
+from server.shared.money.usage import later, usage_there
 from server.shared.store import Store
 
 _PATIENCE_S: Final = 1.0
@@ -191,9 +191,10 @@ class SharedAdmission:
         Raises:
             StoreUnavailable: nobody knows what the others count.
         """
-        rows = await usage_of_others(self._store, self.journal.accounts, first, last, caller)
-        for key, counts in (await self.ledger.read(first, last, caller)).items():
-            rows.setdefault(key, UsageCounts()).add(counts)
+        rows, there = await usage_there(self._store, self.journal.accounts, first, last, caller)
+        here = await self.ledger.read(first, last, caller)
+        for key in here.keys() | there.keys():
+            rows.setdefault(key, UsageCounts()).add(later(here.get(key), there.get(key)))
         return {key: counts.not_negative() for key, counts in sorted(rows.items())}
 
     # -- what earlier processes left ------------------------------------------------------------------------------

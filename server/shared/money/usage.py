@@ -1,4 +1,4 @@
-"""What the books of all other processes say."""
+"""What the books of all processes say."""
 
 from __future__ import annotations
 
@@ -12,26 +12,37 @@ from server.shared.money.accounts import Accounts
 from server.shared.store import Store
 
 _AT_ONCE: Final = 200
+Rows = dict[UsageKey, UsageCounts]
 _FIGURES: Final = frozenset(each.name for each in fields(UsageCounts))
 
 
-async def usage_of_others(
+async def usage_there(
     store: Store, accounts: Accounts, first: date, last: date, caller: str | None
-) -> dict[UsageKey, UsageCounts]:
-    """The rows of these days, both included, of one caller or (None) of all; figures may be below zero.
+) -> tuple[Rows, Rows]:
+    """The rows of these days, both included, of one caller or (None) of all: those of all others together, and those
+    of this process's book. Figures may be below zero.
 
     Raises:
         StoreUnavailable: nobody knows them.
     """
     callers = [caller] if caller is not None else await _all_callers(store, accounts)
     days = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
-    rows: dict[UsageKey, UsageCounts] = {}
+    others: Rows = {}
+    own: Rows = {}
     all_places = product(callers, days)
     while places := list(islice(all_places, _AT_ONCE)):
         commands = [["HGETALL", accounts.key(name, f"usage:{day}")] for name, day in places]
         for (name, day), found in zip(places, await store.commands(commands), strict=True):
-            _add_rows(rows, name, day, found, accounts.book())
-    return rows
+            _add_rows(others, own, name, day, found, accounts.book())
+    return others, own
+
+
+def later(here: UsageCounts | None, there: UsageCounts | None) -> UsageCounts:
+    """Of two states of one row the later one. The engine may not have been told yet; and a process that was killed
+    may have told it more than was written to its file, or others have settled what it had begun."""
+    if here is None or there is None:
+        return here or there or UsageCounts()
+    return max(here, there, key=lambda row: (row.requests, -row.unsettled))
 
 
 async def _all_callers(store: Store, accounts: Accounts) -> list[str]:
@@ -39,12 +50,12 @@ async def _all_callers(store: Store, accounts: Accounts) -> list[str]:
     return [name.decode("utf-8", "surrogateescape") for name in names]
 
 
-def _add_rows(rows: dict[UsageKey, UsageCounts], caller: str, day: str, found: Any, own_book: str) -> None:
+def _add_rows(others: Rows, own: Rows, caller: str, day: str, found: Any, own_book: str) -> None:
     """Adds what an account says of a day. Its fields are `<book> <model> <figure>`."""
     for field, value in zip(found[::2], found[1::2], strict=True):
         book, _, rest = field.decode("utf-8", "surrogateescape").partition(" ")
         model, _, figure = rest.rpartition(" ")
-        if book != own_book and figure in _FIGURES:
+        if figure in _FIGURES:
             counts = UsageCounts()
             setattr(counts, figure, int(value))
-            rows.setdefault(UsageKey(day, caller, model), UsageCounts()).add(counts)
+            (own if book == own_book else others).setdefault(UsageKey(day, caller, model), UsageCounts()).add(counts)
