@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
 from client.config import StreamsConfig
 from client.errors import Failure, Refusal
-from client.streams.elsewhere import Elsewhere, StoreUnavailable
+from client.streams.chosen_ids import ChosenIds
+from client.streams.elsewhere import Elsewhere
 from client.streams.figures import StreamFigures
 from client.streams.finding import find_anywhere, list_anywhere, newest_named
 from client.streams.mirror import Mirror
 from client.streams.names import StreamNames
 from client.streams.readable import CHAT, KEPT_BYTES, Readable, StreamsFull, Summary, key_of
+from client.streams.room import LOOK_S, Room
 from client.streams.settlement import Settled
 from client.streams.settler import Settler
 from client.streams.steps import take_each, tell_each
@@ -35,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_SWEPT = 1000
 """Answers that are forgotten in one turn of the loop."""
-_LOOK_S = 1.0
-"""How often is looked for readers that take nothing, while somebody waits for room."""
 
 _IDLE_S = 5.0
 """How long a mirror that nobody reads is kept, where its room is needed."""
@@ -68,30 +68,16 @@ class StartSpan(Protocol):
     def __call__(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span: ...
 
 
-class AlreadyBegun(Exception):
-    """The id that was chosen for a stream is that of another.
-
-    Attributes:
-        stream: the other one, of the same owner.
-    """
-
-    def __init__(self, stream: Readable) -> None:
-        super().__init__(stream.id)
-        self.stream = stream
-
-
 class _Place:
     """What a stream that may start shall have."""
 
     lease: Lease | None = None
 
 
-class Streams:
+class Streams(Room):
     """All streams of the process.
 
     Attributes:
-        total_bytes: what the answers take: logs, what each takes beside its log, what is made of them, and requests
-            that are held.
         readers: of all streams.
         is_draining: true when nothing new is started any more.
         figures: what the answers did so far.
@@ -110,8 +96,7 @@ class Streams:
         start_span: StartSpan | None = None,
         on_start: Callable[[Stream], None] | None = None,
     ) -> None:
-        self.config = config
-        self.total_bytes = 0
+        super().__init__(config)
         self.readers = 0
         self.is_draining = False
         self._openrouter = openrouter
@@ -127,15 +112,13 @@ class Streams:
         self._elsewhere: tuple[Elsewhere, ...] = ()
         self._streams: dict[str, Stream] = {}
         self._running: set[Stream] = set()
-        self._starting: dict[str, asyncio.Event] = {}  # keys of streams to be that their owners chose
+        self._chosen = ChosenIds()
         self._asked_for = 0  # streams of which it is not known yet whether they may start
         self._finished: dict[str, float] = {}  # the loop's time at which each ended, oldest first
         self._sweep_timer: asyncio.TimerHandle | None = None
-        self._look_timer: asyncio.TimerHandle | None = None
         self._next_look_s = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._waiting: set[asyncio.Event] = set()
         self._settler = Settler(openrouter, figures=self.figures)
 
     def configure(self, config: StreamsConfig) -> None:
@@ -168,18 +151,6 @@ class Streams:
     def pending_settlements(self) -> int:
         """Costs that are being looked up."""
         return self._settler.pending
-
-    @property
-    def is_over(self) -> bool:
-        """True when all logs together have reached their limit, and no finished one is left to drop."""
-        return not self._has_room(1)
-
-    def _has_room(self, size_bytes: int) -> bool:
-        """Whether so much more can be kept; oldest finished logs go where that takes it."""
-        most_bytes = self.config.max_total_bytes - size_bytes
-        if self.total_bytes > most_bytes:
-            self._evict(most_bytes)
-        return self.total_bytes <= most_bytes
 
     async def start(
         self,
@@ -215,7 +186,7 @@ class Streams:
         key = stream_id = stream_id or secrets.token_urlsafe(16)
         if fingerprint is not None:
             key = key_of(stream_id, owner)
-        async with nullcontext() if fingerprint is None else self._chosen(stream_id, owner, fingerprint):
+        async with nullcontext() if fingerprint is None else self._chosen.one(self, stream_id, owner, fingerprint):
             with self._place(KEPT_BYTES + request_bytes) as place:
                 place.lease = None if self._admit is None else await self._admit(body, owner, key)
                 if self.is_draining:
@@ -240,37 +211,6 @@ class Streams:
             self._add(stream)
             return stream
 
-    @asynccontextmanager
-    async def _chosen(self, stream_id: str, owner: str, fingerprint: bytes) -> AsyncIterator[None]:
-        """Of those who chose one id, here or elsewhere, only one begins an answer under it.
-
-        Raises:
-            AlreadyBegun: somebody has.
-        """
-        key = key_of(stream_id, owner)
-        while (other := self._starting.get(key)) is not None:
-            await other.wait()
-        done = self._starting[key] = asyncio.Event()
-        try:
-            known: Readable | None = self._streams.get(key)
-            if known is not None and not known.has_come_to_nothing:
-                raise AlreadyBegun(known)
-            copies = self.copies
-            if copies is None:
-                yield
-                return
-            if not await copies.claim(key, stream_id, owner, fingerprint):
-                known = await find_anywhere(self, self._elsewhere, stream_id, owner)
-                raise StoreUnavailable if known is None else AlreadyBegun(known)
-            try:
-                yield
-            except BaseException:
-                copies.unclaim(key)
-                raise
-        finally:
-            del self._starting[key]
-            done.set()
-
     @contextmanager
     def _place(self, size_bytes: int) -> Iterator[_Place]:
         """Room for one more stream while it is asked whether it may start; given back when it does not.
@@ -280,7 +220,7 @@ class Streams:
         """
         if self.active + self._asked_for >= self.config.max_active:
             raise StreamsFull(f"{self.active} answers are running, as many as streams.max_active allows")
-        if not self._has_room(max(1, size_bytes - KEPT_BYTES)):
+        if not self.has_room(max(1, size_bytes - KEPT_BYTES)):
             raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
         place = _Place()
         self._asked_for += 1
@@ -403,50 +343,6 @@ class Streams:
             logger.exception("an answer's span could not be begun")
             return None
 
-    def release(self, freed_bytes: int) -> None:
-        """A log has shrunk, or may be dropped from now on: those that wait for room look again."""
-        was_over = self.total_bytes >= self.config.max_total_bytes
-        self.total_bytes -= freed_bytes
-        if was_over:
-            for room in self._waiting:
-                room.set()
-
-    @contextmanager
-    def _held(self, size_bytes: int) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self.release(size_bytes)
-
-    def holding(self, size_bytes: int) -> AbstractContextManager[None]:
-        """Counts bytes that somebody keeps beside the logs, from now on until the context is left.
-
-        Raises:
-            StreamsFull: there is no room for them.
-        """
-        self.hold(size_bytes)
-        return self._held(size_bytes)
-
-    def hold(self, size_bytes: int) -> None:
-        """Counts bytes that somebody keeps beside the logs, until they are given to `release`.
-
-        Raises:
-            StreamsFull: there is no room for them.
-        """
-        if not self._has_room(size_bytes):
-            raise StreamsFull("all answers together take the memory that streams.max_total_bytes allows")
-        self.total_bytes += size_bytes
-
-    async def wait(self, room: asyncio.Event) -> None:
-        """Returns when that event is set, or the logs together may have room again."""
-        self._waiting.add(room)
-        if self._look_timer is None:
-            self._look()
-        try:
-            await room.wait()
-        finally:
-            self._waiting.discard(room)
-
     def settle(self, answer: Settled) -> None:
         """Looks up the cost of an answer that an earlier process began."""
         self._settler.settle(answer)
@@ -470,9 +366,9 @@ class Streams:
             self._drop(key)
         for mirror in tuple(self.mirrors):
             mirror.drop()
-        for timer in (self._sweep_timer, self._look_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        self._look_no_more()
         await self._settler.aclose()
 
     def _evict(self, most_bytes: int) -> None:
@@ -495,18 +391,11 @@ class Streams:
         until_s = asyncio.get_running_loop().time() - _IDLE_S
         return next((each for each in self.mirrors if not each.is_in_use and each.idle_since_s <= until_s), None)
 
-    def _look(self) -> None:
-        """Looks on for as long as somebody waits for room."""
-        self._look_timer = None
-        if self._waiting:
-            self._look_timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
-            self._has_room(1)
-
     def _look_for_stalled(self) -> None:
         """What readers that have stopped reading hold is the last that can be had back."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._next_look_s:
-            self._next_look_s = now_s + _LOOK_S
+            self._next_look_s = now_s + LOOK_S
             for stream in (*self._streams.values(), *self.mirrors):
                 stream.part_with_stalled()
 

@@ -127,7 +127,10 @@ async def chat_stop(state: McpState, stream_id: str, *, owner: str) -> ToolOutpu
         ToolFailure: there is no such stream.
     """
     stream = await _find(state, stream_id, owner)
-    await stream.end("cancelled")
+    try:
+        await stream.end("cancelled")
+    except Refusal as exc:
+        raise failure_of(exc.failure) from exc
     return await _follow(state, stream, 0, None, View())
 
 
@@ -204,13 +207,22 @@ async def _try_to_start(state: McpState, asked: _Asked, owner: str) -> None:
     except Refusal as exc:
         asked.failure = failure_of(exc.failure)
     except StreamsFull as exc:
-        asked.failure = ToolFailure(f"The server is at its limit: {exc}. Wait a few seconds and call again.")
+        asked.failure = _full(exc)
+
+
+def _full(limit: StreamsFull) -> ToolFailure:
+    return ToolFailure(f"The server is at its limit: {limit}. Wait a few seconds and call again.")
 
 
 async def _find(state: McpState, stream_id: str, owner: str) -> Readable:
     if not stream_id.strip():
         raise ToolFailure("stream_id: is required; llm_chat gives it. Correct that and call again.")
-    stream = await state.streams.find(stream_id.strip(), owner)
+    try:
+        stream = await state.streams.find(stream_id.strip(), owner)
+    except Refusal as exc:
+        raise failure_of(exc.failure) from exc
+    except StreamsFull as exc:
+        raise _full(exc) from exc
     if stream is None:
         others = "" if state.serves_http else _ENDED_WITH_ITS_PROCESS
         raise ToolFailure(

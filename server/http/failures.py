@@ -2,6 +2,7 @@
 
 ApiError          carries a `client.errors.Failure`; raised anywhere below a handler
 OpenRouterError   from `client`; carries a `Failure` already
+StreamsFull       `overloaded` 503
 anything else     `internal` 500; the trace goes to the log, never to the caller
 """
 
@@ -14,7 +15,8 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from client.errors import Failure, OpenRouterError, Refusal
-from server.errors import INTERNAL, ApiError, Handler, failure_response, refuse
+from client.streams.readable import StreamsFull
+from server.errors import INTERNAL, ApiError, Handler, failure_response, overloaded, refuse
 from server.http.prefix import prefix_of, prefixed
 from server.keys import REQUEST_ID
 
@@ -106,6 +108,11 @@ async def error_middleware(request: web.Request, handler: Handler) -> web.Stream
         if exc.closes:
             response.force_close()
         return response
+    except StreamsFull as exc:
+        if request.writer.output_size > 0:
+            raise
+        refused = overloaded(exc)
+        return _respond(request, refused.failure, refused.headers)
     except ConnectionError:  # the caller's: upstream's never get here
         return web.Response(status=499, reason="Client Closed Request")
     except Exception:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from client.border.json_codec import encode_json
+from client.streams.chosen_ids import AlreadyBegun
 from client.streams.readable import CHAT, Readable, StreamsFull
-from client.streams.streams import AlreadyBegun
 from client.upstream.request import ChatCall
 from client.upstream.tracing import TraceContext, read_trace_context
 from server.errors import overloaded, refuse

@@ -11,6 +11,7 @@ import pytest
 
 from client.sandbox import Reply, Sandbox
 from client.streams import readable as readable_module
+from client.streams import room as room_module
 from client.streams import streams as streams_module
 from server.config import Config
 from tests.support.chunks import END, STOP, text
@@ -27,7 +28,8 @@ SHORT = Reply.stream(text("y"), STOP, END)
 def crowded(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Settings under which two long answers take all the room, and nobody waits for long."""
     monkeypatch.setattr(readable_module, "STALLED_S", 0.05)
-    monkeypatch.setattr(streams_module, "_LOOK_S", 0.01)
+    monkeypatch.setattr(room_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(streams_module, "LOOK_S", 0.01)
     return changed(config, "streams", max_total_bytes=SIZE, max_log_bytes=SIZE * 2, grace_s=0.0)
 
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from client.config import StreamsConfig, UpstreamConfig
 from client.errors import Refusal
 from client.sandbox import Hold, Mark, Reply, Sandbox, open_sandbox
+from client.streams.chosen_ids import AlreadyBegun
 from client.streams.mirror import Mirror
 from client.streams.readable import Readable
 from client.streams.seal import JUMP, ending_of
-from client.streams.streams import AlreadyBegun, Streams
+from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 from tests.support.chunks import END, STOP, text
 from tests.support.desks import Desk, Table

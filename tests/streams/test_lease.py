@@ -12,9 +12,10 @@ import pytest
 from client.config import StreamsConfig, UpstreamConfig
 from client.errors import Failure, Refusal
 from client.sandbox import Reply, Sandbox
+from client.streams.chosen_ids import AlreadyBegun
 from client.streams.readable import StreamsFull
 from client.streams.stream import Lease, Stream
-from client.streams.streams import AlreadyBegun, Streams
+from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "stream": True}

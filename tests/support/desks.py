@@ -10,12 +10,15 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+import msgspec
+
 from client.errors import Failure
 from client.streams.elsewhere import StoreUnavailable
 from client.streams.mirror import Facts, Mirror, facts_of
 from client.streams.readable import Summary, key_of
 from client.streams.stream import Stream
 from client.streams.streams import Streams
+from server.protocols.asked import decode_asked, encode_asked
 
 
 @dataclass
@@ -121,7 +124,7 @@ class Desk:
             if sheet.sealed is not None:
                 stream.fence(sheet.sealed)
             return True
-        sheet.facts = facts_of(stream)
+        sheet.facts = _told(stream)
         data, last = stream.log.piece_after(sheet.last, self.table.piece_bytes)
         if data:
             sheet.pieces.append((data, last - sheet.last, last))
@@ -182,14 +185,14 @@ class Desk:
         del self.table.sheets[key]
 
     def begin(self, stream: Stream) -> None:
-        self.table.sheets[stream.key] = Sheet(self, facts_of(stream))
+        self.table.sheets[stream.key] = Sheet(self, _told(stream))
         self._running.add(stream)
 
     async def known(self, stream: Stream) -> None:
         await asyncio.sleep(0)
 
     def settled(self, stream: Stream) -> None:
-        self.table.sheets[stream.key].facts = facts_of(stream)
+        self.table.sheets[stream.key].facts = _told(stream)
 
     def name(self, stream: Stream, kind: str, name: str) -> None:
         self.table.names[stream.owner, kind, name] = stream.id, time.time()
@@ -261,6 +264,13 @@ class Desk:
     def _owned(self, mirror: Mirror) -> Stream | None:
         desk = self.table.sheets[mirror.key].desk
         return None if desk.is_frozen else desk.streams.get(mirror.id, mirror.owner)
+
+
+def _told(stream: Stream) -> Facts:
+    """What others know of it, having come to them as bytes."""
+    facts = facts_of(stream)
+    asked = decode_asked(stream.protocol, encode_asked(stream.asked))
+    return msgspec.structs.replace(facts, asked=asked)
 
 
 def _summary(sheet: Sheet) -> Summary:
