@@ -167,7 +167,8 @@ class App {
 
   #showModel() {
     const {facts} = this;
-    byId("model-name").textContent = this.model || "no model";
+    const [, maker, name] = /^(.*\/)?(.*)$/.exec(this.model || "no model") ?? [];
+    fill(byId("model-name"), maker && h("span", {class: "wide-only"}, maker), name);
     byId("model-facts").textContent = facts?.id === this.model ? `${perMillion(facts.pricing?.prompt)}/${perMillion(facts.pricing?.completion)} · ${thousands(facts.context_length)}` : "";
     byId("open-models").title = "The model; prices in USD per million tokens, in and out; context";
   }
@@ -182,7 +183,7 @@ class App {
     const used = budget ? Math.min(1, (budget.spent_usd + budget.reserved_usd) / (budget.limit_usd || 1)) : 0;
     const told = budget ? `spent ${money(budget.spent_usd)}, reserved ${money(budget.reserved_usd)} of ${money(budget.limit_usd)}; resets ${budget.resets_at}` : "";
     const isEstimate = usage.data.some((row) => row.unsettled);
-    fill(byId("today"), isEstimate ? "today ≤ " : "today ", money(usage.total_cost_usd), budget && [" ", h("meter", {value: used, max: 1, high: 0.8, "aria-label": "Budget", title: told})]);
+    fill(byId("today"), h("span", {class: "wide-only"}, "today "), isEstimate && "≤ ", money(usage.total_cost_usd), budget && [" ", h("meter", {value: used, max: 1, high: 0.8, "aria-label": "Budget", title: told})]);
     byId("today").title = `Spent today (UTC)${told && `: ${told}`}; opens usage`;
   }
 

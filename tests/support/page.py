@@ -105,8 +105,11 @@ class Visitor:
             pytest.skip("the npm package axe-core is missing: run scripts/install-node-tools")
         await self.page.evaluate(_AXE.read_text() + ";0")
         found: list[str] = await self.page.evaluate(
-            """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map(
-                (each) => each.id + ": " + each.nodes.map((node) => node.html.slice(0, 200)).join(" | "))"""
+            """async () => {
+                const told = (node) => `${node.html.slice(0, 200)} ${node.any[0]?.message ?? ""}`;
+                const {violations} = await axe.run(document, {resultTypes: ["violations"]});
+                return violations.map(({id, nodes}) => `${id}: ${nodes.map(told).join(" | ")}`);
+            }"""
         )
         return found
 

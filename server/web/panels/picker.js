@@ -69,8 +69,10 @@ export const openPicker = (app, wanted) =>
       const here = list.children[at];
       if (here) {
         field.setAttribute("aria-activedescendant", here.id);
-        here.scrollIntoView({block: "nearest"});
-      }
+        const [top, bottom] = [here.offsetTop, here.offsetTop + here.offsetHeight]; // of the list alone: the field stays in view
+        if (top < list.scrollTop) list.scrollTop = top;
+        else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+      } else field.removeAttribute("aria-activedescendant");
       about.hidden = true;
     };
     const keys = {

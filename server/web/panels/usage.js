@@ -42,7 +42,7 @@ export const showUsage = async (app, place) => {
   const show = async () => {
     try {
       const usage = await app.client.usage({from: from.value, to: to.value});
-      fill(body, ...contents(usage));
+      fill(body, ...contents(usage, body.clientWidth));
     } catch (error) {
       if (error.type === "unauthorized" && (await app.askToken(error.message))) return show();
       fill(body, h("p", {class: "error", role: "alert"}, error.message));
@@ -58,7 +58,7 @@ export const showUsage = async (app, place) => {
   await show();
 };
 
-const contents = (usage) => {
+const contents = (usage, roomPx) => {
   const rows = usage.data;
   const warning = usage.stored === false && h("p", {class: "error", role: "alert"}, "The server cannot write its ledger now: these figures are in its memory only, and end with it.");
   const budget = usage.budget && h("p", {}, `Budget of a day: ${money(usage.budget.spent_usd)} spent and ${money(usage.budget.reserved_usd)} reserved of ${money(usage.budget.limit_usd)}; resets ${usage.budget.resets_at}.`);
@@ -71,13 +71,13 @@ const contents = (usage) => {
     warning,
     budget,
     h("div", {class: "tiles"}, tile("Sum", money(usage.total_cost_usd), unsettled ? `${unsettled} not settled yet` : ""), tile("Settled", money(usage.total_settled_cost_usd)), tile("Answers", String(answers)), tile("Tokens in", sum("prompt_tokens").toLocaleString("en")), tile("Tokens out", sum("completion_tokens").toLocaleString("en")), tile("Mean cost", money(answers ? usage.total_cost_usd / answers : null))),
-    ...chart(usage),
+    ...chart(usage, Math.max(300, Math.min(1000, roomPx))),
     table(rows),
   ];
 };
 
-/** Stacked bars, and what their colours mean. */
-const chart = (usage) => {
+/** Stacked bars, and what their colours mean; drawn for the room there is, so that words stay readable. */
+const chart = (usage, width) => {
   const byModel = new Map();
   for (const row of usage.data) byModel.set(row.model, (byModel.get(row.model) ?? 0) + row.cost_usd);
   const models = [...byModel].sort((a, b) => b[1] - a[1]).map(([model]) => model);
@@ -96,7 +96,8 @@ const chart = (usage) => {
   }
   const totals = days.map((day) => parts.get(day).reduce((all, {cost}) => all + cost, 0));
   const most = Math.max(...totals) || 1;
-  const [width, height, left, bottom] = [1000, 240, 70, 24];
+  const [height, left, bottom] = [240, 50, 24];
+  const words = Math.floor((width - left) / 60);
   const step = (width - left) / days.length;
   const barWidth = Math.max(1, Math.min(40, step * 0.8));
   const drawing = svg("svg", {viewBox: `0 0 ${width} ${height + bottom}`, class: "chart", role: "group", "aria-label": `Cost by day from ${usage.first_day} to ${usage.last_day}; the table below holds the same`});
@@ -123,7 +124,7 @@ const chart = (usage) => {
     group.setAttribute("aria-label", told.join("; "));
     group.append(svg("title", {}, told.join("\n")));
     if (totals[index]) drawing.append(group);
-    if (days.length <= 10 || index % Math.ceil(days.length / 10) === 0) drawing.append(svg("text", {class: "axis", x: x + barWidth / 2, y: height + 16, "text-anchor": "middle"}, day.slice(5)));
+    if (index % Math.ceil(days.length / words) === 0) drawing.append(svg("text", {class: "axis", x: x + barWidth / 2, y: height + 16, "text-anchor": "middle"}, day.slice(5)));
   });
   const hatched = usage.data.some((row) => row.unsettled) && h("span", {}, "▨ not settled yet: an upper estimate");
   return [drawing, h("p", {class: "row quiet"}, labels.map((label, rank) => h("span", {}, h("span", {class: `key c${rank}`, "aria-hidden": "true"}), label)), hatched)];

@@ -17,6 +17,7 @@ export class Follower {
     this.#box = box;
     this.#button = button;
     box.addEventListener("scroll", () => this.#scrolled(), {passive: true});
+    new ResizeObserver(() => this.isFollowing && this.settle()).observe(box); // a composer that grows takes room of it
     button.addEventListener("click", () => {
       this.toEnd();
       focusMessage(); // the button is gone

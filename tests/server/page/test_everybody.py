@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from playwright.async_api import expect
 
+from client.sandbox.models.picture import make_png
+from tests.server.page.test_usage_view import month, told
 from tests.support.browser import open_browser
 from tests.support.page import Visitor, visiting
 from tests.support.process import running_server
 
+SMALL = """[...document.querySelectorAll("button, select, summary, input:not([type=checkbox], [type=radio])")]
+    .filter((each) => each.checkVisibility() && !each.closest(".events"))
+    .map((each) => [each.textContent || each.id, each.getBoundingClientRect()])
+    .filter(([, box]) => box.width && (box.height < 43.5 || box.width < 24))
+    .map(([name, box]) => `${name} ${box.width} x ${box.height}`)"""
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -20,6 +27,9 @@ async def check(visitor: Visitor, where: str) -> None:
     for scheme in SCHEMES:
         await visitor.page.emulate_media(color_scheme=scheme)
         assert await visitor.violations() == [], f"{where}, {scheme}"
+    await visitor.page.emulate_media(forced_colors="active")
+    assert await visitor.violations() == [], f"{where}, forced colours"
+    await visitor.page.emulate_media(forced_colors="none")
     assert await visitor.page.evaluate(WIDER) is False, where
 
 
@@ -69,10 +79,74 @@ async def test_axe_finds_nothing_in_any_state_light_and_dark() -> None:
         await check(visitor, "usage")
 
 
+async def test_axe_finds_nothing_in_what_is_rare() -> None:
+    """A token that is asked for, what is lost or refused or wrong, notices, files, several answers, a month."""
+    picture: Any = {"name": "sky.png", "mimeType": "image/png", "buffer": make_png(1)}
+    async with running_server("--sandbox") as server, open_browser() as browser:
+        async with visiting(browser, server.url) as visitor:
+            page = visitor.page
+            await visitor.press("long answer")
+            await expect(visitor.answer).to_contain_text("1 2 3")
+            await visitor.press("✂ Cut the connection")
+            await expect(page.get_by_text("Connection lost, trying again in")).to_be_visible()
+            await check(visitor, "lost")
+            await expect(visitor.answer.locator(".proof")).to_be_visible()
+            await page.keyboard.press("Escape")
+            await visitor.answered()
+            await visitor.press("Try again")
+            await expect(visitor.answer).to_contain_text("1 2 3")
+            await page.keyboard.press("Escape")
+            await visitor.answered()
+            await check(visitor, "two answers")
+            await page.keyboard.press("Control+k")
+            await page.keyboard.type("refuser")
+            await expect(page.locator(".options li")).to_have_count(1)
+            await page.keyboard.press("Enter")
+            await visitor.send("Say it.")
+            await expect(page.locator("article.answer")).to_have_count(2)
+            await visitor.answered()
+            await expect(visitor.answer.locator(".refusal")).to_be_visible()
+            await check(visitor, "refused")
+            await page.keyboard.press("Control+k")
+            await page.keyboard.type("nothing is called this")
+            await expect(page.get_by_text("0 models")).to_be_visible()
+            await check(visitor, "no model")
+            await page.keyboard.press("Escape")  # empties the field
+            await page.keyboard.press("Escape")
+            await visitor.press("Conversations")
+            await visitor.press("Delete Count to two thousand.")
+            await expect(page.get_by_role("button", name="Undo")).to_be_visible()
+            await check(visitor, "a notice")
+            await visitor.press("paint")
+            await visitor.answered()
+            await page.locator("#composer input[type=file]").set_input_files([picture])
+            await expect(page.locator(".chip")).to_have_count(1)
+            await check(visitor, "a file")
+            await page.get_by_text("Parameters", exact=True).click()
+            await page.get_by_label("Providers, in order").fill("a")
+            await page.get_by_label("Anything else, a JSON object").fill('{"provider": {"order": ["b"]}}')
+            await visitor.send("What is it?")
+            await expect(visitor.answer.get_by_role("alert")).to_be_visible()
+            await check(visitor, "a wrong field")
+            await told(page, month())
+            await page.goto(f"{server.url}/#usage")
+            await expect(page.locator("svg.chart g.bar").first).to_be_visible()
+            await check(visitor, "a month")
+        env = {"SERVER_TOKENS": "a-token-of-the-caller"}
+        async with running_server("--sandbox", env=env) as closed, visiting(browser, closed.url) as visitor:
+            await expect(visitor.page.get_by_label("Token", exact=True)).to_be_visible()
+            await check(visitor, "a token is asked for")
+
+
 async def test_on_a_small_screen_nothing_scrolls_sideways() -> None:
     async with running_server("--sandbox") as server, open_browser() as browser:
-        for size in ({"width": 320, "height": 640},):
-            async with visiting(browser, server.url, viewport=size, has_touch=True, is_mobile=True) as visitor:
+        phone: dict[str, Any] = {"viewport": {"width": 320, "height": 640}, "has_touch": True, "is_mobile": True}
+        zoomed: dict[str, Any] = {
+            "viewport": {"width": 640, "height": 400},
+            "device_scale_factor": 2,
+        }  # 1280 by 800 at 200 %
+        for size in (phone, zoomed):
+            async with visiting(browser, server.url, **size) as visitor:
                 page = visitor.page
                 await check(visitor, "first screen")
                 await visitor.press("format")
@@ -82,19 +156,16 @@ async def test_on_a_small_screen_nothing_scrolls_sideways() -> None:
                     await page.locator(f"#open-{'events' if name == 'Events' else 'list'}").click()
                     await expect(page.get_by_role("dialog", name=name)).to_be_visible()
                     await check(visitor, name)
+                    assert size is zoomed or await page.evaluate(SMALL) == []
                     await page.keyboard.press("Escape")
+                await page.get_by_text("Parameters", exact=True).click()
+                await expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
                 await page.locator("#open-models").click()
+                await expect(page.get_by_role("combobox", name="Search models")).to_be_in_viewport(ratio=1)
                 await expect(page.locator(".options li").first).to_be_visible()
                 await check(visitor, "models")
                 await page.keyboard.press("Escape")
-                small = await page.evaluate(
-                    """[...document.querySelectorAll("button, select, input:not([type=checkbox])")]
-                        .filter((each) => each.checkVisibility() && !each.hidden)
-                        .map((each) => [each.textContent || each.id, each.getBoundingClientRect()])
-                        .filter(([, box]) => box.width && (box.height < 43.5 || box.width < 24))
-                        .map(([name]) => name)"""
-                )
-                assert small == []
+                assert size is zoomed or await page.evaluate(SMALL) == []
                 await page.goto(f"{server.url}/#usage")
                 await expect(page.locator(".tiles")).to_be_visible()
                 await check(visitor, "usage")
