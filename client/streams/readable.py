@@ -37,6 +37,23 @@ _ENDED = asyncio.Event()
 _ENDED.set()
 
 
+_MOST_SHARED = 256
+_LONGEST_SHARED = 100
+_shared: dict[str, str] = {}
+
+
+def shared(word: str) -> str:
+    """One copy of a word that many streams have, of models and reasons: every answer brings its own."""
+    found = _shared.get(word)
+    if found is None:
+        if len(word) > _LONGEST_SHARED:
+            return word
+        if len(_shared) >= _MOST_SHARED:
+            _shared.clear()
+        found = _shared[word] = word
+    return found
+
+
 def key_of(chosen_id: str, owner: str) -> str:
     """What no id that is made here can be."""
     return f"{chosen_id} {owner}"
@@ -193,7 +210,7 @@ class Readable(ABC):
         self.holds_chunks = protocol != CHAT
         self.upstream_protocol = upstream_protocol
         self.asked = asked
-        self.requested_model = requested_model
+        self.requested_model = shared(requested_model)
         self.created_s = created_s
         self.log = StreamLog()
         self.max_log_bytes = streams.config.max_log_bytes  # new settings leave a running answer alone

@@ -19,7 +19,7 @@ from client.errors import Failure, Refusal
 from client.streams.last_words import INTERNAL, encode_each, last_words
 from client.streams.pump import Pump
 from client.streams.raw_log import RawEncoder
-from client.streams.readable import CHAT, KEPT_BYTES, Keeper, Readable, Reader
+from client.streams.readable import CHAT, KEPT_BYTES, Keeper, Readable, Reader, shared
 from client.streams.seal import DIED, ENDING_COUNT, JUMP, ending_of
 from client.streams.steps import take_each, tell_each
 from client.streams.wire import EventEncoder
@@ -460,9 +460,11 @@ class Stream(Readable):
 
         What is looked up still needs the lease; usage that upstream told is in the log.
         """
-        self._model = self.pump.translator.model
+        model = self.pump.translator.model
+        self._model = None if model is None else shared(model)
         self._pump = self._task = self._grace_timer = self._ended = self._stop_failure = self.span = None
         self._encoder = _NO_ENCODER
+        self.appended_s = 0.0
         if not self.settlement.is_sought:
             self.settlement.usage = self.lease = None
         self._let_go()
@@ -471,7 +473,8 @@ class Stream(Readable):
         """The last event is in the log: nothing that comes after this may keep anybody waiting."""
         self.is_running = False
         self.has_verdict = True
-        self.finish_reason = self.pump.translator.finish_reason
+        reason = self.pump.translator.finish_reason
+        self.finish_reason = None if reason is None else shared(reason)
         take_each(self, self.log.close)
 
     def _settle_up(self) -> None:
@@ -489,7 +492,7 @@ class Stream(Readable):
         translator = pump.translator
         self.has_come_to_nothing = not translator.has_begun and self.stop_reason is None
         self.generation_id = translator.generation_id or self.generation_id
-        self.settlement.earlier = pump.earlier
+        self.settlement.earlier = pump.earlier or ()
         if translator.reckoned is not None:
             self.settlement.take(*translator.reckoned)
 
