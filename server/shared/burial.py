@@ -16,6 +16,7 @@ from server.shared.engine.lines import Word
 from server.shared.engine.scripts import Script
 from server.shared.outbox import verdict_of
 from server.shared.store import LUA, Store
+from server.shared.tasks import end_all
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,7 @@ class Undertaker:
 
     async def aclose(self) -> None:
         """Looks no more; what is half done is done again by others."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_all([self._task])
 
     async def _watch(self) -> None:
         store = self._store

@@ -19,6 +19,7 @@ from server.shared.engine.scripts import Call, Script
 from server.shared.outbox import Outbox, verdict_of
 from server.shared.records import Records
 from server.shared.store import LUA, Store
+from server.shared.tasks import end_all
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +81,7 @@ class SharedCopies:
             async with asyncio.timeout(_CLOSE_S):
                 while (self.outbox.copies or self._later or self._new) and self._store.has_contact:  # noqa: ASYNC110
                     await asyncio.sleep(self._flush_s)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
 
     # -- what `client.streams` asks -----------------------------------------------------------------------------
 

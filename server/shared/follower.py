@@ -16,6 +16,7 @@ from client.streams.elsewhere import StoreUnavailable
 from client.streams.mirror import Facts, Mirror
 from server.shared.engine.lines import EngineError, Word
 from server.shared.store import Store
+from server.shared.tasks import end_all
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +84,7 @@ class Follower:
 
     async def aclose(self) -> None:
         """Reads no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_all([self._task, self._reading])
 
     async def follow(self, followed: Followed) -> None:
         """From now on what follows behind its last entry is read."""
@@ -128,10 +127,6 @@ class Follower:
             except Exception:
                 logger.exception("what came from the shared store could not be taken")
                 await asyncio.sleep(0.1)
-            except asyncio.CancelledError:
-                if self._reading is not None:
-                    self._reading.cancel()
-                raise
             await asyncio.sleep(_GAP_S)
 
     async def _read(self) -> None:

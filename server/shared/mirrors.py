@@ -29,6 +29,7 @@ from server.shared.listing import KNOWN, Meta, find_name, list_of
 from server.shared.outbox import verdict_of
 from server.shared.records import Records
 from server.shared.store import LUA, Store
+from server.shared.tasks import end_all
 from server.shared.text import Unreadable
 
 logger = logging.getLogger(__name__)
@@ -72,10 +73,7 @@ class SharedMirrors:
     async def aclose(self) -> None:
         """Reads no more."""
         await self.follower.aclose()
-        tasks = [*self._tasks, *([] if self._tending is None else [self._tending])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all([*self._tasks, self._tending])
 
     # -- finding ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from client.streams.elsewhere import StoreUnavailable
 from server.shared.engine.keys import Keys
 from server.shared.engine.lines import Dialler, EngineError, EngineFull, EngineRefused, Line, Lines, Word
 from server.shared.engine.scripts import Call, Script, run, run_many
+from server.shared.tasks import end_all
 from server.telemetry.shared_figures import SharedFigures
 
 logger = logging.getLogger(__name__)
@@ -81,10 +82,10 @@ class Store:
         self._dialler = dialler
         name = keys.prefix
         self.writer = Line(dialler.maker(f"{name}-writer"))
-        self.follower = Line(dialler.maker(f"{name}-follower", 2 * _MOST_BLOCKED_S))
+        self.follower = Line(dialler.maker(f"{name}-follower"), 2 * _MOST_BLOCKED_S)
         self.pages = Lines(dialler.maker(f"{name}-pages"), _PAGES)
         self._callers = Lines(dialler.maker(f"{name}-callers"), _CALLERS)
-        self._life = Line(dialler.maker(f"{name}-life", max(_PATIENCE_S, min(2.0, lease_s / 3))))
+        self._life = Line(dialler.maker(f"{name}-life"), max(_PATIENCE_S, min(2.0, lease_s / 3)))
         self._answers = False
         self._is_new = True
         self._offset_s: tuple[float, float] | None = None
@@ -245,6 +246,8 @@ class Store:
         self.has_contact = False
         self.is_readable = isinstance(error, EngineFull)
         self.replicas = 0
+        for line in (self.writer, self.pages, self._callers):
+            line.renew()
         if self._lost_since_s is None:
             self._lost_since_s = _now_s()
             logger.warning(
@@ -259,10 +262,7 @@ class Store:
 
     async def aclose(self) -> None:
         """Gives the lease back, or leaves to the others what is left to do, and closes every connection."""
-        if self._beating is not None:
-            self._beating.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._beating
+        await end_all([self._beating])
         keys = self.keys
         if self.has_contact:
             with suppress(EngineError):

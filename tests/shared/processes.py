@@ -63,3 +63,9 @@ async def wait_copied(api: Api, stream_id: str) -> None:
     assert isinstance(stream, Stream)
     copies = shared_of(api).copies
     await until(lambda: copies.acknowledged(stream) >= stream.log.last and stream.log.last > 0)
+
+
+async def wait_over(api: Api, stream_id: str) -> None:
+    """Returns when the end of the server's answer stands in the engine."""
+    stream = api.streams._streams[stream_id]
+    await until(lambda: stream not in shared_of(api).copies.outbox.copies)

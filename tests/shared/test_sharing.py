@@ -9,11 +9,11 @@ import pytest
 
 from client.sandbox import Hold, Reply, Sandbox
 from server.config import Config
-from tests.shared.processes import asked, read_on, shared_of, sharing, wait_copied
+from tests.shared.processes import asked, read_on, shared_of, sharing, wait_copied, wait_over
 from tests.shared.waiting import until
 from tests.support.chunks import END, STOP, chunk, text
 from tests.support.engines import Engine
-from tests.support.serving import Api, changed, question, with_tokens
+from tests.support.serving import changed, question, with_tokens
 from tests.support.sse_reader import names_of, parse_events, read_until, text_of
 
 WORDS = "recognisable words"
@@ -150,11 +150,6 @@ async def test_lists_are_of_all_processes_and_what_is_forgotten_is_gone_everywhe
         for api in (one, other):
             _, body = await api.request("GET", "/chat")
             assert re.findall(rb'"stream_id":\s*"([^"]+)"', body) == [each.encode() for each in reversed(ids)]
-
-
-async def wait_over(api: Api, stream_id: str) -> None:
-    stream = api.streams._streams[stream_id]
-    await until(lambda: stream not in shared_of(api).copies.outbox.copies)
 
 
 @pytest.mark.parametrize("plain", [True, False])

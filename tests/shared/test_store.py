@@ -182,7 +182,7 @@ async def test_a_command_that_was_cancelled_costs_the_connection_and_no_reply(en
 
 async def test_a_command_whose_reply_is_lost_is_sent_once(engine: Engine) -> None:
     """By default redis-py 8.1 sends it eleven times."""
-    line = Line(Dialler(parse_url(engine.url)).maker("test", answer_s=0.2))
+    line = Line(Dialler(parse_url(engine.url)).maker("test"), answer_s=0.2)
     await line.ask("PING")
     engine.freeze()
     with pytest.raises(EngineLost):

@@ -5,6 +5,7 @@ Each has a folder, a UNIX socket and a port of its own, keeps nothing on disk, a
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import shutil
 import signal
@@ -79,7 +80,11 @@ class Engine:
         log = (self.folder / "engine.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [self.program, str(self.folder / "engine.conf"), *self._options], stdout=log, stderr=log
+                [self.program, str(self.folder / "engine.conf"), *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_parent,
             )
         until_s = time.monotonic() + _READY_S
         while not self._answers():
@@ -136,12 +141,19 @@ def running_sentinel(master: Engine) -> Iterator[int]:
             "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
         )
         with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen([master.program, str(settings), "--sentinel"], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [master.program, str(settings), "--sentinel"], stdout=log, stderr=log, preexec_fn=_end_with_parent
+            )
         try:
             yield port
         finally:
             process.kill()
             process.wait()
+
+
+def _end_with_parent() -> None:
+    """A test that is killed leaves no engine behind: prctl(2), PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _free_port() -> int:

@@ -86,11 +86,17 @@ def error_of(exc: BaseException) -> EngineError:
 
 class Line:
     """One connection. What fails, or is cancelled under way, costs the connection: its next reply would be that of
-    somebody else."""
+    somebody else.
 
-    def __init__(self, make: Callable[[], AbstractConnection]) -> None:
+    Args:
+        answer_s: seconds within which an answer must come; more than a blocking command blocks.
+    """
+
+    def __init__(self, make: Callable[[], AbstractConnection], answer_s: float = ANSWER_S) -> None:
         self._make = make
+        self._answer_s = answer_s
         self._connection: AbstractConnection | None = None
+        self._is_stale = False
         self._in_use = asyncio.Lock()
 
     @property
@@ -122,14 +128,19 @@ class Line:
     async def _exchange(self, packed: bytes, count: int) -> list[Any]:
         async with self._in_use:
             connection = self._connection
+            if connection is not None and (self._is_stale or _is_closed(connection)):
+                await self._drop()
+                connection = None
+            self._is_stale = False
             if connection is None:
                 connection = self._connection = self._make()
             is_whole = False
             try:
-                if not connection.is_connected:
-                    await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_packed_command(packed, check_health=False)
-                replies = [await _reply(connection) for _ in range(count)]
+                async with asyncio.timeout(self._answer_s):
+                    if not connection.is_connected:
+                        await connection.connect()  # type: ignore[no-untyped-call]
+                    await connection.send_packed_command(packed, check_health=False)
+                    replies = [await _reply(connection) for _ in range(count)]
                 is_whole = True
                 return replies
             except (exceptions.RedisError, OSError, TimeoutError) as exc:
@@ -137,6 +148,10 @@ class Line:
             finally:
                 if not is_whole:
                     await self._drop()
+
+    def renew(self) -> None:
+        """The next command goes over a new connection: what is at the other end of this one is in doubt."""
+        self._is_stale = True
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -150,6 +165,12 @@ class Line:
         """Closes it, once what is under way has ended."""
         async with self._in_use:
             await self._drop()
+
+
+def _is_closed(connection: AbstractConnection) -> bool:
+    """Whether the engine has closed it while nobody used it."""
+    reader = connection._reader
+    return reader is not None and reader.at_eof()
 
 
 async def _reply(connection: AbstractConnection) -> Any:
@@ -183,6 +204,11 @@ class Lines:
     def _one(self) -> Line:
         return next(line for line in self._lines if line.is_free)
 
+    def renew(self) -> None:
+        """As `Line.renew`, of all."""
+        for line in self._lines:
+            line.renew()
+
     async def aclose(self) -> None:
         """Closes all of them."""
         for line in self._lines:
@@ -203,6 +229,7 @@ class Dialler:
             "password": engine.password,
             "db": engine.database,
             "socket_connect_timeout": CONNECT_S,
+            "socket_timeout": None,  # one for a command and its answer is `Line`'s
             "retry": Retry(NoBackoff(), 0),  # by default 8.1 sends a write whose reply was lost again and again
             "protocol": 2,
             "driver_info": None,  # CLIENT SETINFO is not there before 7.2
@@ -214,14 +241,13 @@ class Dialler:
                 self._tls["ssl_ca_certs"] = ca_file
         self._pools: list[SentinelConnectionPool] = []
 
-    def maker(self, name: str, answer_s: float = ANSWER_S) -> Callable[[], AbstractConnection]:
+    def maker(self, name: str) -> Callable[[], AbstractConnection]:
         """What makes connections of one kind.
 
         Args:
             name: what the engine's list of clients shows.
-            answer_s: seconds within which an answer must come; more than a blocking command blocks.
         """
-        options = {**self._options, "client_name": name, "socket_timeout": answer_s}
+        options = {**self._options, "client_name": name}
         engine = self._engine
         if engine.path is not None:
             return lambda: UnixDomainSocketConnection(path=engine.path or "", **options)
