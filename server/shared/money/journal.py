@@ -21,6 +21,7 @@ from server.budgets.ledger_file import OpenAnswer, UsageCounts, UsageKey
 from server.shared.engine.scripts import Call
 from server.shared.money.accounts import OPENED, SETTLE, Accounts
 from server.shared.money.entries import Entry, Stage, copy_of, difference
+from server.shared.money.own_book import figures_of
 from server.shared.money.restoring import Restoring
 from server.shared.store import Store
 
@@ -123,10 +124,7 @@ class Journal:
         self._finish(entry)
         if not entry.is_own or entry.is_earlier:
             return
-        counts = UsageCounts(
-            *(int(theirs.get(name, 0)) for name in ("requests", "prompt_tokens", "completion_tokens")),
-            *(int(theirs.get(name, 0)) for name in ("cost_nano", "settled_nano", "unsettled")),
-        )
+        counts = figures_of(theirs)
         key = UsageKey(str(theirs.get("d", entry.day)), entry.caller, str(theirs.get("m", entry.model)))
         if key == entry.key:
             counts = difference(counts, entry.counted)

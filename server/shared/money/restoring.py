@@ -21,6 +21,7 @@ from server.budgets.ledger_file import UsageCounts, UsageKey
 from server.shared.engine.lines import EngineLost
 from server.shared.money.accounts import RESTORE, Accounts
 from server.shared.money.entries import Entry, Stage
+from server.shared.money.own_book import take_back
 from server.shared.store import Store
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Restoring:
         self._entries_of = entries_of
         self._ready: set[str] = set()
         self._doubted: set[str] = set()
+        self._taken_back: set[str] = set()
         self._restoring: dict[str, asyncio.Task[None]] = {}
         self._contact = 0
         self._history: asyncio.Task[None] | None = None
@@ -139,6 +141,9 @@ class Restoring:
             [["SADD", accounts.callers_key, caller], ["SADD", accounts.touched_key(self._store.rid), caller]]
         )
         first, last = self._recent
+        if caller not in self._taken_back and self._ledger.has_file:
+            await take_back(self._store, accounts, self._ledger, (first, last), caller, self._entries_of(caller))
+            self._taken_back.add(caller)
         by_day = await self._rows(caller, first, last)
         today = self._ledger.today
         for day, rows in by_day.items():

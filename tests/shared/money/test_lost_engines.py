@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 
@@ -233,3 +234,40 @@ async def test_the_engine_remembers_no_more_than_somebody_may_ask_for(engine: En
             for name in ("acct", f"spent:{one.ledger.today}", f"usage:{one.ledger.today}"):
                 assert admin.pttl(one.journal.accounts.key("ann", name)) > 0
         await until(lambda: not one.journal.entries and not one.journal._forget)
+
+
+async def test_what_was_told_and_not_written_is_written_by_the_next(engine: Engine, tmp_path: Path) -> None:
+    """So that it can be put back, should the engine lose it later."""
+    path = tmp_path / "usage.sqlite"
+    gone = Office(engine.url, path, 1.0, "refuse")
+    await gone.open()
+    await spend(gone, 0.25, "written")
+    leases = {name: await gone.start(name=name) for name in ("cut", "runs", "ended")}
+    played = {name: Played(name) for name in leases}
+    for name, lease in leases.items():
+        lease.opened(played[name].stream)
+    leases["cut"].end(played["cut"].cut())
+    await gone.told()
+    await gone.ledger.save()
+    gone.ledger.save = gone.ledger._write = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+    leases["ended"].end(played["ended"].costs(0.25))
+    await spend(gone, 0.5, "unwritten")
+    await gone.told()
+    await gone.die()
+    async with office(engine.url) as other:
+        await other.bury(gone)
+        for answer in other.sought:
+            answer.settlement.state({"cost": 0.25, "prompt_tokens": 1, "completion_tokens": 2})
+            answer.note_settled()
+        await other.told()
+        async with office(engine.url, path) as again:
+            await again.told()
+            for answer in again.sought:
+                answer.note_settled()
+            await again.told()
+            await until(lambda: not again.journal.entries)
+            everything = UsageCounts(5, 5, 10, 3 * NANOS // 2, 3 * NANOS // 2, 0)
+            assert await patient(other.counts) == await patient(again.counts) == await again.own() == everything
+            await emptied(engine, other, again)
+            assert await patient(other.counts) == await patient(again.counts) == everything
+            assert await patient(other.budget) == (1.5, 0)
