@@ -69,7 +69,10 @@ async def earlier_of(stream: Readable) -> Earlier:
     """
     turn = turn_of(stream)
     if turn is None:
-        raise ToolFailure(f"continue: {stream.id} was not begun with llm_chat. Give the turns in `messages` instead.")
+        raise ToolFailure(
+            f"continue: {stream.id} was not begun with llm_chat, or before the server started. Give the turns in "
+            "`messages` instead."
+        )
     if stream.is_running:
         raise ToolFailure(
             "continue: that answer is still running. Wait for it with llm_chat_result, then call again."

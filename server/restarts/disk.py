@@ -245,6 +245,7 @@ class LogsOnDisk:
                 if not self._is_loaded:
                     self._next_row = max(self._next_row, await file.begin(time.time()))
                     self._is_loaded = True
+                    await self._sweep(file)
                 break
             except Exception as exc:
                 is_renewed = await self._lose_file(exc)

@@ -32,6 +32,7 @@ _SCHEMA = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS answer_caller ON answer (caller, created_s)",
+    "CREATE INDEX IF NOT EXISTS answer_ended ON answer (ended_s)",
     """
     CREATE TABLE IF NOT EXISTS piece (      -- of an answer's log
         answer INTEGER NOT NULL,
@@ -57,8 +58,8 @@ _SCHEMA = (
 _PRAGMAS = ("auto_vacuum = INCREMENTAL", "secure_delete = ON")
 CUT: Final = -1
 """`last` of an answer whose process ended before it did."""
-_AT_ONCE = 50
-"""Answers that are removed in one go where room is needed."""
+_ROOM = 16
+"""The part of what may be kept that is made free at once."""
 _COLUMNS = "id, key, caller, created_s, ended_s, last, facts, crc"
 _WRITE_ANSWER = f"INSERT OR REPLACE INTO answer ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _WRITE_PIECE = "INSERT OR REPLACE INTO piece (answer, last, count, data, crc) VALUES (?, ?, ?, ?, ?)"
@@ -194,15 +195,17 @@ class LogFile(SqliteFile):
             await self.db.execute("PRAGMA incremental_vacuum")
 
     async def make_room(self, most_bytes: int) -> bool:
-        """Removes the oldest of those that have ended until no more is kept; False where that is not enough."""
-        while await self.size_bytes() > most_bytes:
-            oldest = "SELECT id FROM answer WHERE ended_s IS NOT NULL ORDER BY ended_s LIMIT ?"
-            rows = await self.rows(oldest, (_AT_ONCE,))
-            if not rows:
-                return False
-            async with self.transaction():
+        """Removes the oldest of those that have ended, if there is more, until there is room for some; False where
+        that is not enough."""
+        if await self.size_bytes() <= most_bytes:
+            return True
+        async with self.transaction():
+            while await self.size_bytes() > most_bytes - most_bytes // _ROOM:
+                rows = await self.rows("SELECT id FROM answer WHERE ended_s IS NOT NULL ORDER BY ended_s LIMIT 1")
+                if not rows:
+                    break
                 await self._remove(_whole(row[0]) for row in rows)
-        return True
+        return await self.size_bytes() <= most_bytes
 
     async def size_bytes(self) -> int:
         """What is in use of the file."""

@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 
 from client.sandbox import Reply, Sandbox, open_sandbox
-from tests.server.restarts.killing import JUMP, Caller, events, kill, server_in, until_said
+from tests.server.budgets.test_ledger import overwrite_from, set_aside
+from tests.server.restarts.killing import JUMP, Caller, events, kill, rows_of, server_in, until_said
 from tests.support.chunks import END, STOP, text
 from tests.support.serving import question
 from tests.support.sse_reader import parse_events, text_of
@@ -162,3 +163,99 @@ async def test_an_orderly_end_loses_nothing(
     async with server_in(tmp_path, upstream, **KEEP) as server:
         assert await events(ann, server, f"/chat/{stream_id}") == parse_events(seen)
         assert parse_events(seen)[-2].data["type"] == "shutting_down"
+
+
+async def test_by_default_no_text_is_written(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession, path: Path
+) -> None:
+    ann = Caller(http)
+    upstream.script(Reply.stream(text("a word that nobody may find"), STOP, END))
+    async with server_in(tmp_path, upstream) as server:
+        _, body, _ = await ann.ask(server, "POST", "/chat", question(message="nor this question"))
+        assert b"nobody may find" in body
+        async with ann.streaming(server, "/chat", LONG) as response:
+            said = await response.content.readany()
+            await until_said(tmp_path / "usage.sqlite3", "SELECT caller FROM started_answer", ("ann",))
+            await kill(server)
+    assert not exists(path)
+    written = written_in(tmp_path)
+    assert b"ann" in written
+    assert b"nobody may find" not in written
+    assert b"nor this question" not in written
+    assert b'"text"' in said
+    assert b'"text"' not in written
+
+
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
+def written_in(folder: Path) -> bytes:
+    return b"".join(each.read_bytes() for each in folder.glob("*sqlite3*"))
+
+
+async def test_what_is_no_longer_kept_is_found_nowhere_in_the_file(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession, path: Path
+) -> None:
+    ann = Caller(http)
+    words = "words that were said and are to be forgotten"
+    async with server_in(tmp_path, upstream, **KEEP) as server:
+        upstream.script(Reply.stream(text(words), STOP, END), Reply.stream(text("kept"), STOP, END))
+        _, _, forgotten = await ann.ask(server, "POST", "/chat", question())
+        _, _, kept = await ann.ask(server, "POST", "/chat", question())
+        await until_said(path, ENDED, (1,), (1,))
+        assert words.encode() in written_in(tmp_path)
+        assert (await ann.ask(server, "DELETE", f"/v1/responses/resp_{forgotten['x-stream-id']}"))[0] == 200
+        await until_said(path, ENDED, (1,))
+        assert words.encode() not in written_in(tmp_path)
+        await kill(server)
+    async with server_in(tmp_path, upstream, **KEEP) as server:
+        assert (await ann.ask(server, "GET", f"/chat/{forgotten['x-stream-id']}"))[0] == 404
+        assert (await ann.ask(server, "GET", f"/chat/{kept['x-stream-id']}"))[0] == 200
+    async with server_in(tmp_path, upstream, STREAM_RETAIN="0.1", **KEEP) as server:
+        assert (await ann.ask(server, "GET", f"/chat/{kept['x-stream-id']}"))[0] == 404
+        await until_said(path, ENDED)
+        assert await rows(path, "SELECT COUNT(*) FROM piece") == [(0,)]
+
+
+async def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    return await asyncio.to_thread(rows_of, path, query)
+
+
+async def test_a_damaged_file_is_moved_aside_and_the_ledger_still_knows_the_end(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession, path: Path
+) -> None:
+    ann = Caller(http)
+    async with server_in(tmp_path, upstream, **KEEP) as server, ann.streaming(server, "/chat", LONG) as response:
+        stream_id = response.headers["X-Stream-Id"]
+        await until_said(tmp_path / "usage.sqlite3", "SELECT generation_id IS NOT NULL FROM started_answer", (1,))
+        await until_said(path, "SELECT SUM(count) > 5 FROM piece", (1,))
+        await kill(server)
+    await asyncio.to_thread(overwrite_from, path, 0)
+    async with server_in(tmp_path, upstream, **KEEP) as server:
+        await server.wait_said(b"is damaged")
+        assert [event.id for event in await events(ann, server, f"/chat/{stream_id}")] == [
+            f"{stream_id}:{JUMP + 1}",
+            f"{stream_id}:{JUMP + 2}",
+        ]
+        upstream.script(Reply.stream(text("Hello"), STOP, END))
+        await ann.ask(server, "POST", "/chat", question())
+        await until_said(path, ENDED, (1,))
+    assert set_aside(path)
+
+
+async def test_a_folder_that_cannot_be_used_is_said_once_and_costs_nobody_an_answer(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession
+) -> None:
+    ann = Caller(http)
+    state = tmp_path / "state"
+    await asyncio.to_thread(state.write_text, "a file")
+    async with server_in(tmp_path, upstream, **KEEP, STATE_DIR=str(state)) as server:
+        for _ in range(3):
+            upstream.script(Reply.stream(text("Hello"), STOP, END))
+            status, body, headers = await ann.ask(server, "POST", "/chat", question())
+            assert (status, parse_events(body)[-1].data["completed"]) == (200, True)
+            assert (await ann.ask(server, "GET", f"/chat/{headers['x-stream-id']}"))[1] == body
+        assert (await ann.ask(server, "GET", "/chat/an-id-of-22-characters"))[0] == 404
+        assert await server.stop() == 0
+    assert server.output.count(b"The file of logs on disk") == 1

@@ -16,8 +16,10 @@ import pytest
 from client.sandbox import Hold, Reply, Sandbox, open_sandbox
 from server.budgets import started
 from server.budgets.started import StartedAnswer, row_of
+from tests.mcp.test_http import connected
 from tests.server.restarts.killing import JUMP, Caller, events, kill, server_in, until_said
 from tests.support.chunks import END, STOP, text
+from tests.support.mcp.clients import data_of, text_of
 from tests.support.serving import question
 from tests.support.sse_reader import parse_events
 
@@ -299,3 +301,22 @@ def _leave_behind(path: Path, ids: list[str]) -> None:
             answer = StartedAnswer(stream_id, stream_id, "ann", 1e9 + number, "m", "chat", "chat", None, None)
             db.execute(started.WRITE, row_of(answer))
         db.execute("COMMIT")
+
+
+async def test_a_tool_is_told_that_its_answer_was_cut_and_cannot_go_on_with_it(
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession
+) -> None:
+    async with server_in(tmp_path, upstream) as server, connected(server.url, token="secret-of-ann") as mcp:
+        begun = data_of(await mcp.call_tool("llm_chat", {"prompt": "Why?", "model": "sandbox/long", "wait_s": 0}))
+        await until_said(tmp_path / "usage.sqlite3", STARTED, (begun["stream_id"], "ann", 1))
+        await kill(server)
+    async with server_in(tmp_path, upstream) as server, connected(server.url, token="secret-of-ann") as mcp:
+        told = await mcp.call_tool("llm_chat_result", {"stream_id": begun["stream_id"]})
+        assert told.is_error
+        assert "ended in the middle of it" in text_of(told)
+        again = await mcp.call_tool("llm_chat", {"prompt": "And?", "continue": begun["stream_id"]})
+        assert again.is_error
+        assert "before the server started" in text_of(again)
+    async with server_in(tmp_path, upstream) as server, connected(server.url, token="secret-of-bob") as mcp:
+        told = await mcp.call_tool("llm_chat_result", {"stream_id": begun["stream_id"]})
+        assert "There is no stream" in text_of(told)
