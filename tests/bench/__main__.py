@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.chart import chart
+from tests.bench.gateways import litellm, portkey, tensorzero
 from tests.bench.processes import choose_cores
 from tests.bench.report import Summary, summarise, table
 from tests.bench.runs import Bench
@@ -32,7 +33,6 @@ from tests.bench.servers import (
     direct,
     find_nginx,
     floor,
-    litellm,
     nginx,
     openrouter_server,
     parse_peer,
@@ -103,6 +103,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--protocols", action="store_true", help="measure its Chat Completions too, in both dialects")
     parser.add_argument("--floor", action="store_true", help="measure a bare program on the same libraries too")
     parser.add_argument("--litellm", type=Path, metavar="PATH", help="virtual environment with litellm[proxy]")
+    parser.add_argument("--tensorzero", type=Path, metavar="PATH", help="virtual environment with tensorzero, openai")
+    parser.add_argument("--portkey", type=Path, metavar="PATH", help="folder with npm's @portkey-ai/gateway")
     parser.add_argument(
         "--peer", type=parse_peer, action="append", default=[], metavar="NAME=URL,FORMAT", help="a running gateway"
     )
@@ -137,8 +139,8 @@ def _launches(args: argparse.Namespace) -> dict[str, Launch]:
         }
     if args.floor:
         launches[FLOOR] = floor(args.python)
-    if args.litellm:
-        launches["litellm"] = litellm(args.litellm)
+    gateways = {"tensorzero": tensorzero, "portkey": portkey, "litellm": litellm}
+    launches |= {name: launch(getattr(args, name)) for name, launch in gateways.items() if getattr(args, name)}
     return launches | {peer.name: peer for peer in args.peer}
 
 

@@ -1,4 +1,5 @@
-"""What can be measured: this project's server, nginx as the floor, LiteLLM, and any gateway that already runs."""
+"""What can be measured: this project's server, nginx as the floor, and any gateway that already runs; others are
+started in `tests.bench.gateways`."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ OURS = "openrouter-server"
 REFERENCE = "nginx"
 FLOOR = "floor"
 
-_KEY = "sk-bench-0000"
-_OPENAI_PATH = "/v1/chat/completions"
+KEY = "sk-bench-0000"
+OPENAI_PATH = "/v1/chat/completions"
 _HIDE_UVLOOP = (
     "import sys; sys.modules['uvloop'] = None; from server.__main__ import main; sys.exit(main(sys.argv[1:]))"
 )
@@ -64,6 +65,7 @@ class Server:
         format: of its answers: `typed` (this project's events) or `openai`.
         pids: whose CPU and memory count; none for the upstream itself.
         start_s: from the start of the process to its first answer.
+        model: what it is asked for, where the format is `openai`.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
     running_pid: int | None = None
     start_s: float | None = None
+    model: str = "bench-model"
 
     @property
     def pids(self) -> list[int]:
@@ -86,7 +89,7 @@ class Server:
         if self.format == "typed":
             return json.dumps({"message": str(answer), "model": "bench/model", **extra})
         messages = [{"role": "user", "content": str(answer)}]
-        return json.dumps({"model": "bench-model", "stream": True, "messages": messages})
+        return json.dumps({"model": self.model, "stream": True, "messages": messages})
 
     def stop(self) -> None:
         """Ends what was started for it."""
@@ -97,7 +100,7 @@ class Server:
 Launch = Callable[[Place], Server]
 
 
-def _launch(
+def launch_server(
     server: Server, command: list[str], place: Place, ready_path: str, env: Mapping[str, str], timeout_s: float = 30
 ) -> Server:
     log = place.folder / "log.txt"
@@ -112,7 +115,7 @@ def _launch(
     return server
 
 
-def _clean_env(place: Place, **more: str) -> dict[str, str]:
+def clean_env(place: Place, **more: str) -> dict[str, str]:
     """An environment in which no setting of this machine is found."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH") if name in os.environ}
     return {**kept, "HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder), **more}
@@ -126,10 +129,10 @@ def openrouter_server(python: str, loop: str, mount: str = "") -> Launch:
 
     def launch(place: Place) -> Server:
         port = free_port()
-        env = _clean_env(
+        env = clean_env(
             place,
             PYTHONPATH=str(ROOT),
-            OPENROUTER_API_KEY=_KEY,
+            OPENROUTER_API_KEY=KEY,
             OPENROUTER_BASE_URL=place.upstream_url,
             HOST="127.0.0.1",
             PORT=str(port),
@@ -142,7 +145,7 @@ def openrouter_server(python: str, loop: str, mount: str = "") -> Launch:
         server = Server(OURS, port, "/chat", "typed")
         if mount:
             server = Server(f"{OURS}{mount}".replace("/", "-"), port, f"{mount}/chat/completions", "openai")
-        return _launch(server, command, place, "/health", env)
+        return launch_server(server, command, place, "/health", env)
 
     return launch
 
@@ -196,12 +199,12 @@ def nginx(place: Place) -> Server:
     )
     (place.folder / "nginx.conf").write_text(conf)
     command = [find_nginx(), "-p", str(place.folder), "-c", str(place.folder / "nginx.conf"), "-e", "stderr"]
-    return _launch(Server(REFERENCE, port, _OPENAI_PATH, "openai"), command, place, "/", _clean_env(place))
+    return launch_server(Server(REFERENCE, port, OPENAI_PATH, "openai"), command, place, "/", clean_env(place))
 
 
 def direct(place: Place) -> Server:
     """No server at all: what the harness itself adds to a delay."""
-    return Server("direct", place.upstream_port, _OPENAI_PATH, "openai")
+    return Server("direct", place.upstream_port, OPENAI_PATH, "openai")
 
 
 def floor(python: str) -> Launch:
@@ -209,46 +212,11 @@ def floor(python: str) -> Launch:
 
     def launch(place: Place) -> Server:
         port = free_port()
-        env = _clean_env(place, PYTHONPATH=str(ROOT))
+        env = clean_env(place, PYTHONPATH=str(ROOT))
         if place.certificate is not None:
             env["SSL_CERT_FILE"] = str(place.certificate)
         command = [python, "-m", "tests.bench.floor", "--port", str(port), "--upstream", place.upstream_url]
-        return _launch(Server(FLOOR, port, "/chat", "typed"), command, place, "/health", env)
-
-    return launch
-
-
-_LITELLM_CONF = """\
-model_list:
-  - model_name: bench-model
-    litellm_params: {{model: openrouter/bench-model, api_base: "{upstream_url}", api_key: {key}}}
-litellm_settings: {{set_verbose: false, json_logs: false, telemetry: false, request_timeout: 600}}
-general_settings: {{disable_spend_logs: true, disable_error_logs: true}}
-"""
-
-
-def litellm(environment: Path) -> Launch:
-    """LiteLLM's proxy from a virtual environment: one worker, no database, quiet."""
-    program = environment / "bin" / "litellm"
-    if not program.exists():
-        raise NotInstalled(f"{program} is missing: install litellm[proxy] into that virtual environment")
-
-    def launch(place: Place) -> Server:
-        port = free_port()
-        conf = place.folder / "litellm.yaml"
-        conf.write_text(_LITELLM_CONF.format(upstream_url=place.upstream_url, key=_KEY))
-        env = _clean_env(
-            place,
-            LITELLM_LOG="ERROR",
-            LITELLM_MODE="PRODUCTION",
-            LITELLM_LOCAL_MODEL_COST_MAP="True",
-            LITELLM_TELEMETRY="False",
-            LITELLM_MASTER_KEY=_KEY,
-        )
-        command = [str(program), "--config", str(conf), "--host", "127.0.0.1", "--port", str(port)]
-        headers = {"Authorization": f"Bearer {_KEY}"}
-        server = Server("litellm", port, _OPENAI_PATH, "openai", headers)
-        return _launch(server, [*command, "--num_workers", "1"], place, "/health/liveliness", env, timeout_s=180)
+        return launch_server(Server(FLOOR, port, "/chat", "typed"), command, place, "/health", env)
 
     return launch
 
