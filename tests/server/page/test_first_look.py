@@ -51,6 +51,25 @@ async def test_a_stranger_sees_an_answer_stream_after_one_press() -> None:
             await expect(page.locator("#today")).to_have_text(re.compile(r"today 0\.000\d+ USD"))
 
 
+async def test_a_cold_load_asks_for_little_and_for_what_formats_only_beside_it() -> None:
+    """Bytes and requests as the browser counts them, until the page can be used."""
+    async with (
+        running_server("--sandbox") as server,
+        open_browser() as browser,
+        visiting(browser, server.url) as visitor,
+    ):
+        loaded: list[tuple[str, int]] = await visitor.page.evaluate(
+            """performance.getEntries().filter((each) => "encodedBodySize" in each)
+                .map((each) => [each.name, each.encodedBodySize])"""
+        )
+        first = [(url, size) for url, size in loaded if "/vendor/" not in url and "/render/" not in url]
+        size_bytes = sum(size for _, size in first)
+        print(f"{len(first)} requests, {size_bytes} bytes")
+        assert len(first) <= 20
+        assert 0 < size_bytes <= 60_000
+        assert not any("maths" in url for url, _ in loaded)
+
+
 async def test_what_is_on_the_screen_is_what_the_server_has() -> None:
     async with (
         running_server("--sandbox") as server,
