@@ -4,8 +4,9 @@ WORKDIR /source
 RUN python -m venv /pip && python -m venv --without-pip /opt/openrouter-sse-backend
 ENV PATH=/pip/bin:$PATH \
     PIP_PYTHON=/opt/openrouter-sse-backend/bin/python
-COPY requirements.txt ./
-RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
+# with what a store needs that several processes share (docs/several-processes.md)
+COPY requirements-redis.txt ./
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements-redis.txt
 # what formats answers in the page: npm's, by a Node that stays behind here
 COPY web web
 COPY scripts/build-web scripts/build-web

@@ -60,13 +60,11 @@ class Fleet:
     folder: Path
 
     @asynccontextmanager
-    async def instance(
-        self, name: str, *, passed: tuple[socket, ...] = (), port: int = 0, uvloop: bool = True
-    ) -> AsyncIterator[Instance]:
+    async def instance(self, name: str, *, passed: tuple[socket, ...] = (), port: int = 0) -> AsyncIterator[Instance]:
         """One more that runs."""
         status = self.folder / f"{name}.sock"
         env = {**self.env, "STATUS_ADDRESS": str(status)}
-        async with running_server(env=env, passed=passed, port=port, uvloop=uvloop) as process:
+        async with running_server(env=env, passed=passed, port=port) as process:
             yield Instance(process, status)
 
 

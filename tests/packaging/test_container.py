@@ -71,4 +71,4 @@ def test_nobody_is_killed_while_answers_may_finish() -> None:
 def test_what_is_installed_is_pinned_by_hash() -> None:
     installs = re.findall(r"^RUN pip install (.+)$", DOCKERFILE, re.MULTILINE)
     assert all("--no-deps" in install for install in installs)
-    assert "--require-hashes -r requirements.txt" in installs[0]
+    assert "--require-hashes -r requirements-redis.txt" in installs[0]

@@ -29,7 +29,7 @@ COMMANDS = (
     "hmget hgetall hvals hsetnx hdel hexists hincrby zadd zrem zcard zscore zrange zrangebyscore "
     "zremrangebyscore sadd srem smembers exists del pexpire get set"
 )
-"""All that the server may do there, as `docs/shared.md` tells operators."""
+"""All that the server may do there, as `docs/several-processes.md` tells operators."""
 _READY_S = 20.0
 
 

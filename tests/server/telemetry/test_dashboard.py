@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from client.sandbox import Reply, Sandbox
+from server.config import Config
+from tests.shared.processes import shared_of, sharing
 from tests.support.chunks import END, STOP, text
-from tests.support.serving import Api
+from tests.support.engines import running_engine
 from tests.support.telemetry.metrics import Scrape, scrape
 
 FILE = Path(__file__).parents[3] / "server" / "commands" / "systemd" / "grafana-dashboard.json"
@@ -24,13 +26,16 @@ _GROUPS = re.compile(r"\bby \(([^)]*)\)")
 
 
 @pytest.fixture
-async def found(upstream: Sandbox, api: Api) -> Scrape:
-    """The figures after some traffic of every kind, so that every label is there."""
-    upstream.script(Reply.stream(text("one"), STOP, END))
-    await api.chat()
-    upstream.script(Reply.error(402, "no money"))
-    await api.chat()
-    return await scrape(api.http, api.url)
+async def found(upstream: Sandbox, config: Config) -> Scrape:
+    """The figures after some traffic of every kind, so that every label is there; of a process with a store."""
+    with running_engine("redis") as engine:
+        async with sharing(config, engine, 1) as [api]:
+            shared_of(api).figures.note_refused("find")
+            upstream.script(Reply.stream(text("one"), STOP, END))
+            await api.chat()
+            upstream.script(Reply.error(402, "no money"))
+            await api.chat()
+            return await scrape(api.http, api.url)
 
 
 def test_the_dashboard_can_be_imported() -> None:

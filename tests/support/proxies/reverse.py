@@ -19,7 +19,7 @@ from tests.support.process import ROOT
 
 EXAMPLES = ROOT / "docs" / "proxies"
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-_NGINX = """\
+NGINX = """\
 daemon off; master_process off; pid {folder}/nginx.pid; {user}
 events {{ }}
 http {{
@@ -28,6 +28,7 @@ http {{
   include {folder}/site.conf;
 }}
 """
+"""What stands around a site of nginx's when it runs in a folder, as nobody in particular."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def nginx(place: Place) -> Sequence[str]:
     )
     (place.folder / "site.conf").write_text(site)
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
-    (place.folder / "nginx.conf").write_text(_NGINX.format(folder=place.folder, user=user))
+    (place.folder / "nginx.conf").write_text(NGINX.format(folder=place.folder, user=user))
     return [program("nginx", "nginx-light"), "-p", str(place.folder), "-c", "nginx.conf", "-e", "stderr"]
 
 

@@ -1,1 +1,0 @@
-"""The older completions of a text, as OpenRouter has them, below both mounts: passed on."""
