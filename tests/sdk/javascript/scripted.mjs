@@ -1,7 +1,16 @@
-// A server that gives one scripted reply after another, and notes what it was asked.
+// A server that gives one scripted reply after another, in pieces of so many bytes, and notes what it was asked.
 import http from "node:http";
 
-export const serveReplies = async (replies) => {
+/** Each piece is sent before the next is written. */
+const send = async (response, body, size) => {
+  const bytes = Buffer.from(body ?? "");
+  for (let at = 0; at < bytes.length; at += size) {
+    await new Promise((resolve) => response.write(bytes.subarray(at, at + size), resolve));
+    if (size < bytes.length) await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+
+export const serveReplies = async (replies, size = Infinity) => {
   const requests = [];
   const server = http.createServer(async (request, response) => {
     let body = "";
@@ -10,9 +19,10 @@ export const serveReplies = async (replies) => {
     requests.push({method: request.method, path: request.url, headers: request.headers, body});
     if (!reply?.status) return void request.socket.destroy();
     response.writeHead(reply.status, {...reply.headers, Connection: "close"});
-    if (reply.end !== "cut") return void response.end(reply.body);
     response.flushHeaders();
-    response.write(reply.body || "", () => setImmediate(() => request.socket.destroy()));
+    await send(response, reply.body, size);
+    if (reply.end === "cut") setImmediate(() => request.socket.destroy());
+    else response.end();
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {requests, url: `http://127.0.0.1:${server.address().port}`, close: () => server.close()};

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from typing import Any
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from playwright.async_api import Page
 
 from client.sandbox import Reply, Sandbox
@@ -228,6 +231,27 @@ async def test_markdown_is_the_same_whatever_its_pieces(api: Api) -> None:
     cases += [{"text": each, "steps": [], "cuts": list(range(1, len(each)))} for each in texts[:6]]
     async with open_browser() as browser, visiting(browser, api.url) as visitor:
         assert await look(visitor.page, SAME, cases) == []
+
+
+async def test_any_markdown_cut_at_any_byte_is_the_same(api: Api) -> None:
+    """Pieces of Markdown with pieces of words and marks between them, which hypothesis makes smaller when it fails."""
+    needs_vendor()
+    marks = st.text("*_`~[]()<>#-+|:$\\\\!&=. \n\tab1é🌦", max_size=8)
+    async with open_browser() as browser, visiting(browser, api.url) as visitor:
+        loop = asyncio.get_running_loop()
+
+        @settings(
+            max_examples=120, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        )
+        @given(st.lists(st.sampled_from(PIECES) | marks, max_size=6), st.data())
+        def check(pieces: list[str], data: st.DataObject) -> None:
+            text = "".join(pieces)
+            cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=4))
+            case = {"text": text, "steps": [1, 5], "cuts": cuts}
+            different = asyncio.run_coroutine_threadsafe(look(visitor.page, SAME, [case]), loop).result(30)
+            assert different == []
+
+        await asyncio.to_thread(check)
 
 
 LONG = {
