@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,11 +20,16 @@ GONE: Final = "aiohttp.gone"
 
 
 class Budget(Protocol):
-    """What the process may spend, in nano-USD."""
+    """What may be spent, by the process or by a caller, in nano-USD."""
 
-    limit_nano: int
-    spent_nano: int
-    reserved_nano: int
+    @property
+    def limit_nano(self) -> int: ...
+
+    @property
+    def spent_nano(self) -> int: ...
+
+    @property
+    def reserved_nano(self) -> int: ...
 
     @property
     def left_nano(self) -> int:
@@ -38,6 +43,7 @@ class McpState:
     Attributes:
         sees_account: whether a caller, by name, may see the key's limits and what all callers spent.
         budget: of this process, where it has one.
+        budget_of: tells that of a caller, by name, where callers have budgets; raises `Refusal` where nobody knows.
         background: tasks that go on behind calls; whoever closes the state ends them.
         folders: of this machine, in which a caller's files may be read and written; None where none may, ever.
         serves_http: whether `/chat/{id}/result` can be read beside the tools.
@@ -52,6 +58,7 @@ class McpState:
     prefix: str = ""
     sees_account: Callable[[str], bool] = lambda owner: True
     budget: Budget | None = None
+    budget_of: Callable[[str], Awaitable[Budget | None]] | None = None
     folders: tuple[str, ...] | None = None
     background: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from client.border.fit import number_of
-from client.errors import OpenRouterError, UpstreamStatusError
+from client.errors import OpenRouterError, Refusal, UpstreamStatusError
 from client.models.costs import usd
 from mcp_app.results.clean import fit_fact
 from mcp_app.results.failures import NO_KEY, failure_of
@@ -37,12 +37,10 @@ async def account(state: McpState, *, owner: str) -> ToolOutput:
         ToolFailure: upstream does not accept the key, or cannot be reached.
     """
     if not state.sees_account(owner):
-        return facts_output(
-            {"upstream": state.openrouter.host, "your_answers": _spent(state, owner), "note": _NOT_ALL}
-        )
+        own = {"your_answers": _spent(state, owner), **await _budget_of(state, owner), "note": _NOT_ALL}
+        return facts_output({"upstream": state.openrouter.host, **own})
     data: dict[str, Any] = {"upstream": state.openrouter.host, "this_process": _spent(state, None)}
-    if state.budget is not None:
-        data["budget"] = _budget(state.budget)
+    data |= await _budget_of(state, owner)
     if state.lacks_key:
         return facts_output({**data, "note": NO_KEY})
     key, credits_ = await asyncio.gather(_ask_key(state), _ask_credits(state))
@@ -63,6 +61,15 @@ def _spent(state: McpState, owner: str | None) -> dict[str, Any]:
         "spent_usd": round(state.spending.total_usd(owner), 6),
         "unsettled_answers": state.spending.unsettled(owner),
     }
+
+
+async def _budget_of(state: McpState, owner: str) -> dict[str, Any]:
+    """The caller's budget, or else the process's; nothing where there is none."""
+    try:
+        budget = state.budget if state.budget_of is None else await state.budget_of(owner)
+    except Refusal as exc:  # other processes count, too, and cannot be asked
+        return {"budget": exc.failure.error}
+    return {} if budget is None else {"budget": _budget(budget)}
 
 
 def _budget(budget: Budget) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from aiohttp import hdrs, web
 from client.errors import Refusal
 from mcp_app.config import McpConfig
 from mcp_app.state import McpState
+from server.budgets.admission import ADMISSION
+from server.budgets.rules import BudgetState
 from server.config import Config
 from server.errors import FAILURE, ApiError, Handler, failure_response, refuse
 from server.http.json_reply import json_reply
@@ -160,6 +162,7 @@ def _create_manager(app: web.Application) -> StreamableHTTPSessionManager:
         openrouter=app[OPENROUTER],
         spending=app[SPENDING],
         serves_http=True,
+        budget_of=lambda owner: _budget_of(app, owner),
         sees_account=lambda owner: _is_admin(app[SETTINGS].current, owner),
     )
     server = build_server(state, program_version())
@@ -169,6 +172,11 @@ def _create_manager(app: web.Application) -> StreamableHTTPSessionManager:
         max_body_bytes=config.server.max_body_bytes,
         count_callers=lambda: len(app[SETTINGS].current.callers),
     )
+
+
+async def _budget_of(app: web.Application, name: str) -> BudgetState | None:
+    caller = app[SETTINGS].current.caller_named(name)
+    return None if caller is None else await app[ADMISSION].budget_of(caller)
 
 
 def _is_admin(config: Config, name: str) -> bool:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -350,7 +351,10 @@ async def test_a_callers_limits_bind_its_tools_and_are_told(config: Config, upst
 
 async def test_the_account_shows_a_caller_its_own_answers_and_an_admin_all(config: Config, upstream: Sandbox) -> None:
     upstream.script(answer("Hello"))
-    callers = (Caller("ann", hash_token("token-of-ann")), Caller("bob", hash_token("token-of-bob"), admin=True))
+    callers = (
+        Caller("ann", hash_token("token-of-ann"), budget_usd_per_day=Decimal(2)),
+        Caller("bob", hash_token("token-of-bob"), admin=True),
+    )
     async with asyncio.timeout(PATIENCE_S), serving(config.model_copy(update={"callers": callers})) as api:
         async with connected(api.url, token="token-of-bob") as client:
             await client.call_tool("llm_chat", {"prompt": "hi", "model": "acme/m"})
@@ -360,6 +364,8 @@ async def test_the_account_shows_a_caller_its_own_answers_and_an_admin_all(confi
     assert everything["this_process"]["answers"] == 1
     assert "limit_remaining" in everything["key"]
     assert own["your_answers"] == {"answers": 0, "running": 0, "spent_usd": 0, "unsettled_answers": 0}
+    assert own["budget"] == {"limit_usd": 2, "spent_usd": 0, "reserved_usd": 0, "left_usd": 2}
+    assert "budget" not in everything
     assert not {"key", "credits", "this_process"} & own.keys()
 
 

@@ -18,9 +18,11 @@ from server.access.callers import Caller
 from server.access.tokens import hash_token
 from server.config import Config
 from server.keys import CATALOGUE
+from tests.mcp.test_http import connected
 from tests.shared.processes import shared_of, sharing
 from tests.shared.waiting import until
 from tests.support.engines import Engine
+from tests.support.mcp.clients import data_of
 from tests.support.serving import Api, question
 
 MODEL = "sandbox/long"
@@ -93,6 +95,9 @@ async def test_what_one_spends_the_other_tells_and_counts(engine: Engine, config
             assert (status, refused["type"]) == (429, "too_many_requests")
             response, body = await each.request("GET", "/v1/key", **bearer())
             assert (response.status, json.loads(body)["data"]["usage_daily"]) == (200, 0.75)
+            async with connected(each.url, token="secret-of-ann") as mcp:
+                told_there = data_of(await mcp.call_tool("account", {}))["budget"]
+            assert told_there == {"limit_usd": 0.75, "spent_usd": 0.75, "reserved_usd": 0, "left_usd": 0}
     assert len(upstream.calls) == 2
 
 
