@@ -27,7 +27,7 @@ from tests.support.sse_reader import Event
 HISTORIES = range(int(os.environ.get("HISTORIES", "2")))
 LEASE_S = 1.0
 ANSWERS = 6
-FAULTS = ("kill", "stop", "freeze", "empty", "restart", "cut", "nothing")
+FAULTS = ("kill", "stop", "freeze", "empty", "restart", "nothing")
 
 
 @dataclass
