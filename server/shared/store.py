@@ -270,7 +270,7 @@ class Store:
                     await self._life.ask("ZADD", keys.live, 0, self.rid)
                 else:
                     await self._life.ask("ZREM", keys.live, self.rid)
-                    await self._life.ask("DEL", keys.own(self.rid), keys.inbox(self.rid))
+                    await self._life.ask("DEL", keys.own(self.rid), keys.inbox(self.rid), keys.accounts(self.rid))
         self.has_contact = self.is_readable = False
         for line in (self.writer, self.follower, self.pages, self._callers, self._life):
             await line.aclose()

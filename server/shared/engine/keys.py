@@ -61,6 +61,10 @@ class Keys:
         """Stream of what others ask of a process."""
         return f"{self.prefix}:{{r:{rid}}}:in"
 
+    def accounts(self, rid: str) -> str:
+        """Set of the callers with whom a process has open answers."""
+        return f"{self.prefix}:{{r:{rid}}}:accts"
+
     def listed(self, owner: str) -> str:
         """Sorted set of a caller's answers."""
         return f"{self.prefix}:{{c:{caller_tag(owner)}}}:list"

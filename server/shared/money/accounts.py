@@ -69,7 +69,7 @@ class Accounts:
 
     def touched_key(self, rid: str) -> str:
         """Set of the names of those callers of whom a process may hold answers."""
-        return f"{self._store.prefix}:{{r:{rid}}}:accts"
+        return self._store.keys.accounts(rid)
 
     def call(self, script: Script, caller: str, day: str, **told: object) -> Call:
         """A call to be sent at once."""
