@@ -59,6 +59,12 @@ class Caller:
         async with self._http.post(server.url + path, json=json, headers=named) as response:
             yield response
 
+    @asynccontextmanager
+    async def reading(self, server: ServerProcess, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The same of what was begun before."""
+        async with self._http.get(server.url + path, headers=self._bearer) as response:
+            yield response
+
 
 async def events(caller: Caller, server: ServerProcess, path: str, **headers: str) -> list[Event]:
     """What is streamed there."""
