@@ -43,6 +43,9 @@ Take = Callable[[bytes], bool]
 TURN_BYTES = 49_152
 """Most of a body that is handed on, or given to aiohttp's parser, in one turn of the loop."""
 
+CHUNKS_TURN_BYTES = 65_536
+"""The same of whole chunks, which take less of it."""
+
 
 class TappedResponse(aiohttp.ClientResponse):
     """A response that can be handed on from its head on: a session's `response_class`.
@@ -124,6 +127,7 @@ class _Tap(asyncio.Protocol):
         "_handed_bytes",
         "_has_begun",
         "_has_part",
+        "_has_paused",
         "_held",
         "_is_behind",
         "_is_over",
@@ -154,6 +158,7 @@ class _Tap(asyncio.Protocol):
         self._at = 0
         self._turn: asyncio.Handle | None = None  # the next one, when something waits for it
         self._is_behind = False  # aiohttp has more of the body than was handed on
+        self._has_paused = False
         self._has_part = False  # what waits is part of the line that a chunk begins with, and no more
         self._lost: list[Exception | None] = []  # how the connection ended, when that waits too
         self._is_over = False  # the protocol has been told of that end
@@ -280,12 +285,12 @@ class _Tap(asyncio.Protocol):
         """Hands on whole chunks of what waits. Of one that is not whole, or too large for a turn, what is there is
         passed on, but for a part of the line that it begins with."""
         at = self._at
-        share = self._held[at : at + TURN_BYTES]
+        share = self._held[at : at + CHUNKS_TURN_BYTES]
         body, size = whole_chunks(share)
         self._at = at + size
         if body:
             self._hand(body)
-        if self.closed.done() or (size and at + TURN_BYTES < len(self._held)):
+        if self.closed.done() or (size and at + CHUNKS_TURN_BYTES < len(self._held)):
             return
         rest = share[size:]
         self._has_part = bool(rest) and is_part_of_line(rest)
@@ -365,9 +370,13 @@ class _Tap(asyncio.Protocol):
                 self._resume()
 
     def _pause(self) -> None:
+        self._has_paused = True
         with suppress(RuntimeError):  # closed already
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        with suppress(RuntimeError):
-            self._transport.resume_reading()
+        """Takes back its own pauses; aiohttp its own, whenever something is taken of what it has."""
+        if self._has_paused:
+            self._has_paused = False
+            with suppress(RuntimeError):
+                self._transport.resume_reading()

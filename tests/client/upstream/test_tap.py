@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import uvloop
 
-from client.upstream.tap import TURN_BYTES, TappedResponse, hand_on
+from client.upstream.tap import CHUNKS_TURN_BYTES, TURN_BYTES, TappedResponse, hand_on
 from tests.support.proxies.reverse import make_certificate
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -162,7 +162,7 @@ def test_chunks_of_every_form_cut_anywhere_come_whole(
                     await hand_on(response, take)
                     assert response.content.at_eof()
                 bodies.append(b"".join(take.taken))
-                assert max(map(len, take.taken)) <= TURN_BYTES
+                assert max(map(len, take.taken)) <= CHUNKS_TURN_BYTES
             async with place.session.get(place.url) as response:  # aiohttp's own reading
                 bodies.append(await response.read())
             assert bodies[0] == bodies[1] == bodies[2]
@@ -254,7 +254,7 @@ def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
                     while not response.content.at_eof():
                         await hand_on(response, take)
                 assert b"".join(take.taken) == body
-                assert max(map(len, take.taken)) <= TURN_BYTES
+                assert max(map(len, take.taken)) <= CHUNKS_TURN_BYTES
             assert place.connections == 1
 
     run(main())
