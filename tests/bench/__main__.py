@@ -27,6 +27,7 @@ from tests.bench.servers import (
     FLOOR,
     OURS,
     REFERENCE,
+    SHARED,
     Launch,
     NotInstalled,
     Server,
@@ -101,6 +102,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="interpreter of this project's server")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop", help="its event loop")
     parser.add_argument("--protocols", action="store_true", help="measure its Chat Completions too, in both dialects")
+    parser.add_argument("--shared", metavar="URL", help="measure it with its answers copied to that engine, too")
     parser.add_argument("--floor", action="store_true", help="measure a bare program on the same libraries too")
     parser.add_argument("--litellm", type=Path, metavar="PATH", help="virtual environment with litellm[proxy]")
     parser.add_argument("--tensorzero", type=Path, metavar="PATH", help="virtual environment with tensorzero, openai")
@@ -137,6 +139,8 @@ def _launches(args: argparse.Namespace) -> dict[str, Launch]:
         launches |= {
             f"{OURS}{mount}".replace("/", "-"): openrouter_server(args.python, args.loop, mount) for mount in _MOUNTS
         }
+    if args.shared:
+        launches[SHARED] = openrouter_server(args.python, args.loop, shared=args.shared)
     if args.floor:
         launches[FLOOR] = floor(args.python)
     gateways = {"tensorzero": tensorzero, "portkey": portkey, "litellm": litellm}

@@ -121,10 +121,15 @@ def clean_env(place: Place, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder), **more}
 
 
-def openrouter_server(python: str, loop: str, mount: str = "") -> Launch:
+SHARED = f"{OURS}-shared"
+TEXT_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+def openrouter_server(python: str, loop: str, mount: str = "", shared: str | None = None) -> Launch:
     """This project's server, with all it does by default: typed events, logs of streams, a log line per request.
 
-    `mount` is that of another client's protocol (`/v1`, `/api/v1`), which is then asked for instead.
+    `mount` is that of another client's protocol (`/v1`, `/api/v1`), which is then asked for instead. `shared` is the
+    address of an engine that answers are copied to, encrypted.
     """
 
     def launch(place: Place) -> Server:
@@ -141,8 +146,10 @@ def openrouter_server(python: str, loop: str, mount: str = "") -> Launch:
         )
         if place.certificate is not None:
             env["SSL_CERT_FILE"] = str(place.certificate)
+        if shared is not None:
+            env |= {"REDIS_URL": shared, "REDIS_TEXT_KEY": TEXT_KEY}
         command = [python, "-m", "server"] if loop == "uvloop" else [python, "-c", _HIDE_UVLOOP]
-        server = Server(OURS, port, "/chat", "typed")
+        server = Server(OURS if shared is None else SHARED, port, "/chat", "typed")
         if mount:
             server = Server(f"{OURS}{mount}".replace("/", "-"), port, f"{mount}/chat/completions", "openai")
         return launch_server(server, command, place, "/health", env)
