@@ -1,7 +1,8 @@
-// The conversations that this browser keeps: open, rename, delete, save, load.
+// The conversations that this browser keeps: find, open, rename, delete, save, load.
 
 import {button, byId, fill, h, newId, save, toast} from "../lib/dom.js";
 
+const DELAY_MS = 150;
 const FORMAT = "openrouter-sse-backend conversation";
 
 /** Opens or closes the list. @param {any} app */
@@ -9,7 +10,18 @@ export const toggleList = async (app) => {
   const dialog = byId("list");
   const opener = byId("open-list");
   if (dialog.open) return dialog.close();
-  const show = () => showList(app, dialog);
+  const words = h("input", {type: "search", "aria-label": "Search conversations", placeholder: "Search titles and texts", onInput: () => (clearTimeout(timer), (timer = setTimeout(show, DELAY_MS)))});
+  let timer = 0;
+  const file = h("input", {type: "file", accept: ".json", hidden: true, "aria-label": "File", onChange: () => load(app, file.files[0])});
+  const body = h("div", {});
+  fill(
+    dialog,
+    h("div", {class: "row"}, h("h2", {}, "Conversations"), h("span", {class: "grow"}), button("×", () => dialog.close(), {"aria-label": "Close conversations"})),
+    h("p", {class: "row"}, button("New", () => app.newConversation(), {class: "main"}), button("Load…", () => file.click()), file),
+    h("p", {}, words),
+    body,
+  );
+  const show = () => showList(app, dialog, body, words);
   app.panels.list = show;
   dialog.addEventListener("close", () => {
     delete app.panels.list;
@@ -21,15 +33,32 @@ export const toggleList = async (app) => {
   await show();
 };
 
-const showList = async (app, dialog) => {
-  const conversations = (await app.store.all("conversations")).sort((a, b) => b.updatedMs - a.updatedMs);
-  const file = h("input", {type: "file", accept: ".json", hidden: true, "aria-label": "File", onChange: () => load(app, file.files[0])});
+/** What of a message can be found by its words. @param {any} message */
+const textOf = (message) => [message.text, ...(message.versions ?? []).map(({content}) => content), ...(message.results ?? []).map(({content}) => content), ...(message.files ?? []).map(({name}) => name)].join("\n");
+
+/** The conversations in which every word is, in the title or in any text. @param {any} app @param {any[]} conversations @param {string} wanted */
+const found = async (app, conversations, wanted) => {
+  const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return conversations;
+  const texts = new Map(conversations.map(({id, title}) => [id, [title ?? ""]]));
+  for (const message of await app.store.all("messages")) texts.get(message.conversation)?.push(textOf(message));
+  return conversations.filter(({id}) => {
+    const text = texts.get(id).join("\n").toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+};
+
+const showList = async (app, dialog, body, words) => {
+  const wanted = words.value;
+  const all = (await app.store.all("conversations")).sort((a, b) => b.updatedMs - a.updatedMs);
+  const conversations = await found(app, all, wanted);
+  if (words.value !== wanted) return; // more was typed meanwhile, and is being looked for
   const open = (conversation) => (event) => {
     event.preventDefault();
     history.replaceState(null, "", `#c=${conversation.id}`);
     app.showChat();
     app.openConversation(conversation.id);
-    showList(app, dialog);
+    showList(app, dialog, body, words);
     if (dialog.matches(":modal")) dialog.close();
   };
   const item = (conversation) => {
@@ -43,11 +72,11 @@ const showList = async (app, dialog) => {
       button("✕", () => remove(app, conversation), {"aria-label": `Delete ${title}`}),
     );
   };
+  words.parentElement.hidden = all.length < 2 && !wanted;
   fill(
-    dialog,
-    h("div", {class: "row"}, h("h2", {}, "Conversations"), h("span", {class: "grow"}), button("×", () => dialog.close(), {"aria-label": "Close conversations"})),
-    h("p", {class: "row"}, button("New", () => app.newConversation(), {class: "main"}), button("Load…", () => file.click()), file),
-    conversations.length ? h("ul", {}, conversations.map(item)) : h("p", {class: "quiet"}, "None yet. They are kept in this browser only."),
+    body,
+    wanted.trim() && h("p", {class: "quiet", role: "status"}, `${conversations.length} of ${all.length}`),
+    conversations.length ? h("ul", {}, conversations.map(item)) : !all.length && h("p", {class: "quiet"}, "None yet. They are kept in this browser only."),
   );
 };
 

@@ -116,6 +116,33 @@ async def test_a_conversation_is_renamed_saved_deleted_brought_back_and_loaded(
         await expect(visitor.answer).to_contain_text("Hello")
 
 
+async def test_conversations_are_found_by_their_titles_and_texts(api: Api, upstream: Sandbox) -> None:
+    upstream.script(*(Reply.stream(text(f"About {name}"), STOP, END) for name in ("Ravens", "doves", "ravens twice")))
+    async with open_browser() as browser, visiting(browser, api.url) as visitor:
+        page = visitor.page
+        for question in ("Black birds?", "White birds?", "What else?"):
+            await page.keyboard.press("Control+Shift+O")
+            await expect(page.locator("article")).to_have_count(0)
+            await visitor.send(question)
+            await visitor.answered()
+        await visitor.press("Conversations")
+        field = page.get_by_role("searchbox", name="Search conversations")
+        links = page.locator("#list li a")
+        await field.click()
+        for typed, titles in (
+            ("raven", ["What else?", "Black birds?"]),
+            ("RAVENS birds", ["Black birds?"]),
+            ("nothing of it", []),
+            ("", ["What else?", "White birds?", "Black birds?"]),
+        ):
+            await field.press("Control+a")
+            await page.keyboard.press("Backspace")
+            await page.keyboard.type(typed)
+            await expect(links).to_have_text(titles)
+            await expect(field).to_be_focused()
+        assert await visitor.violations() == []
+
+
 async def test_an_answer_goes_on_while_another_conversation_is_looked_at(api: Api, upstream: Sandbox) -> None:
     hold = Hold()
     upstream.script(Reply.stream(text("One"), hold, text(" two"), STOP, END))
