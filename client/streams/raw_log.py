@@ -81,6 +81,7 @@ class RawEncoder:
         "_chunks",
         "_first",
         "_harmless",
+        "_harmless_text",
         "_hide",
         "_read_chunks",
         "alike",
@@ -95,6 +96,7 @@ class RawEncoder:
         self._hide = hide
         self.alike: type[ChatEvent] | None = None
         self._harmless: object | None = None  # what chunks are like that need no look but for their text
+        self._harmless_text: object | None = None  # the same, where that is of the answer
 
     def encode(self, events: Sequence[ChatEvent]) -> bytes:
         """The records of one read: upstream's chunks, then the ends that the events hold; a failure stands behind the
@@ -107,6 +109,13 @@ class RawEncoder:
         chunks, same = source.take_plain_payloads(), source.same
         if chunks is None:
             return self.encode(events)
+        if same is self._harmless_text and len(chunks) == 1 == len(events):  # as most reads are
+            text: str = events[0].text  # type: ignore[union-attr]
+            if not self._hide.is_in(text):
+                self.alike = ContentDelta
+                self._chunks += 1
+                self.count += 1
+                return b"data: %b\n\n" % chunks[0]
         self.alike = None
         if 0 < len(chunks) == len(events) and self._need_no_look_again(chunks, events, same):
             self.alike = type(events[0])
@@ -160,6 +169,7 @@ class RawEncoder:
         if not (self._chunks and self._need_no_look(chunks)):
             return False
         self._harmless = same
+        self._harmless_text = same if type(events[0]) is ContentDelta else None
         return True
 
     def _need_no_look(self, chunks: list[bytes]) -> bool:
