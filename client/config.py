@@ -107,7 +107,7 @@ HeaderText = Annotated[str, AfterValidator(_check_header)]
 HeaderSecret = Annotated[SecretStr, AfterValidator(_check_key)]
 
 
-Protocol = Literal["messages", "responses"]
+Protocol = Literal["messages", "responses", "completions", "embeddings"]
 PROTOCOLS: Final = get_args(Protocol)
 """What an upstream may speak beside chat completions, each below its base URL at a path of that name."""
 
@@ -143,14 +143,14 @@ class UpstreamConfig(Section):
     protocols: Annotated[
         tuple[Protocol, ...] | None, BeforeValidator(_split_protocols), Env("OPENROUTER_PROTOCOLS")
     ] = None
-    """What upstream speaks beside chat completions; None: OpenRouter itself both, another host neither."""
+    """What upstream speaks beside chat completions; None: OpenRouter itself all of it, another host nothing."""
     max_retries: Annotated[int, Field(ge=0, le=10), Env("OPENROUTER_MAX_RETRIES")] = 2
     """Only before the model's first event."""
     max_event_bytes: Annotated[int, Field(ge=1024, le=MOST_BYTES), Env("MAX_EVENT_BYTES")] = 32 * 1024 * 1024
     """A larger event is a protocol error. One event is decoded in one go, in which nobody else has a turn."""
 
     def speaks(self, protocol: str) -> bool:
-        """Whether upstream can be asked in one of `PROTOCOLS`; else such a request is translated."""
+        """Whether upstream can be asked in one of `PROTOCOLS`; else such a request is translated, or refused."""
         return is_openrouter(self.base_url) if self.protocols is None else protocol in self.protocols
 
     @property

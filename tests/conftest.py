@@ -96,6 +96,13 @@ def signals_as_they_were() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between attempts, and before a cost is looked up: in this process nobody waits long for either."""
+    monkeypatch.setattr("client.upstream.retry._FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr("client.streams.settler._DELAYS_S", (0.05,) * 3 + (1.0,) * 5)
+
+
 @pytest.fixture
 async def upstream() -> AsyncIterator[Sandbox]:
     """The OpenRouter that a test scripts; at the test's end none of its replies may still run."""

@@ -74,13 +74,17 @@ def name_of(value: object) -> str:
     return value if isinstance(value, str) else type(value).__name__
 
 
+class NothingWritten(dict[str, Any]):
+    """A request to which no model writes anything, such as one for embeddings: what is read alone costs."""
+
+
 class Reckoning(NamedTuple):
     """As much of a request as its price depends on.
 
     Attributes:
         models: those that may answer; of several the dearest counts.
         asked_tokens: the most tokens that the caller wants of an answer; None: as many as the model gives.
-        answers: how many are wanted.
+        answers: how many are wanted; 0: nothing is written.
         has_other_models: whether models may answer that are not known.
         is_search: whether a search is asked for.
     """
@@ -129,7 +133,7 @@ def reckon(body: Mapping[str, Any]) -> Reckoning:
         prompt_size(body),
         tuple(models_of(body)),
         _asked_tokens(body),
-        max(_count(body.get("n")) or 1, _count(body.get("best_of")) or 1),
+        0 if isinstance(body, NothingWritten) else max(_count(body.get("n")) or 1, _count(body.get("best_of")) or 1),
         has_other_models=body.get("preset") is not None
         or any(isinstance(each, list) and len(each) > MOST_MODELS for each in (listed, body.get("fallbacks"))),
         is_search=_asks_for_search(body),

@@ -33,7 +33,8 @@ Record
     `cancelled`, `hung_up`; `closed_at_s`, `bytes_sent`.
 
 Protocols
-    `/chat/completions`, Anthropic's `/messages` and OpenAI's `/responses`, as OpenRouter speaks them.
+    `/chat/completions`, Anthropic's `/messages`, OpenAI's `/responses`, the older `/completions`, and `/embeddings`,
+    as OpenRouter speaks them.
 Models
     What no script answers, the models do: see `client.sandbox.models.catalogue`, or `GET /models`, for what each is
     for, and `client.sandbox.models.order.Knobs` for the body field `sandbox` that sets pace and lengths. `settle_s`

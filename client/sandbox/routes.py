@@ -7,7 +7,15 @@ from typing import Any
 from aiohttp import web
 
 from client.border.json_codec import encode_json
-from client.sandbox.models.catalogue import PROVIDER, Model, find_model, model_endpoints, page_bounds, select_models
+from client.sandbox.models.catalogue import (
+    EMBEDDER,
+    PROVIDER,
+    Model,
+    find_model,
+    model_endpoints,
+    page_bounds,
+    select_models,
+)
 from client.sandbox.protocols.chat import error_response
 from client.sandbox.state import SANDBOX
 
@@ -21,7 +29,7 @@ def catalogue_and_account_routes(prefix: str) -> list[web.RouteDef]:
         "/models": list_models,
         "/models/count": count_models,
         "/models/user": list_models,
-        "/embeddings/models": list_nothing,
+        "/embeddings/models": list_embedders,
         "/endpoints/zdr": list_nothing,
         "/activity": list_nothing,
         f"/models/{_MODEL}/endpoints": show_endpoints,
@@ -35,8 +43,13 @@ def catalogue_and_account_routes(prefix: str) -> list[web.RouteDef]:
 
 
 async def list_nothing(request: web.Request) -> web.Response:
-    """What there is none of here: models for embeddings, endpoints that promise to keep nothing, earlier days."""
+    """What there is none of here: endpoints that promise to keep nothing, earlier days."""
     return _json({"data": []})
+
+
+async def list_embedders(request: web.Request) -> web.Response:
+    """The models for embeddings."""
+    return _json({"data": [EMBEDDER]})
 
 
 def _json(body: dict[str, Any]) -> web.Response:

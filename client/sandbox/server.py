@@ -15,16 +15,32 @@ from client.sandbox.answering import answering
 from client.sandbox.calls import Call
 from client.sandbox.player import play_reply
 from client.sandbox.protocols.chat import Chat, error_response
+from client.sandbox.protocols.completions import Completions
+from client.sandbox.protocols.embeddings import embed
 from client.sandbox.protocols.messages import Messages
 from client.sandbox.protocols.responses import Responses
 from client.sandbox.protocols.speech import Speech
 from client.sandbox.routes import catalogue_and_account_routes
-from client.sandbox.state import CALL, CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH, SANDBOX, Sandbox
+from client.sandbox.state import (
+    CALL,
+    CHAT_PATH,
+    COMPLETIONS_PATH,
+    EMBEDDINGS_PATH,
+    MESSAGES_PATH,
+    RESPONSES_PATH,
+    SANDBOX,
+    Sandbox,
+)
 
 _logger = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
-_SPEECHES: dict[str, Speech] = {CHAT_PATH: Chat(), MESSAGES_PATH: Messages(), RESPONSES_PATH: Responses()}
+_SPEECHES: dict[str, Speech] = {
+    CHAT_PATH: Chat(),
+    MESSAGES_PATH: Messages(),
+    RESPONSES_PATH: Responses(),
+    COMPLETIONS_PATH: Completions(),
+}
 MAX_BODY_BYTES = 256 * 1024 * 1024
 _BACKLOG = 1024
 """Connections that may wait to be accepted: of more, some hang until the kernel tries again, 20 s and more."""
@@ -36,6 +52,7 @@ def create_sandbox_app(sandbox: Sandbox | None = None) -> web.Application:
     app[SANDBOX] = sandbox or Sandbox()
     for path, speech in _SPEECHES.items():
         app.router.add_post(PREFIX + path, answering(speech))
+    app.router.add_post(PREFIX + EMBEDDINGS_PATH, embed)
     app.router.add_routes(catalogue_and_account_routes(PREFIX))
     return app
 

@@ -12,7 +12,8 @@ from client.sandbox.generations import Generations
 from client.sandbox.script import Reply
 
 CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH = "/chat/completions", "/messages", "/responses"
-ANSWERING = (CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH)
+COMPLETIONS_PATH, EMBEDDINGS_PATH = "/completions", "/embeddings"
+ANSWERING = (CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH)
 """Paths at which answers are asked for."""
 _REFUSALS = 2
 _MAX_WAITING = 1000
@@ -41,7 +42,8 @@ class Sandbox:
     Attributes:
         base_url: where it is served, `http://127.0.0.1:PORT/api/v1`; "" until it listens.
         requests: every request of any route, oldest first; only the last `record` are kept.
-        calls: those that ask for an answer: at `/chat/completions`, `/messages` and `/responses`.
+        calls: those that ask for an answer: at `/chat/completions`, `/messages`, `/responses`, `/completions`
+            and `/embeddings`.
     """
 
     def __init__(self, record: int = 256, settle_s: float = 1.0) -> None:

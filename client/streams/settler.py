@@ -33,13 +33,13 @@ class Settler:
     def __init__(
         self,
         openrouter: OpenRouterClient,
-        delays_s: tuple[float, ...] = _DELAYS_S,
+        delays_s: tuple[float, ...] | None = None,
         *,
         figures: StreamFigures | None = None,
     ) -> None:
         self._openrouter = openrouter
         self._figures = StreamFigures() if figures is None else figures
-        self._delays_s = delays_s
+        self._delays_s = _DELAYS_S if delays_s is None else delays_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 

@@ -48,6 +48,8 @@ _MAX_ERROR_BODY_BYTES = 65_536
 _MAX_JSON_BODY_BYTES = 64 * 1024 * 1024
 _MOST_REST_BYTES = 16_384
 _GET_TIMEOUT_S = 30.0
+_WHOLE = ("embeddings",)
+"""Protocols whose replies are never streamed."""
 _PATHS = {CHAT: "/chat/completions", **{protocol: f"/{protocol}" for protocol in PROTOCOLS}}
 
 
@@ -144,6 +146,7 @@ class OpenRouterClient:
             "Accept-Encoding": "identity",  # compression delays events
             "Content-Type": "application/json",
         }
+        self._whole_headers = {**self._chat_headers, "Accept": "application/json"}
 
     @property
     def base_url(self) -> str:
@@ -178,10 +181,11 @@ class OpenRouterClient:
         """
         with mapped_errors(self.hide, self.proxy):
             data = encode_json(body)
+            usual = self._whole_headers if protocol in _WHOLE else self._chat_headers
             response = await self._session.post(
                 self._chat_urls[protocol],
                 data=data if len(data) <= Upload.SMALL_BYTES else Upload(data, note_progress),
-                headers={**self._chat_headers, **headers} if headers else self._chat_headers,
+                headers={**usual, **headers} if headers else usual,
                 allow_redirects=False,
                 timeout=self._timeout,
                 **self._via,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from client.border.fit import cost_of, count_of
-from client.models.costs import Known, Reckoning, nano_usd, reckon, tokens_nano_usd
+from client.models.costs import Known, NothingWritten, Reckoning, nano_usd, reckon, tokens_nano_usd
 from client.streams.settlement import Settlement
 from client.streams.stream import Stream
 from client.translation.usage import total_cost_of
@@ -67,6 +67,8 @@ class Estimate:
 def _kept_of(body: Mapping[str, Any]) -> Reckoning | bytes:
     """As much of a request as its price depends on. A small one is kept as a whole: few are ever reckoned, those
     whose cost upstream does not state, and to encode one costs less than a tenth of that."""
+    if isinstance(body, NothingWritten):
+        return reckon(body)
     try:
         encoded = _encode(body)
     except (UnicodeEncodeError, OverflowError, RecursionError, ValueError, TypeError):

@@ -9,12 +9,14 @@ from server.protocols import api_chat
 from server.protocols.ag_ui import routes as ag_ui
 from server.protocols.chat_completions.models import list_models, show_model
 from server.protocols.chat_completions.routes import OPENAI, OPENROUTER
-from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, refuse_unknown_cost, show_key
+from server.protocols.chat_completions.upstream_reads import UPSTREAM_READS, show_key
+from server.protocols.embeddings.routes import EMBEDDINGS_OF_OPENAI, EMBEDDINGS_OF_OPENROUTER
 from server.protocols.messages.routes import MESSAGES, count_tokens
 from server.protocols.ollama import models as ollama_models
 from server.protocols.ollama import routes as ollama
 from server.protocols.responses.routes import RESPONSES_OF_OPENAI, RESPONSES_OF_OPENROUTER, Responses, refuse_absent
 from server.protocols.responses.stored import cancel_response, delete_response, get_response
+from server.protocols.text_completions.routes import COMPLETIONS_OF_OPENAI, COMPLETIONS_OF_OPENROUTER
 from server.protocols.ui_stream import routes as ui
 
 OPENROUTER_MOUNT = "/api/v1"
@@ -31,6 +33,10 @@ def add_protocols(app: web.Application) -> None:
     _add_chat_completions(app, shapes)
     for mount, responses in ((OPENROUTER_MOUNT, RESPONSES_OF_OPENROUTER), (OPENAI_MOUNT, RESPONSES_OF_OPENAI)):
         _add_responses(app, mount, responses)
+    app.router.add_post(f"{OPENROUTER_MOUNT}/embeddings", EMBEDDINGS_OF_OPENROUTER.post)
+    app.router.add_post(f"{OPENROUTER_MOUNT}/completions", COMPLETIONS_OF_OPENROUTER.post)
+    app.router.add_post(f"{OPENAI_MOUNT}/embeddings", EMBEDDINGS_OF_OPENAI.post)
+    app.router.add_post(f"{OPENAI_MOUNT}/completions", COMPLETIONS_OF_OPENAI.post)
     _add_ui_stream(app, shapes)
     _add_ag_ui(app, shapes)
     _add_ollama(app, shapes)
@@ -53,8 +59,6 @@ def _add_chat_completions(app: web.Application, shapes: Shapes) -> None:
         app.router.add_get(f"{mount}/chat/completions/{{stream_id}}", dialect.get, allow_head=False)
         app.router.add_get(f"{mount}/models", list_models)
         app.router.add_get(f"{mount}//models", list_models)
-        for path in ("/embeddings", "/completions"):
-            app.router.add_post(mount + path, refuse_unknown_cost)
         for path, handler in UPSTREAM_READS.items():
             app.router.add_get(mount + path, handler)
         app.router.add_get(f"{mount}/key", show_key)

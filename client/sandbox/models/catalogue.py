@@ -165,6 +165,12 @@ MODELS: tuple[Model, ...] = (
     ),
 )
 
+EMBEDDER: Model = {
+    **_model("embedder", "", day=12, price=("0.00000002", "0"), context_length=8192, outputs=("embeddings",)),
+    "description": "Gives numbers that depend on the text alone, at `/embeddings`.",
+}
+"""Answers no chat, and is listed with models of its kind alone."""
+
 _BY_ID = {model["id"]: model for model in MODELS} | {model["canonical_slug"]: model for model in MODELS}
 
 

@@ -24,9 +24,11 @@ class Front(Protocol):
     Attributes:
         text_path: where a piece of the answer's text stands in events that differ in nothing else; None where all
             events differ in more.
+        has_done_marker: whether the protocol says `[DONE]` at the end, as chat completions do.
     """
 
     text_path: Path | None
+    has_done_marker: bool
 
     def chunks_of(self, event: dict[str, Any]) -> Iterable[Chunk | None]:
         """The chunks that an event stands for, in order, and `END`; none where it says nothing of the model, such as

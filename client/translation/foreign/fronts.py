@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from client.translation.foreign.completions import CompletionsFront
+from client.translation.foreign.embeddings import EmbeddingsFront
 from client.translation.foreign.front import Front
 from client.translation.foreign.messages import MessagesFront
 from client.translation.foreign.responses import ResponsesFront
@@ -15,6 +17,8 @@ CHAT: Final = "chat"
 FRONTS: Final[dict[str, Callable[[], Front]]] = {
     "messages": MessagesFront,
     "responses": ResponsesFront,
+    "completions": CompletionsFront,
+    "embeddings": EmbeddingsFront,
 }
 """By the name that `upstream.protocols` and the last part of the path have for it."""
 

@@ -35,6 +35,7 @@ class MessagesFront:
     """One answer of `/messages` (`client.translation.foreign.front.Front`)."""
 
     text_path: Path | None = ("delta", "text")
+    has_done_marker = False
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}

@@ -33,6 +33,7 @@ class ResponsesFront:
     """One answer of `/responses` (`client.translation.foreign.front.Front`)."""
 
     text_path: Path | None = None  # every event has a number
+    has_done_marker = False
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}

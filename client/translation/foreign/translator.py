@@ -45,9 +45,12 @@ class ForeignTranslator(ChatTranslator):
         return self._text_in, False, ()
 
     def _take(self, payload: bytes, events: list[ChatEvent], *, is_last: bool = False) -> None:
-        """One event's data. `[DONE]` is no word of these protocols, and says nothing of the end."""
-        if self.state is DONE or payload.strip(b' \t\r\n"') == b"[DONE]":
+        """One event's data. `[DONE]` is no word of most of these protocols, and says nothing of their end."""
+        is_marker = payload.strip(b' \t\r\n"') == b"[DONE]"
+        if self.state is DONE or is_marker:
             self._keep_not(payload)
+            if self.state is not DONE and self._front.has_done_marker:
+                self._take_done_marker(events)
             return
         found, is_plain = decode_either_way(payload)
         if not isinstance(found, dict):

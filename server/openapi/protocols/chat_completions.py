@@ -42,7 +42,42 @@ _CHAT_REQUEST: Schema = {
     },
     "additionalProperties": True,
 }
+_TEXT_REQUEST: Schema = {
+    "type": "object",
+    "required": ["prompt"],
+    "properties": {
+        "model": {"type": ["string", "null"], "minLength": 1, "description": "The server's default without."},
+        "prompt": {
+            "type": ["string", "array"],
+            "minLength": 1,
+            "minItems": 1,
+            "items": {},
+            "description": "One text, or the numbers of its tokens.",
+        },
+        "stream": {"type": ["boolean", "null"], "description": "Whether the answer shall come in chunks."},
+        "n": {"enum": [1, None], "description": "More than one answer a request cannot be had."},
+        "grace_s": _CHAT_REQUEST["properties"]["grace_s"],
+    },
+    "additionalProperties": True,
+}
+_EMBEDDINGS_REQUEST: Schema = {
+    "type": "object",
+    "required": ["input", "model"],
+    "properties": {
+        "model": {"type": "string", "minLength": 1, "description": "One of `/embeddings/models`."},
+        "input": {
+            "type": ["string", "array"],
+            "minLength": 1,
+            "minItems": 1,
+            "items": {},
+            "description": "A text, or a list of texts, of tokens' numbers or of parts.",
+        },
+    },
+    "additionalProperties": True,
+}
 _HI = {"model": "sandbox/echo", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+_ONCE = {"model": "sandbox/long", "prompt": "Once upon a time", "max_tokens": 20}
+_EMBED = {"model": "sandbox/embedder", "input": ["Hello", "Goodbye"]}
 
 OPENAI_ERROR: Schema = {
     "type": "object",
@@ -114,6 +149,18 @@ def _chat_responses(shape: str) -> dict[str, Response]:
         "503": refused("This server is full or stops, or OpenRouter is not available."),
         "504": refused("OpenRouter took too long."),
     }
+
+
+def _passed_responses(shape: str, *, is_streamed: bool) -> dict[str, Response]:
+    """Those of routes that are passed on and translated into no other."""
+    responses = _chat_responses(shape)
+    responses["404"] = json_response(
+        "Upstream has no such route, or no such model.", ref(shape), headers=_REFUSED_HEADERS
+    )
+    if is_streamed:
+        return responses
+    said = response("OpenRouter's own reply.", {"application/json": {"schema": _ANY_OBJECT}}, headers=_STREAM_HEADERS)
+    return {**responses, "200": said}
 
 
 def _read_responses(shape: str, description: str) -> dict[str, Response]:
@@ -214,22 +261,38 @@ def _operations(mount: str, prefix: str, tag: str, shape: str) -> tuple[Operatio
         )
         for path, id, summary, description, parameters in _READS
     )
-    absent = (
-        Operation(
-            "post",
-            mount + path,
-            prefix + id,
-            tag,
-            f"Not served: {what}",
-            {"404": json_response("Always: its cost could not be counted against budgets.", ref(shape))},
-            shape=shape,
-        )
-        for path, id, what in (
-            ("/embeddings", "Embeddings", "embeddings"),
-            ("/completions", "Completions", "completions of a text"),
-        )
+    texts = Operation(
+        "post",
+        f"{mount}/completions",
+        f"{prefix}Completions",
+        tag,
+        "Go on with a text, in the words of the older completions",
+        _passed_responses(shape, is_streamed=True),
+        description=(
+            "Passed on where upstream has such a route (`upstream.protocols`); OpenRouter and the sandbox do. The "
+            "body goes there as it is, and its chunks come back; whoever leaves ends the answer, unless a grace is "
+            "asked for."
+        ),
+        parameters=(IDEMPOTENCY_KEY, GRACE),
+        body={"required": True, "content": {"application/json": {"schema": _TEXT_REQUEST, "example": _ONCE}}},
+        shape=shape,
     )
-    return (chat, again, *reads, *absent)
+    embeddings = Operation(
+        "post",
+        f"{mount}/embeddings",
+        f"{prefix}Embeddings",
+        tag,
+        "Make embeddings of texts",
+        _passed_responses(shape, is_streamed=False),
+        description=(
+            "Passed on where upstream has such a route (`upstream.protocols`); OpenRouter and the sandbox do. Body "
+            "and reply are upstream's own."
+        ),
+        parameters=(IDEMPOTENCY_KEY,),
+        body={"required": True, "content": {"application/json": {"schema": _EMBEDDINGS_REQUEST, "example": _EMBED}}},
+        shape=shape,
+    )
+    return (chat, again, texts, embeddings, *reads)
 
 
 OPERATIONS = (

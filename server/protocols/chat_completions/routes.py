@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from client.errors import Failure
 from client.streams.log_events import log_events_of
 from client.streams.readable import Readable
 from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.upstream.request import InvalidRequest
-from server.errors import invalid_request, refuse, told_as
+from server.errors import invalid_request, refuse
 from server.http.json_body import read_json_object
 from server.keys import CALLER, SETTINGS, STREAMS
 from server.protocols.answering import answer, read
-from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
 from server.protocols.chat_completions.made_chunks import MadeChunks
 from server.protocols.chat_completions.request import chat_call_of
 from server.protocols.chat_completions.view import ConvertedView, OpenAiView, TransparentView
 from server.protocols.chat_completions.whole import completion_of
+from server.protocols.chat_completions.words import FailureWords
 from server.routes.readers import View
 from server.routes.results import RESULTS, events_gone
 from server.routes.sending import EVENTS, Form
 from server.routes.starting import stream_grace_s
 
 
-class ChatCompletions:
+class ChatCompletions(FailureWords):
     """Both dialects (`server.protocols.answering.Dialect`), which differ in few things.
 
     Args:
@@ -38,6 +36,7 @@ class ChatCompletions:
     form: Form = EVENTS
 
     def __init__(self, name: str, *, is_transparent: bool) -> None:
+        super().__init__(is_openrouters=is_transparent)
         self.name = name
         self._is_transparent = is_transparent
 
@@ -51,16 +50,6 @@ class ChatCompletions:
     def whole(self, result: dict[str, Any], stream: Readable) -> dict[str, Any]:
         """The reply to a request that is not streamed."""
         return completion_of(result, created_s=_created_s(stream), with_reasoning_content=not self._is_transparent)
-
-    def failed(self, failure: Failure) -> tuple[int, Any]:
-        """Status and JSON of a failure."""
-        error = openrouter_error(failure) if self._is_transparent else openai_error(failure)
-        return status_of(failure), error
-
-    def respond(self, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
-        """The reply that refuses a request."""
-        status, error = self.failed(failure)
-        return told_as(error, status, failure, headers)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Starts an answer."""

@@ -91,16 +91,6 @@ async def show_key(request: web.Request) -> web.Response:
     return json_reply({"data": data})
 
 
-async def refuse_unknown_cost(request: web.Request) -> web.Response:
-    """Routes of OpenRouter that cost something and are no chat: a budget could not be kept."""
-    raise refuse(
-        "not_found",
-        404,
-        f"{request.path} is not served here: what it costs could not be counted against budgets. "
-        f"POST {request.path.rpartition('/')[0]}/chat/completions is.",
-    )
-
-
 UPSTREAM_READS: dict[str, Read] = {
     "/models/count": _passed_on("/models/count"),
     "/models/user": _passed_on("/models/user"),

@@ -213,6 +213,8 @@ def _takes_error_out(found: dict[str, Any], choices: list[dict[str, Any]]) -> bo
 
 def _says_something(choice: dict[str, Any]) -> bool:
     delta = choice.get("delta")
+    if choice.get("text"):  # a completion's
+        return True
     return isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role")
 
 

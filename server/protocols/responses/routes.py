@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from client.errors import Failure
 from client.streams.readable import Readable
 from client.upstream.request import ChatCall, InvalidRequest
-from server.errors import invalid_request, refuse, told_as
+from server.errors import invalid_request, refuse
 from server.http.json_body import read_json_object
 from server.keys import SETTINGS
 from server.protocols.answering import answer, begin, read
-from server.protocols.chat_completions.failures import openai_error, openrouter_error, status_of
+from server.protocols.chat_completions.words import FailureWords
 from server.protocols.responses.asked.request import passed_call_of, response_call_of
 from server.protocols.responses.stored import Poll, known_items, object_of, told
 from server.protocols.responses.view import PROTOCOL, view_of
@@ -24,18 +22,11 @@ from server.routes.sending import EVENTS, Form
 from server.routes.starting import stream_grace_s
 
 
-class Responses:
-    """The dialect (`server.protocols.answering.Dialect`), below either mount.
-
-    Args:
-        is_openrouters: whether a refusal is said in OpenRouter's words, else in OpenAI's.
-    """
+class Responses(FailureWords):
+    """The dialect (`server.protocols.answering.Dialect`), below either mount."""
 
     name = PROTOCOL
     form: Form = EVENTS
-
-    def __init__(self, *, is_openrouters: bool) -> None:
-        self._is_openrouters = is_openrouters
 
     def view(self, stream: Readable) -> View:
         """A new reader's view of the stream's log."""
@@ -44,15 +35,6 @@ class Responses:
     async def whole(self, result: dict[str, Any], stream: Readable) -> dict[str, Any]:
         """The reply to a request that is not streamed: items in the order in which they came."""
         return await object_of(stream)
-
-    def failed(self, failure: Failure) -> tuple[int, Any]:
-        """Status and JSON of a failure."""
-        return status_of(failure), openrouter_error(failure) if self._is_openrouters else openai_error(failure)
-
-    def respond(self, failure: Failure, headers: Mapping[str, str] | None = None) -> web.Response:
-        """The reply that refuses a request."""
-        status, error = self.failed(failure)
-        return told_as(error, status, failure, headers)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Starts an answer. With `background` it goes on without its caller, who may come back to it."""

@@ -405,7 +405,10 @@ async def test_trap_17_a_picture_of_20_mb_in_a_request(mount: str, config: Confi
 
 @pytest.mark.parametrize("path", ["/embeddings", "/completions"])
 @pytest.mark.parametrize("mount", MOUNTS)
-async def test_what_could_not_be_counted_is_said_not_to_be_here(mount: str, path: str, api: Api) -> None:
-    async with api.http.post(f"{api.url}{mount}{path}", json={"input": "x"}) as response:
+async def test_what_upstream_is_not_said_to_have_is_not_passed_on(
+    mount: str, path: str, api: Api, upstream: Sandbox
+) -> None:
+    async with api.http.post(f"{api.url}{mount}{path}", json={"input": "x", "prompt": "x"}) as response:
         assert response.status == 404
-        assert "budgets" in (await response.json())["error"]["message"]
+        assert f"OPENROUTER_PROTOCOLS={path[1:]}" in (await response.json())["error"]["message"]
+    assert not upstream.calls

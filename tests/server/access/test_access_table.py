@@ -16,7 +16,7 @@ from server.access.callers import Caller
 from server.access.tokens import hash_token
 from server.config import Config
 from tests.mcp.test_http import INITIALIZE
-from tests.support.chunks import END, STOP, text
+from tests.support.chunks import END, STOP, event, text
 from tests.support.mcp.clients import ACCEPT
 from tests.support.serving import Api, changed, question, serving
 
@@ -50,8 +50,8 @@ FOUND = {
             ("POST", "/chat/completions"): 200,
             ("POST", "//chat/completions"): 200,
             ("GET", "/chat/completions/{id}"): 200,
-            ("POST", "/embeddings"): 404,
-            ("POST", "/completions"): 404,
+            ("POST", "/embeddings"): 200,
+            ("POST", "/completions"): 200,
             ("GET", "/models"): 200,
             ("GET", "//models"): 200,
             ("GET", "/models/sandbox/echo"): 200,
@@ -227,6 +227,11 @@ _BODIES |= {
     for end in ("", "/count_tokens")
 }
 _BODIES |= {
+    f"{mount}{path}": {"model": "sandbox/embedder", "input": "Hi", "prompt": "Hi"}
+    for mount in ("/v1", "/api/v1")
+    for path in ("/embeddings", "/completions")
+}
+_BODIES |= {
     f"{mount}{slash}/responses": {"model": "sandbox/echo", "input": "Hi"}
     for mount in ("/v1", "/api/v1")
     for slash in ("", "/")
@@ -262,6 +267,10 @@ async def statuses(config: Config) -> dict[Cell, int]:
 def lasting(config: Config, upstream: Sandbox) -> Config:
     """Settings under which finished streams can be read for the whole test; answers come at once."""
     upstream.script_always(Reply.stream(text("x"), STOP, END))
+    upstream.script_always(
+        Reply.stream(event({"choices": [{"text": "x", "finish_reason": "stop"}]}), END), path="/completions"
+    )
+    config = changed(config, "upstream", protocols=("completions", "embeddings"))
     return config.model_copy(update={"streams": StreamsConfig(grace_s=0.0, retain_s=600)})
 
 

@@ -135,9 +135,10 @@ async def test_a_wait_that_is_no_time_is_not_passed_on(
 
 @pytest.mark.parametrize("reset", ["20", "1000", "4102444800000"])
 async def test_a_reset_far_off_is_not_waited_for_and_never_hammered(
-    upstream: Sandbox, config: Config, reset: str
+    upstream: Sandbox, config: Config, reset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """faults I1."""
+    monkeypatch.setattr("client.upstream.retry._FIRST_WAIT_S", 0.5)  # as it is outside of tests
     upstream.script_always(Reply.error(429, "slow", headers={"X-RateLimit-Reset": reset}))
     async with serving(changed(config, "upstream", max_retries=1)) as api:
         call = asyncio.ensure_future(api.chat())

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar, cast
@@ -85,21 +86,27 @@ class Office:
         self.ann = replace(self.ann, **limits)
 
     async def start(self, tokens: int = 1000, name: str = "s") -> AnswerLease:
+        """An answer, as soon as the engine can be asked."""
+        return await patient(lambda: self.start_now(tokens, name))
+
+    async def start_now(self, tokens: int = 1000, name: str = "s") -> AnswerLease:
+        """The same, or `StoreUnavailable`."""
         return await self.admission.admit(ask(tokens), "ann", name)
 
     async def told(self) -> None:
         """Returns when the engine has taken everything."""
-        await until(lambda: not self.journal._due and not self.journal.restoring.has_doubts)
+        await until(lambda: not self.journal._due and not self.journal.restoring.has_doubts, 60)
 
     async def budget(self) -> tuple[float, float]:
         """Spent and held over all processes, USD."""
-        state = await self.admission.budget_of(replace(self.ann, budget_usd_per_day=Decimal(10**6)))
+        ann = replace(self.ann, budget_usd_per_day=Decimal(10**6))
+        state = await patient(lambda: self.admission.budget_of(ann))
         assert state is not None
         return state.spent_nano / NANOS, state.reserved_nano / NANOS
 
     async def counts(self) -> UsageCounts:
         """Ann's figures over all processes."""
-        return _sum(await self.admission.usage(self.today, self.today, "ann"))
+        return _sum(await patient(lambda: self.admission.usage(self.today, self.today, "ann")))
 
     async def own(self) -> UsageCounts:
         """What this process's ledger says."""
@@ -111,7 +118,7 @@ class Office:
 
     async def bury(self, other: Office) -> None:
         for step in self.store.on_buried:
-            await step(other.store.rid)
+            await patient(partial(step, other.store.rid))
 
     async def open(self) -> None:
         await self.admission.open(self.sought.append)
@@ -144,7 +151,7 @@ def _sum(rows: dict[UsageKey, UsageCounts]) -> UsageCounts:
 
 async def patient(ask: Callable[[], Awaitable[T]]) -> T:
     """What is answered as soon as there is contact on every connection."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await ask()

@@ -11,7 +11,7 @@ import pytest
 from client.errors import Refusal
 from client.streams.elsewhere import StoreUnavailable
 from server.budgets.ledger_file import UsageCounts
-from tests.shared.money.offices import Office, Played, office, patient
+from tests.shared.money.offices import Office, Played, office
 from tests.shared.waiting import until
 from tests.support.engines import Engine
 
@@ -50,19 +50,17 @@ async def test_an_emptied_engine_is_given_sums_and_holds_again(
         running.opened(still.stream)
         for each in (one, other):
             await each.told()
-        assert await patient(one.budget) == (1.5, 2)
-        counts = await patient(one.counts)
+        assert await one.budget() == (1.5, 2)
+        counts = await one.counts()
         await emptied(engine, one, other)
-        assert await patient(one.budget) == await patient(other.budget) == (1.5, 2)
-        assert await patient(one.counts) == await patient(other.counts) == counts
+        assert await one.budget() == await other.budget() == (1.5, 2)
+        assert await one.counts() == await other.counts() == counts
         cut.settled(played.costs(0.25))
         running.end(still.costs(0.25))
         for each in (one, other):
             await each.told()
-        assert await patient(one.budget) == await patient(other.budget) == (2, 0)
-        assert (
-            await patient(one.counts) == await patient(other.counts) == UsageCounts(5, 5, 10, 2 * NANOS, 2 * NANOS, 0)
-        )
+        assert await one.budget() == await other.budget() == (2, 0)
+        assert await one.counts() == await other.counts() == UsageCounts(5, 5, 10, 2 * NANOS, 2 * NANOS, 0)
 
 
 async def test_nobody_with_a_budget_is_admitted_while_others_may_still_put_back(engine: Engine) -> None:
@@ -75,7 +73,7 @@ async def test_nobody_with_a_budget_is_admitted_while_others_may_still_put_back(
         engine.empty()
         for _ in range(20):
             with pytest.raises(StoreUnavailable):
-                await other.start()
+                await other.start_now()
         await until(lambda: other.store.epoch != before and not other.store.may_lack and other.store.has_contact)
         with pytest.raises(Refusal, match=r"has spent 1\.00 USD"):
             await other.start()
@@ -97,8 +95,8 @@ async def test_what_was_looked_up_for_others_is_not_lost_with_the_engine(engine:
         answer.settlement.state({"cost": 0.25, "prompt_tokens": 1, "completion_tokens": 2})
         answer.note_settled()
         await one.told()
-        assert await patient(one.counts) == UsageCounts(1, 1, 2, NANOS // 4, NANOS // 4, 0)
-        assert await patient(one.budget) == (0.25, 0)
+        assert await one.counts() == UsageCounts(1, 1, 2, NANOS // 4, NANOS // 4, 0)
+        assert await one.budget() == (0.25, 0)
 
 
 async def test_without_contact_who_has_a_budget_is_refused_and_nobody_waits(engine: Engine) -> None:
@@ -110,11 +108,11 @@ async def test_without_contact_who_has_a_budget_is_refused_and_nobody_waits(engi
         await until(lambda: not one.store.has_contact)
         for _ in range(50):
             with pytest.raises(StoreUnavailable):
-                await one.start()
+                await one.start_now()
         with pytest.raises(StoreUnavailable):
             await one.admission.budget_of(one.ann)
         with pytest.raises(StoreUnavailable):
-            await one.counts()
+            await one.admission.usage(one.today, one.today, "ann")
         one.limit(budget_usd_per_day=None)
         for number in range(3):
             await one.start(name=f"s{number}")
@@ -137,8 +135,8 @@ async def test_or_is_served_by_what_this_process_knows(engine: Engine) -> None:
         await until(lambda: one.store.has_contact and other.store.has_contact)
         leases[1].end(Played("b").costs(0.5))
         await one.told()
-        assert await patient(other.counts) == UsageCounts(3, 3, 6, 2 * NANOS, 2 * NANOS, 0)
-        assert await patient(other.budget) == (2, 0)
+        assert await other.counts() == UsageCounts(3, 3, 6, 2 * NANOS, 2 * NANOS, 0)
+        assert await other.budget() == (2, 0)
 
 
 @pytest.mark.parametrize("loss", ["killed", "frozen"])
@@ -164,12 +162,12 @@ async def test_what_ends_without_contact_is_told_afterwards(engine: Engine, loss
             engine.thaw()
         await until(lambda: one.store.has_contact and other.store.has_contact)
         await one.told()
-        assert await patient(other.counts) == UsageCounts(3, 2, 4, 5 * NANOS // 2, 3 * NANOS // 2, 1)
+        assert await other.counts() == UsageCounts(3, 2, 4, 5 * NANOS // 2, 3 * NANOS // 2, 1)
         leases["cut"].settled(played["cut"].costs(0.25))
         leases["later"].end(played["later"].costs(0.25))
         await one.told()
-        assert await patient(other.counts) == await one.own() == UsageCounts(4, 4, 8, 2 * NANOS, 2 * NANOS, 0)
-        assert await patient(other.budget) == (2, 0)
+        assert await other.counts() == await one.own() == UsageCounts(4, 4, 8, 2 * NANOS, 2 * NANOS, 0)
+        assert await other.budget() == (2, 0)
         assert not one.journal.entries
 
 
@@ -197,17 +195,15 @@ async def test_what_a_killed_process_could_not_tell_is_told_by_the_next(engine: 
             await other.bury(gone)
             assert not other.sought
             assert (
-                await patient(other.counts)
-                == await again.own()
-                == UsageCounts(4, 2, 4, 5 * NANOS // 2, 3 * NANOS // 2, 2)
+                await other.counts() == await again.own() == UsageCounts(4, 2, 4, 5 * NANOS // 2, 3 * NANOS // 2, 2)
             )
-            assert await patient(other.budget) == (1.5, 1)
+            assert await other.budget() == (1.5, 1)
             for answer in again.sought:
                 answer.settlement.state({"cost": 0.25, "prompt_tokens": 1, "completion_tokens": 2})
                 answer.note_settled()
             await again.told()
-            assert await patient(other.counts) == await again.own() == UsageCounts(4, 4, 8, 2 * NANOS, 2 * NANOS, 0)
-            assert await patient(other.budget) == (2, 0)
+            assert await other.counts() == await again.own() == UsageCounts(4, 4, 8, 2 * NANOS, 2 * NANOS, 0)
+            assert await other.budget() == (2, 0)
 
 
 async def test_a_book_from_before_the_engine_is_told_as_a_whole(engine: Engine, tmp_path: Path) -> None:
@@ -219,8 +215,8 @@ async def test_a_book_from_before_the_engine_is_told_as_a_whole(engine: Engine, 
         engine.empty()
         async with office(engine.url, path) as again, office(engine.url) as other:
             await again.told()
-            assert await patient(other.counts) == UsageCounts(1, 1, 2, NANOS, NANOS, 0)
-            assert await patient(other.budget) == (1, 0)
+            assert await other.counts() == UsageCounts(1, 1, 2, NANOS, NANOS, 0)
+            assert await other.budget() == (1, 0)
 
 
 async def test_the_engine_remembers_no_more_than_somebody_may_ask_for(engine: Engine, tmp_path: Path) -> None:
@@ -267,7 +263,7 @@ async def test_what_was_told_and_not_written_is_written_by_the_next(engine: Engi
             await again.told()
             await until(lambda: not again.journal.entries)
             everything = UsageCounts(5, 5, 10, 3 * NANOS // 2, 3 * NANOS // 2, 0)
-            assert await patient(other.counts) == await patient(again.counts) == await again.own() == everything
+            assert await other.counts() == await again.counts() == await again.own() == everything
             await emptied(engine, other, again)
-            assert await patient(other.counts) == await patient(again.counts) == everything
-            assert await patient(other.budget) == (1.5, 0)
+            assert await other.counts() == await again.counts() == everything
+            assert await other.budget() == (1.5, 0)

@@ -65,7 +65,7 @@ async def usage(api: Api, name: str = "ann", status: int = 200) -> dict[str, Any
 
 async def told(one: Api, *, requests: int) -> dict[str, Any]:
     """What is said of usage as soon as so many are in it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = await usage(one)
             if sum(row["requests"] for row in found["data"]) == requests:

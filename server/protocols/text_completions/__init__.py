@@ -1,0 +1,1 @@
+"""The older completions of a text, as OpenRouter has them, below both mounts: passed on."""
