@@ -70,7 +70,7 @@ def tls(bench: Bench, server: Server) -> Figures:
 
 
 def _paced(bench: Bench, server: Server, streams: int, prefix: str, *, must_be_whole: bool = True) -> Figures:
-    run = _paced_run(bench, server, streams)
+    run = paced_run(bench, server, streams)
     if must_be_whole:
         _expect_whole(run.result)
     return _known(
@@ -86,7 +86,7 @@ def _paced(bench: Bench, server: Server, streams: int, prefix: str, *, must_be_w
     )
 
 
-def _paced_run(bench: Bench, server: Server, streams: int, longest_s: float = 60.0) -> Run:
+def paced_run(bench: Bench, server: Server, streams: int, longest_s: float = 60.0) -> Run:
     seconds = min(max(1.0, bench.seconds), longest_s)
     ramp_s = min(3.0, seconds / 2.5, 0.5 + streams / 200)
     answer = Answer(n=int(PACE * seconds), r=int(PACE * seconds / 5), rate=PACE)
@@ -154,7 +154,7 @@ def stall(bench: Bench, server: Server) -> Figures:
     )
     try:
         time.sleep(min(1.0, bench.seconds / 4))
-        run = _paced_run(bench, server, min(50, bench.streams))
+        run = paced_run(bench, server, min(50, bench.streams))
         grown_mb = resident_mb(server.pids) - before_mb
     finally:
         bench.finish(stalled)
@@ -207,7 +207,7 @@ def capacity(bench: Bench, server: Server) -> Figures:
     held, failed_at, streams = 0, None, min(100, bench.streams)
     harness_was_late = 0.0
     while streams:
-        run = _paced_run(bench, server, streams, longest_s=7.0)
+        run = paced_run(bench, server, streams, longest_s=7.0)
         if _holds(run, streams):
             held = streams
         else:
