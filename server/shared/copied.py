@@ -18,7 +18,6 @@ class Copy:
         rid: under which name of this process it was last written.
         acked: number of the last event that stands there.
         stands: whether it is known there, as far as can be told.
-        is_local: whether it was given up: then it is sealed there, and goes on here.
         state: what of its state stands there.
         has_log: whether its log has a key there.
         trimmed: first event that is kept there.
@@ -32,7 +31,6 @@ class Copy:
         "acked",
         "behind_since_s",
         "has_log",
-        "is_local",
         "place",
         "positions",
         "renew_at_s",
@@ -50,7 +48,6 @@ class Copy:
         self.rid = ""
         self.acked = 0
         self.stands = False
-        self.is_local = False
         self.state: tuple[object, ...] = ()
         self.has_log = False
         self.trimmed = 1

@@ -68,7 +68,7 @@ class SharedCopies:
         self._look_at_s = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         store.on_contact.append(self._refit)
-        store.leaves_open.append(lambda: bool(self.outbox.copies))
+        store.leaves_open.append(lambda: bool(self.outbox.copies or self._later))
 
     def open(self) -> None:
         """Begins to write in the background."""
@@ -146,12 +146,12 @@ class SharedCopies:
     def acknowledged(self, stream: Stream) -> int:
         """Up to which number the engine has it, or needs it no more."""
         copy = self.outbox.copies.get(stream)
-        return stream.log.last if copy is None or copy.is_local else copy.acked
+        return stream.log.last if copy is None else copy.acked
 
     def read_elsewhere(self, stream: Stream) -> int | None:
         """Where the slowest reader in another process is; None: there is none."""
         copy = self.outbox.copies.get(stream)
-        return None if copy is None or copy.is_local else min(copy.positions, default=None)
+        return None if copy is None else min(copy.positions, default=None)
 
     def give_up(self, stream: Stream) -> None:
         """What was not written is dropped: it goes on for its own readers alone."""
@@ -162,8 +162,10 @@ class SharedCopies:
     async def has_readers_elsewhere(self, stream: Stream) -> bool:
         """Whether somebody reads it in another process."""
         copy = self.outbox.copies.get(stream)
-        if copy is None or copy.is_local or not copy.stands:
+        if copy is None or not copy.rid:
             return False
+        if self._store.may_lack or not copy.stands:  # those who read it may not have come back yet
+            raise StoreUnavailable
         return bool(await self._positions(copy))
 
     def forget(self, stream: Stream) -> None:
@@ -186,6 +188,8 @@ class SharedCopies:
                 await self._wake_writer.wait()
             await asyncio.sleep(self._flush_s)
             if not store.has_contact:
+                self._part_with_lost()
+                await asyncio.sleep(_LOOK_S)
                 continue
             try:
                 if outbox.changed:
@@ -211,7 +215,7 @@ class SharedCopies:
     def _fit(self, copy: Copy, verdict: str, number: int) -> None:
         """What is to be done about a copy, by what stands there."""
         stream = copy.stream
-        if self.outbox.copies.get(stream) is not copy or copy.is_local:
+        if self.outbox.copies.get(stream) is not copy:
             return
         match verdict:
             case "sealed":
@@ -238,20 +242,22 @@ class SharedCopies:
 
     def _leave(self, copy: Copy) -> None:
         """Others can have no more of it than stands there: for them it ends."""
-        logger.warning("%s: the shared store has lost its thread; it goes on for its own readers alone", copy.stream)
-        copy.is_local = True
-        copy.positions = []
-        copy.settled.set()
-        self._do_later(lambda: self._seal(copy))
-        copy.stream.note_progress()
+        self.outbox.remove(copy)
+        if copy.rid:
+            logger.warning("%s: the shared store lacks a part of it; others get its end", copy.stream)
+            self._do_later(lambda: self._seal(copy))
 
     async def _seal(self, copy: Copy) -> None:
         keys = self._store.keys
-        await self._store.run(
-            _SEAL, [keys.meta(copy.place), keys.log(copy.place)], [copy.rid, self.outbox.retain_ms, 0, ""]
-        )
+        sealed: list[Word] = [copy.rid, self.outbox.retain_ms, 0, ""]
+        await self._store.run(_SEAL, [keys.meta(copy.place), keys.log(copy.place)], sealed)
         await self._store.command("SREM", keys.own(copy.rid), copy.place)
-        self.outbox.remove(copy)
+
+    def _part_with_lost(self) -> None:
+        """Without contact: answers that are kept here no longer will never be written."""
+        for copy in tuple(self.outbox.copies.values()):
+            if not copy.stream.is_running and copy.stream.log.first - 1 > copy.acked:
+                self._leave(copy)
 
     async def _look_around(self) -> None:
         """Now and then: who reads elsewhere what has no room here, and whose keys need a longer life."""
@@ -261,7 +267,7 @@ class SharedCopies:
         self._look_at_s = now_s + _LOOK_S
         await self.outbox.renew()
         for copy in tuple(self.outbox.copies.values()):
-            if copy.stream.has_full_log and not copy.is_local and copy.stands:
+            if copy.stream.has_full_log and copy.stands:
                 copy.positions = await self._positions(copy)
                 copy.stream.note_progress()
 
@@ -337,7 +343,7 @@ class SharedCopies:
 
     async def _refit(self) -> None:
         """There is contact again: what this process owned under another name is its own again, where it stands."""
-        moved = [each for each in self.outbox.copies.values() if each.rid != self._store.rid and not each.is_local]
+        moved = [each for each in self.outbox.copies.values() if each.rid != self._store.rid]
         for at in range(0, len(moved), _AT_ONCE):
             await self._own(moved[at : at + _AT_ONCE])
         self._wake_clerk.set()

@@ -64,7 +64,6 @@ class Outbox:
         return sum(
             copy.stream.log.written_bytes * (copy.stream.log.last - copy.acked) // max(1, copy.stream.log.last)
             for copy in self.copies.values()
-            if not copy.is_local
         )
 
     @property
@@ -119,7 +118,7 @@ class Outbox:
         size_bytes = 0
         for stream in tuple(self.changed):
             copy = self.copies.get(stream)
-            if copy is None or copy.is_local:
+            if copy is None:
                 self.changed.discard(stream)
                 continue
             copy.behind_since_s = copy.behind_since_s or now_s

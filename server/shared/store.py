@@ -251,7 +251,8 @@ class Store:
         if self._lost_since_s is None:
             self._lost_since_s = _now_s()
             logger.warning(
-                "The shared store cannot be used: %s. Answers go on for their own readers; it is tried on.", error
+                "The shared store cannot be used: %s. Answers go on for their own readers; it is tried on.",
+                str(error).rstrip("."),
             )
 
     def _note_clock(self, low_s: float, high_s: float) -> None:

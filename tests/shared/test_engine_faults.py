@@ -232,7 +232,7 @@ async def test_what_was_sealed_while_its_owner_was_cut_off_ends_there_too(
             await until(lambda: shared_of(other).store.contact_s > 1.0)
             switch.lead_to(None)
             there = await read_on(other, stream_id)  # ends: it is buried
-            assert shared_of(other).figures.buried == 1
+            await until(lambda: shared_of(other).figures.buried == 1)
             second.set()
             begun += await read_until(response, b"two ")  # more than anybody else will ever know of
             switch.lead_to(engine.port)
