@@ -86,7 +86,7 @@ def rows_of(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 async def until_said(path: Path, query: str, *rows: tuple[Any, ...]) -> None:
     """Returns when a file says these rows: nobody waits for the disk."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sorted(await asyncio.to_thread(rows_of, path, query)) != sorted(rows):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

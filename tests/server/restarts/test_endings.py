@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ import aiohttp
 import pytest
 
 from client.sandbox import Hold, Reply, Sandbox, open_sandbox
+from server.access.callers import LOCAL
 from server.budgets import started
 from server.budgets.started import StartedAnswer, row_of
+from server.config import Config
 from tests.mcp.test_http import connected
 from tests.server.restarts.killing import JUMP, Caller, events, kill, server_in, until_said
 from tests.support.chunks import END, STOP, text
-from tests.support.mcp.clients import data_of, text_of
-from tests.support.serving import question
+from tests.support.mcp.clients import text_of
+from tests.support.serving import question, serving
 from tests.support.sse_reader import parse_events
 
 LONG = question(model="sandbox/long")
@@ -36,7 +38,7 @@ async def upstream() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(240):
         yield session
 
 
@@ -142,25 +144,30 @@ PROTOCOLS: dict[str, tuple[str, dict[str, Any], dict[str, str], str, int, list[b
 }
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
 async def test_it_is_told_in_every_protocol_s_words(
-    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession, name: str
+    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession
 ) -> None:
-    path, body, headers, read, status, words = PROTOCOLS[name]
     ann, bob = Caller(http), Caller(http, "bob")
-    async with (
-        cut(tmp_path, upstream, http, path, body, **headers) as (stream_id, _),
-        server_in(tmp_path, upstream) as server,
-    ):
-        told = await ann.ask(server, "GET", read.format(id=stream_id))
-        assert told[0] == status, told
-        for each in words:
-            assert each in told[1], told
-        assert (await bob.ask(server, "GET", read.format(id=stream_id)))[0] in (204, 404)
-        own = await events(ann, server, f"/chat/{stream_id}", Last_Event_ID=f"{stream_id}:40")
-        assert [event.id for event in own] == [f"{stream_id}:{JUMP + 1}", f"{stream_id}:{JUMP + 2}"]
-        result = json.loads((await ann.ask(server, "GET", f"/chat/{stream_id}/result"))[1])
-        assert (result["content"], result["finish_reason"]) == ("", "interrupted")
+    ids: dict[str, str] = {}
+    async with server_in(tmp_path, upstream) as server, AsyncExitStack() as running:
+        for name, (path, body, headers, *_) in PROTOCOLS.items():
+            response = await running.enter_async_context(ann.streaming(server, path, body, **headers))
+            await response.content.readany()
+            ids[name] = response.headers["X-Stream-Id"]
+        await until_said(tmp_path / "usage.sqlite3", STARTED, *[(stream_id, "ann", 1) for stream_id in ids.values()])
+        await kill(server)
+    async with server_in(tmp_path, upstream) as server:
+        for name, stream_id in ids.items():
+            read, status, words = PROTOCOLS[name][3:]
+            told = await ann.ask(server, "GET", read.format(id=stream_id))
+            assert told[0] == status, (name, told)
+            for each in words:
+                assert each in told[1], (name, told)
+            assert (await bob.ask(server, "GET", read.format(id=stream_id)))[0] in (204, 404)
+            own = await events(ann, server, f"/chat/{stream_id}", Last_Event_ID=f"{stream_id}:40")
+            assert [event.id for event in own] == [f"{stream_id}:{JUMP + 1}", f"{stream_id}:{JUMP + 2}"]
+            result = json.loads((await ann.ask(server, "GET", f"/chat/{stream_id}/result"))[1])
+            assert (result["content"], result["finish_reason"]) == ("", "interrupted")
 
 
 async def test_the_key_of_an_answer_that_was_cut_reads_its_end_and_starts_no_other(
@@ -294,29 +301,26 @@ async def test_very_many_that_were_cut_off_are_told_of_without_much_memory(
         assert server.rss_bytes() < 200_000_000
 
 
-def _leave_behind(path: Path, ids: list[str]) -> None:
+def _leave_behind(path: Path, ids: list[str], owner: str = "ann") -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN")
         for number, stream_id in enumerate(ids):
-            answer = StartedAnswer(stream_id, stream_id, "ann", 1e9 + number, "m", "chat", "chat", None, None)
+            answer = StartedAnswer(stream_id, stream_id, owner, 1e9 + number, "m", "chat", "chat", None, None)
             db.execute(started.WRITE, row_of(answer))
         db.execute("COMMIT")
 
 
 async def test_a_tool_is_told_that_its_answer_was_cut_and_cannot_go_on_with_it(
-    tmp_path: Path, upstream: Sandbox, http: aiohttp.ClientSession
+    tmp_path: Path, config: Config
 ) -> None:
-    async with server_in(tmp_path, upstream) as server, connected(server.url, token="secret-of-ann") as mcp:
-        begun = data_of(await mcp.call_tool("llm_chat", {"prompt": "Why?", "model": "sandbox/long", "wait_s": 0}))
-        await until_said(tmp_path / "usage.sqlite3", STARTED, (begun["stream_id"], "ann", 1))
-        await kill(server)
-    async with server_in(tmp_path, upstream) as server, connected(server.url, token="secret-of-ann") as mcp:
-        told = await mcp.call_tool("llm_chat_result", {"stream_id": begun["stream_id"]})
+    kept = config.model_copy(update={"state_folder": tmp_path})
+    async with serving(kept):
+        pass
+    await asyncio.to_thread(_leave_behind, tmp_path / "usage.sqlite3", [KEY], LOCAL.name)
+    async with serving(kept) as api, connected(api.url) as mcp:
+        told = await mcp.call_tool("llm_chat_result", {"stream_id": KEY})
         assert told.is_error
         assert "ended in the middle of it" in text_of(told)
-        again = await mcp.call_tool("llm_chat", {"prompt": "And?", "continue": begun["stream_id"]})
+        again = await mcp.call_tool("llm_chat", {"prompt": "And?", "continue": KEY})
         assert again.is_error
         assert "before the server started" in text_of(again)
-    async with server_in(tmp_path, upstream) as server, connected(server.url, token="secret-of-bob") as mcp:
-        told = await mcp.call_tool("llm_chat_result", {"stream_id": begun["stream_id"]})
-        assert "There is no stream" in text_of(told)

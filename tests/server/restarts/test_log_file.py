@@ -138,7 +138,7 @@ async def test_running_answers_that_take_more_than_there_is_are_said_to_once(
     upstream.script(Reply.stream(*pieces, Hold(go_on), text("end"), STOP, END))
     async with serving(changed(kept, "streams", max_disk_bytes=1_048_576)) as api:
         asking = asyncio.create_task(api.chat())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not errors(caplog):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         go_on.set()
@@ -168,7 +168,7 @@ async def test_a_disk_that_is_full_costs_nobody_an_answer_and_what_is_still_ther
                 response, said = await api.chat()
                 assert said[-1].data["completed"]
                 ids.append(response.headers["X-Stream-Id"])
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not any("streams.sqlite3" in line for line in errors(caplog)):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             for stream_id in ids:
