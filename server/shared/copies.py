@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from client.streams.elsewhere import StoreUnavailable
+from client.streams.settlement import Settlement
 from client.streams.stream import Stream
 from server.shared.copied import Copy
 from server.shared.engine.keys import place_of
@@ -68,6 +69,7 @@ class SharedCopies:
         self._look_at_s = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         store.on_contact.append(self._refit)
+        store.on_settled = self._settled_for
         store.leaves_open.append(lambda: bool(self.outbox.copies or self._later))
 
     def open(self) -> None:
@@ -130,6 +132,17 @@ class SharedCopies:
     def settled(self, stream: Stream) -> None:
         """Its cost was found after its end."""
         self._do_later(lambda: self._tell(stream))
+
+    def _settled_for(self, place: str, settlement: Settlement) -> None:
+        """The cost of an answer was found whose process is gone."""
+        self._do_later(lambda: self._tell_of(place, settlement))
+
+    async def _tell_of(self, place: str, settlement: Settlement) -> None:
+        meta = self._store.keys.meta(place)
+        state: bytes | None = await self._store.command("HGET", meta, "state")
+        if state is not None:
+            told, is_nothing = self._records.settled(state, settlement, place)
+            await self._store.run(_TELL, [meta], [told, "1" if is_nothing else ""])
 
     async def _tell(self, stream: Stream) -> None:
         place = place_of(stream.key)

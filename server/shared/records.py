@@ -14,6 +14,7 @@ from client.border.json_codec import decode_json, encode_json
 from client.errors import Failure
 from client.streams.mirror import Facts
 from client.streams.readable import Readable
+from client.streams.settlement import Settlement
 from server.shared.text import Text, Unreadable
 
 HEAD: Final = "head"
@@ -112,6 +113,14 @@ class Records:
         """The same answer's facts with another state; raises as above."""
         now = self._read(state, f"{place} {STATE}", State)
         return msgspec.structs.replace(facts, **{name: getattr(now, name) for name in State.__struct_fields__})
+
+    def settled(self, state: bytes, settlement: Settlement, place: str) -> tuple[bytes, bool]:
+        """The state of an answer whose cost was found, and whether it had come to nothing; raises as above."""
+        now = self._read(state, f"{place} {STATE}", State)
+        known = msgspec.structs.replace(
+            now, usage=settlement.usage, total_cost=settlement.total_cost, is_settled=True, is_sought=False
+        )
+        return self.text.seal(encode_json(known), f"{place} {STATE}"), now.has_come_to_nothing
 
     def _read(self, kept: bytes, belongs: str, kind: type[_Kind]) -> _Kind:
         try:

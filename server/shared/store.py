@@ -18,6 +18,7 @@ from client.streams.elsewhere import StoreUnavailable
 from server.shared.engine.keys import Keys
 from server.shared.engine.lines import Dialler, EngineError, EngineFull, EngineRefused, Line, Lines, Word
 from server.shared.engine.scripts import Call, Script, run, run_many
+from server.shared.settling import Tell
 from server.shared.tasks import end_all
 from server.telemetry.shared_figures import SharedFigures
 
@@ -52,6 +53,7 @@ class Store:
         on_epoch: awaited when the engine's data are new to this process, first of all.
         on_contact: awaited whenever there is contact again, after those.
         on_buried: awaited for a process that is being buried; one that raises has it done again.
+        on_settled: told what was looked up of an answer at a place whose process is gone.
         leaves_open: what says at the close that something is left for the others to do.
         writer, pages: connections for writes of logs, and for reads of them.
     """
@@ -78,6 +80,7 @@ class Store:
         self.on_epoch: list[EpochHook] = []
         self.on_contact: list[Hook] = []
         self.on_buried: list[EpochHook] = []
+        self.on_settled: Tell = lambda place, settlement: None
         self.leaves_open: list[Callable[[], bool]] = []
         self._dialler = dialler
         name = keys.prefix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -162,6 +163,41 @@ async def test_after_the_end_of_all_processes_the_first_new_one_buries_them(
     async with sharing(config, engine, 1) as (new,):
         async with asyncio.timeout(2 * LEASE_S + 5):
             assert all([is_sealed(await read_on(new, stream_id)) for stream_id in ids])
+
+
+async def test_what_a_killed_process_owed_is_told_with_its_answer(
+    engine: Engine, config: Config, upstream: Sandbox
+) -> None:
+    """As soon as somebody has looked it up."""
+    async with (
+        sharing(config, engine, 1) as (other,),
+        running_server(env=environment(engine, upstream)) as server,
+        aiohttp.ClientSession() as http,
+    ):
+        body = question(model="sandbox/long")
+        async with http.post(f"{server.url}/chat", json=body) as response:
+            await read_until(response, b"event: content")
+            stream_id = response.headers["X-Stream-Id"]
+            async with other.http.get(f"{other.url}/chat/{stream_id}") as elsewhere:
+                await read_until(elsewhere, b"event: content")
+            await until(lambda: is_opened(engine))
+            server.process.kill()
+        await read_on(other, stream_id)
+        async with asyncio.timeout(30):
+            while (await result_of(other, stream_id))["usage"] is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+
+def is_opened(engine: Engine) -> bool:
+    """Whether it is known there which generation has to be paid."""
+    with engine.admin() as admin:
+        return any(b"gen-" in record for key in admin.keys("*:open") for record in admin.hvals(key))
+
+
+async def result_of(api: Api, stream_id: str) -> dict[str, object]:
+    _, body = await api.request("GET", f"/chat/{stream_id}/result")
+    found: dict[str, object] = json.loads(body)
+    return found
 
 
 async def test_a_paused_process_that_comes_back_is_fenced(engine: Engine, config: Config, upstream: Sandbox) -> None:

@@ -33,6 +33,7 @@ from server.shared.money.entries import Entry, Stage, copy_of
 from server.shared.money.grants import SharedGrant
 from server.shared.money.journal import Journal
 from server.shared.money.usage import later, usage_there
+from server.shared.settling import telling
 from server.shared.store import Store
 
 _PATIENCE_S: Final = 1.0
@@ -64,6 +65,7 @@ class SharedAdmission:
 
     async def open(self, settle: Callable[[Settled], None]) -> None:
         """Opens the ledger; what an earlier process left open there is settled. Before the store is opened."""
+        settle = telling(settle, lambda place, settlement: self._store.on_settled(place, settlement))
         self._settle = settle
         self.ledger.take_over = self._take_over
         undertaker = Undertaker(self._store, self.journal, lambda: self.ledger.today, settle)
