@@ -173,11 +173,10 @@ def check_several_can_share(config: Config, url_file: Path) -> None:
             "to set one up.",
             EX_CONFIG,
         )
-    missing = [name for name in ("uvloop", "redis", "hiredis") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("redis", "hiredis", "cryptography") if importlib.util.find_spec(name) is None]
     if missing:
         raise CannotInstall(
-            f"Several instances need what is not installed: {', '.join(missing)}. (uvloop, since without it one of "
-            "the processes takes most connections.) In this project's folder:\n"
+            f"Several instances need what is not installed: {', '.join(missing)}. In this project's folder:\n"
             f"  {Path(sys.executable).parent}/pip install --no-deps --require-hashes -r requirements-redis.txt",
             EX_CONFIG,
         )

@@ -48,10 +48,15 @@ async def test_a_process_that_ends_keeps_its_answers_and_the_other_takes_what_is
         late = [await http.post(f"{url}/chat", json={"message": "x"}) for _ in range(CONNECTIONS)]
         assert Counter(response.status for response in late) == {200: CONNECTIONS}
         assert (await second.health())["streams"]["active"] == counts[1] + CONNECTIONS
+        assert (await second.health())["shared"][
+            "replicas"
+        ] == 2  # it keeps its place until its last answer has ended
         hold.until.set()
         for response in held + late:
             assert b'"completed":true' in await response.read()
         assert await first.process.wait_exit() == 0
+        while (await second.health())["shared"]["replicas"] != 1:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.05)
 
 
 async def test_who_does_not_share_is_told_that_the_port_is_in_use(engine: Engine, tmp_path: Path) -> None:
