@@ -209,6 +209,8 @@ HEALTH: dict[str, Any] = {
     "version": "0.1.0",
     "uptime_s": 2.104,
     "sandbox": True,
+    "default_model": "sandbox/reasoner",
+    "max_body_bytes": 33554432,
     "streams": {"active": 0, "readers": 0, "kept": 0, "log_bytes": 0},
     "catalogue": {"models": 0, "age_s": None},
 }

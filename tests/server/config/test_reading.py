@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -82,8 +82,8 @@ def test_break_it_28_whatever_stands_in_place_of_a_file_is_one_problem(tmp_path:
         elif kind == "loop":
             file.symlink_to(file)
         elif kind == "socket":
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.bind(os.path.relpath(file))  # the path of a socket must be short
+            with socket.socket(socket.AF_UNIX) as sock, chdir(folder):
+                sock.bind(name)  # the path of a socket must be short
         else:
             file.touch(0)
         with (
