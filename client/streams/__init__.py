@@ -1,6 +1,11 @@
 """Answers that outlive a connection: one writer, a log, readers, and what they have cost. Knows nothing of HTTP.
 
-streams, stream       all of them; one, with the protocols of those around it
+readable              one that can be read, whoever runs it, with the protocols of those around it
+streams, stream       all of them; one that this process runs
+room, names           what they take of memory; what callers call them
+chosen_ids            ids that callers choose: one answer under each
+elsewhere, mirror     those who know of answers that others run; one of these, as it is read here
+finding, seal         where an answer is, whoever runs it; the end that others told of one whose owner died
 pump                  reads one answer from upstream to its end
 log, wire, last_words its events as bytes, and the end where something failed
 raw_log               upstream's chunks in their place, for other protocols, and the events made of them
