@@ -186,13 +186,18 @@ class Mirror(Readable):
             data = data[_offset_behind(data, known) :]
         log.append(data, count - known)
         self._streams.total_bytes += len(data)
+        self._pass_on(data, before)
+        self._make_room()
+
+    def _pass_on(self, data: bytes, before: int) -> None:
+        """What was appended last, behind the event of that number, to all readers."""
+        last = self.log.last
         self.appended_s = asyncio.get_running_loop().time()
         for reader in self._readers:
             if reader.position <= before:
                 take_each(self, partial(reader.push, data, last))
             elif reader.position < last:  # it had more than was known here: the rest is in the log
                 take_each(self, reader.wake)
-        self._make_room()
 
     def finish(self, finish_reason: str | None) -> None:
         """The answer's own end is in the log."""
@@ -209,10 +214,13 @@ class Mirror(Readable):
     def seal(self, last: int, failure: Failure = DIED) -> None:
         """Whoever ran the answer is gone: it ends behind the event of that number (`client.streams.seal`)."""
         if self.is_running:
+            before = self.log.last
             data = ending_of(self.id, last, holds_chunks=self.holds_chunks, failure=failure)
             self.log.jump(last + JUMP)
             self.log.append(data, ENDING_COUNT)
             self._streams.total_bytes += len(data)
+            self.log.close()  # readers write the end with the end of their response
+            self._pass_on(data, before)
             self.finish("interrupted")
 
     # -- its end ------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from client.border.fit import fit_name
@@ -351,6 +352,10 @@ class Stream(Readable):
         all; None for any other."""
         return self._encoder.alike
 
+    def _push(self, data: bytes) -> None:
+        for reader in self._readers:
+            take_each(self, partial(reader.push, data, self.log.last))
+
     def _leave_behind(self, reader: Reader) -> None:
         """A reader that could not take what it was pushed finds out for itself; the others read on."""
         logger.exception("%s: a reader failed", self)
@@ -453,6 +458,7 @@ class Stream(Readable):
         self.log.append(data, ENDING_COUNT)
         self._streams.total_bytes += len(data)
         self._finish()
+        self._push(data)
         self._settle_up()
 
     def _release(self) -> None:

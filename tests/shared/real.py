@@ -41,13 +41,13 @@ class Got:
     """What one reader got of an answer, over all its connections.
 
     Attributes:
-        is_gone: it was told that there is no such answer.
+        gone: how often it was told that there is no such answer.
     """
 
     stream_id: str
     events: list[Event] = field(default_factory=list)
     rest: bytes = b""
-    is_gone: bool = False
+    gone: int = 0
 
     @property
     def position(self) -> int:
@@ -90,7 +90,7 @@ async def read_some(http: aiohttp.ClientSession, url: str, got: Got, *, most: in
     with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
         async with http.get(f"{url}/chat/{got.stream_id}", headers=headers) as response:
             if response.status == 404:
-                got.is_gone = True
+                got.gone += 1
             if response.status != 200:
                 await asyncio.sleep(0.05)
                 return

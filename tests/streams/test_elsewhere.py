@@ -21,6 +21,7 @@ from client.streams.readable import Readable
 from client.streams.seal import JUMP, ending_of
 from client.streams.streams import Streams
 from client.upstream.openrouter import OpenRouterClient, create_session
+from mcp_app.results.progress import AnswerReader
 from tests.support.chunks import END, STOP, text
 from tests.support.desks import Desk, Table
 from tests.support.sse_reader import parse_events
@@ -423,6 +424,38 @@ async def test_whoever_was_taken_for_dead_closes_upstream_and_tells_the_same_end
         assert stream.log.piece_after(last, 1 << 20) == mirror.log.piece_after(last, 1 << 20)
         assert stream.log.last == last + JUMP + 2
         assert (stream.finish_reason, mirror.finish_reason) == ("interrupted", "interrupted")
+
+
+async def test_whoever_puts_an_answer_together_as_it_comes_gets_the_end_that_others_told(
+    upstream: Sandbox, held: tuple[asyncio.Event, asyncio.Event]
+) -> None:
+    """It goes by what it is pushed, and has read everything before."""
+    async with open_desks(upstream) as (table, (first, second)), asyncio.timeout(10):
+        stream = await first.streams.start(BODY, owner="ann")
+        await held[0].wait()
+        await table.settle()
+        mirror = await second.streams.find(stream.id, "ann")
+        assert mirror is not None
+        readers = [(each, AnswerReader(each)) for each in (stream, mirror)]
+        waiting = []
+        for each, reader in readers:
+            each.attach(reader)
+            waiting.append(asyncio.create_task(reader.wait_end(9)))
+        await asyncio.sleep(0.01)
+        first.is_frozen = True
+        table.bury(first)
+        await table.settle()
+        first.is_frozen = False
+        first.changed.add(stream)
+        await table.settle()
+        assert await asyncio.gather(*waiting) == [True, True]
+        for each, reader in readers:
+            each.detach(reader)
+            reader.let_go()
+            assert reader.answer.text() == "Hel"
+            assert reader.answer.done is not None
+            assert reader.answer.error is not None
+            assert reader.answer.error["type"] == "stream_interrupted"
 
 
 async def test_a_reader_that_is_ahead_of_what_is_known_waits_and_gets_the_end(upstream: Sandbox) -> None:
