@@ -27,8 +27,10 @@ from server.budgets.ledger_file import OpenAnswer, UsageCounts, UsageKey
 from server.budgets.reckoning import Estimate
 from server.budgets.rules import BudgetState, over_budget, too_many_at_once, too_many_starts
 from server.shared.engine.keys import place_of
+from server.shared.engine.scripts import Script
 from server.shared.money.accounts import LOOK, RESERVE, Reply
 from server.shared.money.adopted import Undertaker
+from server.shared.money.asking import Asking
 from server.shared.money.entries import Entry, Stage, copy_of
 from server.shared.money.grants import SharedGrant
 from server.shared.money.journal import Journal
@@ -58,6 +60,7 @@ class SharedAdmission:
         self.ledger = ledger
         self.alone = Admission(ledger, find_caller, known)
         self.journal = Journal(store, ledger)
+        self._asking = Asking(store, self.journal.accounts)
         self._store = store
         self._find_caller = find_caller
         self._known = known
@@ -75,6 +78,7 @@ class SharedAdmission:
 
     async def aclose(self) -> None:
         """Tells the others what is left, and closes the ledger. Before the store is closed."""
+        await self._asking.aclose()
         await self.journal.aclose()
         await self.ledger.aclose()
 
@@ -134,9 +138,12 @@ class SharedAdmission:
         }
         self.journal.begin(entry)
         entry.is_told_unsurely = True
+        epoch = self.journal.accounts.epoch
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 reply = await self._asked(RESERVE, entry, told)
+            if epoch != self.journal.accounts.epoch:  # its data were lost meanwhile; those of others may not be back
+                raise StoreUnavailable
             if reply.word == "reserved":
                 entry.taken(Stage.RUNS, int(reply.rest[0]), UsageCounts())
                 return int(reply.rest[0])
@@ -151,13 +158,16 @@ class SharedAdmission:
             self.journal.advance(entry, Stage.CLOSED)
             raise
 
-    async def _asked(self, script: Any, entry: Entry, told: dict[str, Any]) -> Reply:
+    async def _asked(self, script: Script, entry: Entry, told: dict[str, Any]) -> Reply:
+        """What the engine says, asked again where it has to be told first what this process knows, or what time it
+        is."""
         for _ in range(_AGAIN):
             await self.journal.restoring.ready(entry.caller)
-            reply = await self.journal.accounts.ask(script, entry.caller, entry.day, **told)
-            if reply.word != "unknown":
+            reply = await self._asking.ask(script, entry.caller, entry.day, told)
+            if reply.word == "unknown":
+                self.journal.restoring.doubt(entry.caller)
+            elif reply.word != "late":
                 break
-            self.journal.restoring.doubt(entry.caller)
         return reply
 
     def _refusal(self, caller: Caller, reply: Reply, nano: int) -> Refusal:

@@ -56,6 +56,7 @@ class Journal:
         self.entries: dict[str, Entry] = {}
         self.restoring = Restoring(store, ledger, self.accounts, self.entries_of)
         self._due: dict[str, Entry] = {}
+        self._most_calls = _MOST_CALLS
         self._forget: dict[str, list[str]] = {}  # ids by caller that the engine need not remember for long
         self._stirred = asyncio.Event()
         self._closing = asyncio.Event()
@@ -165,19 +166,33 @@ class Journal:
         await self._forget_written()
 
     async def flush(self) -> bool:
-        """Tells what is due, as much as goes into one call of the engine. False: nothing of it was taken."""
-        entries = list(self._due.values())[:_MOST_CALLS]
-        for caller in {entry.caller for entry in entries}:
-            await self.restoring.ready(caller)
-        sent = [self._sending(entry) for entry in entries if entry.is_due]
+        """Tells what is due, as much as goes into one call of the engine. False: nothing of it was taken.
+
+        After a call that failed one thing is told at a time: one that the engine cannot take keeps no other waiting.
+        """
+        entries = list(self._due.values())[: self._most_calls]
+        ready = {caller for caller in {entry.caller for entry in entries} if await self._is_ready(caller)}
         for entry in entries:
-            if not entry.is_due:
-                self._due.pop(entry.id, None)
+            if self._due.pop(entry.id, None) is not None and entry.is_due:
+                self._due[entry.id] = entry  # behind all others, until it was taken
+        sent = [self._sending(entry) for entry in entries if entry.is_due and entry.caller in ready]
         calls = [self._call(each) for each in sent]
         for each in sent:
             each.entry.is_told_unsurely = True
-        replies = await self._store.run_many(calls)
+        try:
+            replies = await self._store.run_many(calls)
+        except StoreUnavailable:
+            self._most_calls = 1
+            raise
+        self._most_calls = min(2 * self._most_calls, _MOST_CALLS)
         return sum([self._hear(told, reply) for told, reply in zip(sent, replies, strict=True)]) > 0
+
+    async def _is_ready(self, caller: str) -> bool:
+        try:
+            await self.restoring.ready(caller)
+        except StoreUnavailable:
+            return False
+        return True
 
     def _sending(self, entry: Entry) -> _Told:
         return _Told(entry, entry.stage, entry.nano, copy_of(entry.counted))

@@ -74,13 +74,13 @@ class Restoring:
                 await self.catch_up()
 
     async def catch_up(self) -> None:
-        """Puts back what is in doubt.
-
-        Raises:
-            StoreUnavailable: it could not be told.
-        """
-        while self._doubted:
-            await asyncio.gather(*(self.ready(caller) for caller in sorted(self._doubted)[:_AT_ONCE]))
+        """Puts back what is in doubt; what cannot be told now stays so, and keeps nobody else from being told."""
+        doubted = sorted(self._doubted)
+        for place in range(0, len(doubted), _AT_ONCE):
+            each = [self.ready(caller) for caller in doubted[place : place + _AT_ONCE]]
+            for outcome in await asyncio.gather(*each, return_exceptions=True):
+                if isinstance(outcome, BaseException) and not isinstance(outcome, StoreUnavailable):
+                    logger.error("an account could not be put back", exc_info=outcome)
 
     async def ready(self, caller: str) -> None:
         """Returns when the engine knows of a caller what this process does.

@@ -11,7 +11,7 @@ import pytest
 from client.errors import Refusal
 from client.streams.elsewhere import StoreUnavailable
 from server.budgets.ledger_file import UsageCounts
-from tests.shared.money.offices import Office, Played, office
+from tests.shared.money.offices import Office, Played, ask, office
 from tests.shared.waiting import until
 from tests.support.engines import Engine
 
@@ -267,3 +267,28 @@ async def test_what_was_told_and_not_written_is_written_by_the_next(engine: Engi
             await emptied(engine, other, again)
             assert await other.counts() == await again.counts() == everything
             assert await other.budget() == (1.5, 0)
+
+
+@pytest.mark.parametrize("broken", ["acct", "usage"])
+async def test_an_account_that_the_engine_cannot_take_keeps_nobody_else_waiting(engine: Engine, broken: str) -> None:
+    """Here somebody has written to one of its keys."""
+    async with office(engine.url) as one:
+        await spend(one, 0.25, "first")
+        await one.told()
+        name = f"usage:{one.ledger.today}" if broken == "usage" else broken
+        with engine.admin() as admin:
+            admin.set(one.journal.accounts.key("bob", name), "x")
+        for number in range(3):
+            lease, played = await one.admission.admit(ask(), "bob", f"b{number}"), Played(f"b{number}")
+            played.owner = "bob"
+            lease.end(played.costs(0.25))
+            await spend(one, 0.25, f"a{number}")
+        await until(lambda: {entry.caller for entry in one.journal.entries.values()} == {"bob"})
+        assert one.store.has_contact
+        assert await one.budget() == (1, 0)
+        with engine.admin() as admin:
+            admin.delete(one.journal.accounts.key("bob", name))
+        await one.told()
+        assert not one.journal.entries
+        rows = await one.admission.usage(one.today, one.today, "bob")
+        assert [counts.cost_nano for counts in rows.values()] == [3 * NANOS // 4]
