@@ -8,6 +8,7 @@ gets in. No I/O.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,6 +20,8 @@ from client.border.fit import fit_name, header_value, number_of
 from client.border.json_codec import encode_json
 from client.streams.readable import key_of
 from client.streams.stream import Stream
+
+logger = logging.getLogger(__name__)
 
 MOST_CUT: Final = 10_000
 """Answers of earlier processes that are remembered; the newest."""
@@ -226,7 +229,7 @@ class StartedAnswers:
         del self._running[key]
         if stream.stop_reason == "shutting_down":
             usage = stream.settlement.usage
-            known = replace(self.describe(stream), cut_s=self._clock(), is_counted=True)
+            known = replace(self._told(stream), cut_s=self._clock(), is_counted=True)
             self.keep(known if usage is None else replace(known, usage=told_usage(usage)))
         else:
             self._remove(key)
@@ -281,12 +284,20 @@ class StartedAnswers:
         self._saved_before, self._saved = self._saved, self._saved | taken.keys()
         rows: dict[str, StartedAnswer | None] = {}
         for key, each in taken.items():
-            rows[key] = row = self.describe(each) if isinstance(each, Stream) else each
+            rows[key] = row = self._told(each) if isinstance(each, Stream) else each
             if isinstance(each, Stream) and row is not None and row.generation_id is None:
                 self._unnamed.add(each)
         if self._unnamed:
             self._stir()
         return rows
+
+    def _told(self, stream: Stream) -> StartedAnswer:
+        """As much as can be said: whoever writes has more to write."""
+        try:
+            return self.describe(stream)
+        except Exception:
+            logger.exception("%s cannot be described in full", stream)
+            return described(stream)
 
     def written(self, rows: Mapping[str, StartedAnswer | None]) -> None:
         """The file holds it."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from client.streams.settlement import Settled
 from client.streams.stream import Stream
 from client.streams.streams import Streams
 from server.budgets.ledger import Ledger
-from server.restarts.disk import LogsOnDisk
 from server.restarts.endings import DecodeAsked, EncodeAsked, Endings
 from server.restarts.settlements import Settlements
+
+if TYPE_CHECKING:  # loaded where answers are kept on disk
+    from server.restarts.disk import LogsOnDisk
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +65,11 @@ class Restarts:
             self._settlements,
             encode_asked=self._encode_asked,
             decode_asked=self._decode_asked,
+            clock=lambda: self._ledger.now_s,
         )
         if self._logs_path is not None:
+            from server.restarts.disk import LogsOnDisk
+
             self._disk = LogsOnDisk(self._logs_path, streams, endings)
         elif streams.config.keep == "disk":
             logger.warning(NO_FOLDER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from client.sandbox import Reply, Sandbox, open_sandbox
 from tests.server.budgets.test_ledger import overwrite_from, set_aside
 from tests.server.restarts.killing import JUMP, Caller, events, kill, rows_of, server_in, until_said
 from tests.support.chunks import END, STOP, text
+from tests.support.process import ROOT
 from tests.support.serving import question
 from tests.support.sse_reader import parse_events, text_of
 
@@ -260,3 +262,14 @@ async def test_a_folder_that_cannot_be_used_is_said_once_and_costs_nobody_an_ans
         assert (await ann.ask(server, "GET", "/chat/an-id-of-22-characters"))[0] == 404
         assert await server.stop() == 0
     assert server.output.count(b"The file of logs on disk") == 1
+
+
+async def test_nothing_of_it_is_loaded_where_nobody_asks_for_it() -> None:
+    said = "import sys, server.app; print([name for name in sys.modules if name.startswith('server.restarts.')])"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", said, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    loaded, _ = await process.communicate()
+    assert b"server.restarts.endings" in loaded
+    assert b"server.restarts.disk" not in loaded
+    assert b"server.restarts.log_file" not in loaded
