@@ -170,7 +170,8 @@ class StreamLog:
         return place if place <= behind else place + gap
 
     def _offset_behind(self, place: int) -> int:
-        """Where an event that is kept, or was the last one dropped, ends: from the nearest mark before it on."""
+        """Where an event that is kept, or was the last one dropped, ends: from the nearest mark before it on, or back
+        from the log's end where that is nearer, as for whoever reads along."""
         if place == self.count:
             return self._dropped_bytes + self.size_bytes
         mark = bisect_left(self._numbers, place)
@@ -179,6 +180,11 @@ class StreamLog:
         counted, offset = (
             (self._numbers[mark - 1], self._ends[mark - 1]) if mark else (self._dropped, self._dropped_bytes)
         )
+        if self.count - place < place - counted:
+            at = self.size_bytes
+            for _ in range(self.count - place):
+                at = self._data.rindex(_END, 0, at - len(_END)) + len(_END)
+            return at + self._dropped_bytes
         at = offset - self._dropped_bytes
         for _ in range(place - counted):
             at = self._data.index(_END, at) + len(_END)

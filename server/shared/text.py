@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES: Final = 12
+_DRAWN: Final = 64
 
 
 class Unreadable(Exception):
@@ -54,10 +55,12 @@ class Encrypted:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = [AESGCM(key) for key in keys]
+        self._drawn = b""
 
     def seal(self, text: bytes, belongs: str) -> bytes:
         """Nonce, then what it was encrypted to."""
-        nonce = os.urandom(_NONCE_BYTES)
+        drawn = self._drawn or os.urandom(_NONCE_BYTES * _DRAWN)  # one by one they cost as much as encrypting
+        nonce, self._drawn = drawn[:_NONCE_BYTES], drawn[_NONCE_BYTES:]
         return nonce + self._ciphers[0].encrypt(nonce, text, belongs.encode())
 
     def unseal(self, kept: bytes, belongs: str) -> bytes:

@@ -48,11 +48,11 @@ class ServerProcess:
         """The port it listens on."""
         return int(self.url.rsplit(":", 1)[1])
 
-    async def wait_start(self, timeout_s: float = 60) -> None:
+    async def wait_start(self) -> None:
         """Reads the start line; everything after it is gathered in the background."""
         assert self.process.stderr is not None
         match = None
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(60):
             while match is None:
                 line = (await self.process.stderr.readline()).decode()
                 assert line, self.output.decode()
