@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Protocol
 
 from client.streams.elsewhere import StoreUnavailable
@@ -46,9 +44,9 @@ class ChosenIds:
     def __init__(self) -> None:
         self._under_way: dict[str, asyncio.Event] = {}  # by the key of a stream to be
 
-    @asynccontextmanager
-    async def one(self, known: Known, stream_id: str, owner: str, fingerprint: bytes) -> AsyncIterator[None]:
-        """Of those who chose one id only one is inside at a time, and nobody once one of them has begun an answer.
+    async def take(self, known: Known, stream_id: str, owner: str, fingerprint: bytes) -> None:
+        """Of those who chose one id only one has it at a time, until it leaves, and nobody once one of them has begun
+        an answer.
 
         Raises:
             AlreadyBegun: somebody has.
@@ -57,23 +55,21 @@ class ChosenIds:
         key = key_of(stream_id, owner)
         while (other := self._under_way.get(key)) is not None:
             await other.wait()
-        done = self._under_way[key] = asyncio.Event()
+        self._under_way[key] = asyncio.Event()
         try:
             begun: Readable | None = known.get(stream_id, owner)
             if begun is not None and not begun.has_come_to_nothing:
                 raise AlreadyBegun(begun)
             copies = known.copies
-            if copies is None:
-                yield
-                return
-            if not await copies.claim(key, stream_id, owner, fingerprint):
+            if copies is not None and not await copies.claim(key, stream_id, owner, fingerprint):
                 begun = await known.find(stream_id, owner)
                 raise StoreUnavailable if begun is None else AlreadyBegun(begun)
-            try:
-                yield
-            except BaseException:
-                copies.unclaim(key)
-                raise
-        finally:
-            del self._under_way[key]
-            done.set()
+        except BaseException:
+            self._under_way.pop(key).set()
+            raise
+
+    def leave(self, known: Known, key: str, *, has_begun: bool) -> None:
+        """Whoever has the id of that key has begun an answer, or does not."""
+        self._under_way.pop(key).set()
+        if known.copies is not None and not has_begun:
+            known.copies.unclaim(key)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -66,12 +65,6 @@ class StartSpan(Protocol):
     """Begins an answer's span, below the caller's where there is one."""
 
     def __call__(self, body: Mapping[str, Any], trace: TraceContext | None) -> Span: ...
-
-
-class _Place:
-    """What a stream that may start shall have."""
-
-    lease: Lease | None = None
 
 
 class Streams(Room):
@@ -186,34 +179,44 @@ class Streams(Room):
         key = stream_id = stream_id or secrets.token_urlsafe(16)
         if fingerprint is not None:
             key = key_of(stream_id, owner)
-        async with nullcontext() if fingerprint is None else self._chosen.one(self, stream_id, owner, fingerprint):
-            with self._place(KEPT_BYTES + request_bytes) as place:
-                place.lease = None if self._admit is None else await self._admit(body, owner, key)
-                if self.is_draining:
-                    raise Refusal(SHUTTING_DOWN)
-                span = self._begin_span(body, trace)
-                stream = Stream(
-                    self,
-                    self._openrouter,
-                    body,
-                    owner=owner,
-                    grace_s=self.config.grace_s if grace_s is None else grace_s,
-                    lease=place.lease,
-                    span=span,
-                    headers=_headers_of(span, trace, headers),
-                    request_bytes=request_bytes,
-                    protocol=protocol,
-                    stream_id=stream_id,
-                    fingerprint=fingerprint,
-                    upstream_protocol=upstream_protocol,
-                    asked=asked,
-                )
-            self._add(stream)
-            return stream
+            await self._chosen.take(self, stream_id, owner, fingerprint)
+        lease: Lease | None = None
+        held_bytes = 0
+        try:
+            held_bytes = self._take_place(KEPT_BYTES + request_bytes)
+            if self._admit is not None:
+                lease = await self._admit(body, owner, key)
+            if self.is_draining:
+                raise Refusal(SHUTTING_DOWN)
+            span = self._begin_span(body, trace)
+            stream = Stream(
+                self,
+                self._openrouter,
+                body,
+                owner=owner,
+                grace_s=self.config.grace_s if grace_s is None else grace_s,
+                lease=lease,
+                span=span,
+                headers=_headers_of(span, trace, headers),
+                request_bytes=request_bytes,
+                protocol=protocol,
+                stream_id=stream_id,
+                fingerprint=fingerprint,
+                upstream_protocol=upstream_protocol,
+                asked=asked,
+            )
+        except BaseException:
+            self._leave_place(held_bytes, lease)
+            if fingerprint is not None:
+                self._chosen.leave(self, key, has_begun=False)
+            raise
+        self._add(stream)
+        if fingerprint is not None:
+            self._chosen.leave(self, key, has_begun=True)
+        return stream
 
-    @contextmanager
-    def _place(self, size_bytes: int) -> Iterator[_Place]:
-        """Room for one more stream while it is asked whether it may start; given back when it does not.
+    def _take_place(self, size_bytes: int) -> int:
+        """Room for one more stream while it is asked whether it may start: so many bytes.
 
         Raises:
             StreamsFull: there is none.
@@ -222,20 +225,20 @@ class Streams(Room):
             raise StreamsFull(f"{self.active} answers are running, as many as streams.max_active allows")
         if not self.has_room(max(1, size_bytes - KEPT_BYTES)):
             raise StreamsFull("the running answers take all the memory that streams.max_total_bytes allows")
-        place = _Place()
         self._asked_for += 1
         self.total_bytes += size_bytes
-        try:
-            yield place
-        except BaseException:
-            self.release(size_bytes)
-            if place.lease is not None:
-                place.lease.give_back()
-            raise
-        finally:
+        return size_bytes
+
+    def _leave_place(self, held_bytes: int, lease: Lease | None) -> None:
+        """It does not start after all."""
+        if held_bytes:
             self._asked_for -= 1
+            self.release(held_bytes)
+        if lease is not None:
+            lease.give_back()
 
     def _add(self, stream: Stream) -> None:
+        self._asked_for -= 1
         self._drop(stream.key)
         if isinstance(stream.asked, bytes):
             stream.count_kept(len(stream.asked))
