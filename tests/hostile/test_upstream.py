@@ -18,7 +18,7 @@ from server.access.tokens import hash_token
 from server.config import Config
 from server.keys import CATALOGUE
 from server.telemetry.log_lines import JsonFormatter
-from tests.hostile.table import TEMPLATES, Case, cases, reply_of
+from tests.hostile.table import TEMPLATES, cases, reply_of
 from tests.hostile.ways import (
     QUESTION,
     TOKEN,
@@ -26,6 +26,7 @@ from tests.hostile.ways import (
     OverHttp,
     OverStdio,
     Streamed,
+    Told,
     Watch,
     Way,
     one_end,
@@ -109,35 +110,6 @@ class Faults:
         return "\n".join(f"{case}: {type(fault).__name__} {str(fault)[:300]}" for case, fault in self._found)
 
 
-@pytest.mark.parametrize("template", ["chunk", "usage", "completion", "error", "error-frame"])
-async def test_an_odd_value_in_an_answer_is_told_alike_in_every_way(
-    template: str, watch: Watch, stdio: OverStdio, upstream: Sandbox, every: bool
-) -> None:
-    others: list[Way] = [Collected(watch), OverHttp(watch), stdio]
-    faults = Faults()
-    for number, case in enumerate(cases(template, every=every)):
-        ways = others if every else [others[case.number % len(others)]]
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await told_alike(case, template, watch, ways, upstream)
-                if number % LOOK_EVERY == 0:
-                    await watch.look()
-        except (Exception, pytest.fail.Exception) as exc:
-            faults.note(case.name, exc)
-    faults.judge()
-    await watch.look_at_end()
-
-
-async def told_alike(case: Case, template: str, watch: Watch, ways: list[Way], upstream: Sandbox) -> None:
-    """Asks as a stream first, then in other ways."""
-    reply = reply_of(template, case.body)
-    upstream.script_always(reply)
-    first = await Streamed(watch).tell()
-    for way in ways:
-        told = await way.tell()
-        assert told == (first if isinstance(way, Collected) else first.as_over_mcp()), type(way).__name__
-
-
 def _has_error_frame(said: bytes) -> bool:
     return any(frame.get("error") for frame in frames_in(said))
 
@@ -180,29 +152,45 @@ WORDS: dict[str, tuple[str, dict[str, Any], Callable[[bytes], bool], Callable[[b
 
 
 @pytest.mark.parametrize("template", ["chunk", "usage", "completion", "error", "error-frame"])
-async def test_an_odd_value_in_an_answer_leaves_what_every_client_can_read(
-    template: str, watch: Watch, upstream: Sandbox, every: bool
+async def test_an_odd_value_in_an_answer_is_told_alike_in_every_way_and_to_every_client(
+    template: str, watch: Watch, stdio: OverStdio, upstream: Sandbox, every: bool
 ) -> None:
-    """In the words of other clients: strict JSON, one end, and an error where `/chat` has one."""
+    others: list[Way] = [Collected(watch), OverHttp(watch), stdio]
     faults = Faults()
     for number, case in enumerate(cases(template, every=every)):
-        asked = list(WORDS) if every else [list(WORDS)[number % len(WORDS)]]
+        ways = others if every else [others[case.number % len(others)]]
+        protocols = list(WORDS) if every else [list(WORDS)[number % len(WORDS)]]
         try:
             async with asyncio.timeout(PATIENCE_S):
                 upstream.script_always(reply_of(template, case.body))
                 first = await Streamed(watch).tell()
-                for name in asked:
-                    path, body, has_failed, is_refusal = WORDS[name]
-                    status, said = await watch.ask("POST", path, json.dumps({**body, "max_tokens": 10}).encode())
-                    if status == 200:
-                        assert has_failed(said) == (first.error is not None), name
-                    else:
-                        assert is_refusal(said), name
-                        assert first.error is not None
+                for way in ways:
+                    await told_alike(first, way)
+                for protocol in protocols:
+                    await readable(protocol, watch, is_failure=first.error is not None)
+                if number % LOOK_EVERY == 0:
+                    await watch.look()
         except (Exception, pytest.fail.Exception) as exc:
             faults.note(case.name, exc)
     faults.judge()
     await watch.look_at_end()
+
+
+async def told_alike(first: Told, way: Way) -> None:
+    """Asks again, in another way than as a stream."""
+    told = await way.tell()
+    assert told == (first if isinstance(way, Collected) else first.as_over_mcp()), type(way).__name__
+
+
+async def readable(protocol: str, watch: Watch, *, is_failure: bool) -> None:
+    """Asks again in the words of other clients: strict JSON, one end, and an error where `/chat` has one."""
+    path, body, has_failed, is_refusal = WORDS[protocol]
+    status, said = await watch.ask("POST", path, json.dumps({**body, "max_tokens": 10}).encode())
+    if status == 200:
+        assert has_failed(said) == is_failure, protocol
+    else:
+        assert is_refusal(said), protocol
+        assert is_failure, protocol
 
 
 async def test_an_odd_value_in_a_generation_record(watch: Watch, upstream: Sandbox, every: bool) -> None:
