@@ -64,8 +64,11 @@ class ChosenIds:
             if copies is not None and not await copies.claim(key, stream_id, owner, fingerprint):
                 begun = await known.find(stream_id, owner)
                 raise StoreUnavailable if begun is None else AlreadyBegun(begun)
-        except BaseException:
+        except AlreadyBegun:
             self._under_way.pop(key).set()
+            raise
+        except BaseException:  # who was not waited for, or heard no reply, may have it all the same
+            self.leave(known, key, has_begun=False)
             raise
 
     def leave(self, known: Known, key: str, *, has_begun: bool) -> None:

@@ -288,6 +288,20 @@ async def test_a_key_is_free_again_when_its_owner_was_refused(upstream: Sandbox)
         assert list(table.sheets) == [running.id]
 
 
+async def test_a_key_is_free_again_when_whoever_took_it_did_not_wait(upstream: Sandbox) -> None:
+    upstream.script_always(Reply.stream(text("x"), STOP, END))
+    chosen: dict[str, Any] = {"owner": "ann", "stream_id": "c" * 22, "fingerprint": b"f"}
+    async with open_desks(upstream) as (table, (first, second)), asyncio.timeout(10):
+        start = asyncio.create_task(first.streams.start(BODY, **chosen))
+        while not table.sheets:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        start.cancel()
+        await asyncio.wait([start])
+        assert start.cancelled()
+        assert not table.sheets
+        await (await second.streams.start(BODY, **chosen)).ended.wait()
+
+
 async def test_names_and_lists_tell_of_all_and_the_newest_wins(upstream: Sandbox) -> None:
     upstream.script_always(Reply.stream(text("x"), STOP, END))
     async with open_desks(upstream) as (table, (first, second)), asyncio.timeout(10):

@@ -98,6 +98,7 @@ class Desk:
         self.streams = streams
         self.changed: set[Stream] = set()
         self._running: set[Stream] = set()
+        self._placed: set[str] = set()
         self.is_frozen = False
         self.given_up: set[Stream] = set()
         self.mirrors: dict[str, Mirror] = {}
@@ -179,12 +180,17 @@ class Desk:
             fingerprint=fingerprint,
         )
         sheets[key] = Sheet(self, facts)
+        self._placed.add(key)
+        await asyncio.sleep(0)
         return True
 
     def unclaim(self, key: str) -> None:
-        del self.table.sheets[key]
+        if key in self._placed:
+            self._placed.discard(key)
+            del self.table.sheets[key]
 
     def begin(self, stream: Stream) -> None:
+        self._placed.discard(stream.key)
         self.table.sheets[stream.key] = Sheet(self, _told(stream))
         self._running.add(stream)
 
