@@ -7,6 +7,7 @@ that answer here, and forgotten when nobody does.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -106,6 +107,9 @@ class Host(Keeper, Protocol):
         Raises:
             StreamsFull: there is no room for them.
         """
+
+    async def forget_here(self, is_meant: Callable[[str], bool], asking: object) -> None:
+        """An answer that was run here was forgotten elsewhere (`Streams.forget_here`)."""
 
 
 class Mirror(Readable):

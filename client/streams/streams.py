@@ -432,6 +432,20 @@ class Streams(Room):
         else:
             self._drop(stream.key)
 
+    async def forget_here(self, is_meant: Callable[[str], bool], asking: object) -> None:
+        """Another process was asked to forget an answer that this one ran: it is not found here either.
+
+        Args:
+            is_meant: told `Stream.key`. An answer of that key that runs is a later one.
+            asking: who was told, and has forgotten it.
+        """
+        for key in [key for key in self._finished if is_meant(key)]:
+            stream = self._streams[key]
+            self._drop(key)
+            for each in self._elsewhere:
+                if each is not asking:
+                    await each.forget(stream.id, stream.owner)
+
     def _drop(self, key: str) -> None:
         self._finished.pop(key, None)
         stream = self._streams.pop(key, None)

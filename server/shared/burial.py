@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from client.streams.elsewhere import StoreUnavailable
 from server.shared.engine.lines import Word
 from server.shared.engine.scripts import Script
 from server.shared.outbox import verdict_of
-from server.shared.store import LUA, Store
+from server.shared.store import LUA, Store, StoreUnfit
 from server.shared.tasks import end_all
 
 logger = logging.getLogger(__name__)
@@ -88,5 +89,12 @@ class Undertaker:
     async def _seal(self, rid: str, places: Sequence[str]) -> int:
         keys = self._store.keys
         args: list[Word] = [rid, self._retain_ms(), 0, ""]
-        replies = await self._store.run_many([(_SEAL, [keys.meta(place), keys.log(place)], args) for place in places])
+        calls = [(_SEAL, [keys.meta(place), keys.log(place)], args) for place in places]
+        try:
+            replies = await self._store.run_many(calls)
+        except StoreUnfit:  # what cannot be ended shall not keep the others from it
+            replies = []
+            for call in calls:
+                with suppress(StoreUnfit):
+                    replies.append(await self._store.run(*call))
         return sum(verdict_of(reply)[0] == "sealed" for reply in replies)

@@ -16,10 +16,11 @@ from client.streams.stream import Stream
 from server.shared.copied import Copy
 from server.shared.engine.keys import place_of
 from server.shared.engine.lines import Word
+from server.shared.engine.numbers import number_of
 from server.shared.engine.scripts import Call, Script
 from server.shared.outbox import Outbox, verdict_of
 from server.shared.records import Records
-from server.shared.store import LUA, Store
+from server.shared.store import LUA, Store, StoreUnfit
 from server.shared.tasks import end_all
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ _PLACED_MS: Final = 60_000
 _LOOK_S: Final = 0.25
 _CLOSE_S: Final = 3.0
 _LISTED_MS: Final = 3_600_000
+_OF_READERS: Final = 2
+"""What a process says of its readers: the position of the slowest, and until when they count."""
 
 _Later = Callable[[], Awaitable[object]]
 
@@ -234,7 +237,7 @@ class SharedCopies:
             case "sealed":
                 self._store.figures.fenced += 1
                 self.outbox.remove(copy)
-                stream.fence(number)
+                stream.fence(number if number >= 0 else stream.log.last)
             case "ended":
                 self.outbox.remove(copy)
             case "stands" if stream.log.first - 1 <= number <= stream.log.last:
@@ -287,8 +290,8 @@ class SharedCopies:
     async def _positions(self, copy: Copy) -> list[int]:
         """Where readers in other processes are, of processes that have told so lately."""
         found: Sequence[bytes] = await self._store.command("HVALS", self._store.keys.readers(copy.place))
-        told = [tuple(map(int, each.split())) for each in found]
-        return [position for position, until_ms in told if until_ms > self._store.now_ms()]
+        told = [tuple(number_of(word) for word in each.split()) for each in found]
+        return [each[0] for each in told if len(each) == _OF_READERS and each[1] > self._store.now_ms()]
 
     # -- places -------------------------------------------------------------------------------------------------
 
@@ -305,6 +308,11 @@ class SharedCopies:
             try:
                 while self._store.has_contact and (self._new or self._later):
                     await self._keep_some()
+            except StoreUnfit:
+                if self._later and not self._new:
+                    self._later.popleft()
+                self._wake_clerk.set()
+                await asyncio.sleep(_LOOK_S)
             except StoreUnavailable:
                 self._wake_clerk.set()
                 await asyncio.sleep(_LOOK_S)

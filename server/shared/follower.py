@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from client.streams.elsewhere import StoreUnavailable
 from client.streams.mirror import Facts, Mirror
-from server.shared.engine.lines import EngineError, Word
+from server.shared.engine.lines import EngineError, EngineUnfit, Word
 from server.shared.store import Store
 from server.shared.tasks import end_all
 
@@ -123,11 +123,28 @@ class Follower:
                     raise error
             except EngineError as exc:
                 self._store.suspect(exc)
+                if isinstance(exc, EngineUnfit):
+                    await self._part_with_unfit()
                 await asyncio.sleep(0.1)
             except Exception:
                 logger.exception("what came from the shared store could not be taken")
                 await asyncio.sleep(0.1)
             await asyncio.sleep(_GAP_S)
+
+    async def _part_with_unfit(self) -> None:
+        """One of the keys is not what it shall be, so that none of them can be read: which it is."""
+        inbox = self._store.keys.inbox(self._store.rid).encode()
+        keys = [inbox, *self.followed]
+        with suppress(EngineError):
+            found = await self._store.pages.ask_many([("XRANGE", key, "-", "+", "COUNT", 1) for key in keys])
+            for key, reply in zip(keys, found, strict=True):
+                if not isinstance(reply, EngineUnfit):
+                    continue
+                if key == inbox:
+                    await self._store.pages.ask("DEL", key)
+                elif (followed := self.followed.pop(key, None)) is not None:
+                    logger.error("%s: what stands in the shared store is no log; it ends here", followed.mirror)
+                    followed.mirror.seal(followed.mirror.position)
 
     async def _read(self) -> None:
         inbox = self._store.keys.inbox(self._store.rid).encode()

@@ -8,6 +8,7 @@ from typing import Final
 
 from client.streams.elsewhere import StoreUnavailable
 from client.streams.readable import Summary
+from server.shared.engine.numbers import number_of
 from server.shared.follower import Followed
 from server.shared.records import Records
 from server.shared.store import Store
@@ -70,7 +71,7 @@ def _summary(records: Records, meta: Meta, place: str, followed: Followed | None
         protocol=facts.protocol,
         upstream_protocol=facts.upstream_protocol,
         readers=0 if followed is None else followed.mirror.readers,
-        events=int(meta[5] or 0) + (_OF_SEAL if is_sealed else 0),
+        events=number_of(meta[5]) + (_OF_SEAL if is_sealed else 0),
     )
 
 
@@ -78,8 +79,12 @@ async def find_name(store: Store, owner: str, kind: str, name: str) -> tuple[str
     """Id of the answer that the caller calls so, and when it was called so; raises as above."""
     found: bytes | None = await store.command("GET", store.keys.named(owner, kind, name))
     if found is None:
-        if store.may_lack:
+        if store.may_lack or not store.has_contact:
             raise StoreUnavailable
         return None
-    given, _, stream_id = found.decode().partition(" ")
-    return stream_id, float(given)
+    given, _, stream_id = found.decode("utf-8", "replace").partition(" ")
+    try:
+        return stream_id, float(given)
+    except ValueError:
+        logger.error("What an answer is called in the shared store cannot be read: it makes no sense.")
+        raise StoreUnavailable from None

@@ -21,8 +21,9 @@ from client.streams.elsewhere import StoreUnavailable
 from client.streams.mirror import Facts, Host, Mirror
 from client.streams.readable import Summary
 from server.shared.copies import SharedCopies, forget_place
-from server.shared.engine.keys import places_of
+from server.shared.engine.keys import place_of, places_of
 from server.shared.engine.lines import EngineError, Word
+from server.shared.engine.numbers import number_of
 from server.shared.engine.scripts import Script
 from server.shared.follower import Fields, Followed, Follower, fields_of
 from server.shared.listing import KNOWN, Meta, find_name, list_of
@@ -99,7 +100,7 @@ class SharedMirrors:
             elif not followed.mirror.is_running:
                 followed.mirror.note(facts)
             return followed.mirror
-        if self._store.may_lack:
+        if self._store.may_lack or not self._store.has_contact:  # what is begun while it is full is not there
             raise StoreUnavailable
         return None
 
@@ -174,15 +175,16 @@ class SharedMirrors:
             return
         try:
             if (sealed := fields.get(b"s")) is not None:
-                mirror.seal(int(sealed))
+                mirror.seal(_sealed_behind(sealed))
             else:
                 self._take_events(followed, entry.decode(), fields)
-        except Unreadable as exc:
-            logger.error("%s: what another process wrote of it cannot be read: it %s", mirror, exc)
-            mirror.seal(mirror.position)
         except LookupError:
             self._miss(followed)
             return
+        except (Unreadable, ValueError, ArithmeticError) as exc:
+            why = exc if isinstance(exc, Unreadable) else "makes no sense"
+            logger.error("%s: what another process wrote of it cannot be read: it %s", mirror, why)
+            mirror.seal(mirror.position)
         followed.entry, followed.missing_since_s = entry, None
         if not mirror.is_running:
             self.follower.leave(place)
@@ -231,6 +233,9 @@ class SharedMirrors:
 
     def _hear(self, message: Fields) -> None:
         """Another process asks something of an answer of this one."""
+        if message.get(b"t") == b"forget":
+            self._spawn(self._forget_here(message[b"p"].decode()))
+            return
         copy = self._copies.outbox.by_place.get(message.get(b"p", b"").decode())
         if copy is None:
             return
@@ -243,6 +248,10 @@ class SharedMirrors:
                 copy.stream.look_again()
             case b"abandon":
                 copy.stream.abandon()
+
+    async def _forget_here(self, place: str) -> None:
+        with suppress(StoreUnavailable):
+            await self._host.forget_here(lambda key: place_of(key) == place, self)
 
     # -- what mirrors ask (`client.streams.elsewhere.Source`) ---------------------------------------------------
 
@@ -345,11 +354,12 @@ class SharedMirrors:
         if meta[0] is None and not store.may_lack:
             args: list[Word] = ["", self._copies.outbox.retain_ms, followed.mirror.position, "1"]
             reply = await store.run(_SEAL, [store.keys.meta(place), store.keys.log(place)], args)
-            if verdict_of(reply)[0] == "sealed":
-                followed.mirror.seal(verdict_of(reply)[1])
+            verdict, number = verdict_of(reply)
+            if verdict == "sealed":
+                followed.mirror.seal(number if number >= 0 else followed.mirror.position)
                 self.follower.leave(place)
-        elif meta[3] is not None:
-            self._go_back(followed)
+        elif meta[3] is not None or meta[4] is not None:
+            self._miss(followed)
 
     # -- lists and names ----------------------------------------------------------------------------------------
 
@@ -362,13 +372,17 @@ class SharedMirrors:
         return await find_name(self._store, owner, kind, name)
 
     async def forget(self, stream_id: str, owner: str) -> None:
-        """Nobody finds it any more, anywhere."""
+        """Nobody finds it any more, anywhere; whoever ran it is told, and has it from its own memory no more."""
         for place in places_of(stream_id, owner):
             meta: Meta = await self._store.command("HMGET", self._store.keys.meta(place), *KNOWN)
             if meta[1] is None or self._facts(meta, place).owner != owner:
                 continue
             self._forget_at(place)
             await forget_place(self._store, owner, place)
+            # whoever ran it may have another name by now
+            for rid in await self._store.command("ZRANGE", self._store.keys.live, 0, -1):
+                if rid.decode() != self._store.rid:
+                    await self.follower.send(rid.decode(), {"t": "forget", "p": place})
 
     def _forget_at(self, place: str) -> None:
         followed = self._mirrors.get(place)
@@ -376,6 +390,13 @@ class SharedMirrors:
             followed.mirror.drop()
 
 
+def _sealed_behind(told: bytes) -> int:
+    number = number_of(told, -1)
+    if number < 0:
+        raise Unreadable("makes no sense")
+    return number
+
+
 def _is_behind(mirror: Mirror, meta: Meta) -> bool:
     """Whether more stands there than is here."""
-    return mirror.is_running and (meta[3] is not None or int(meta[5] or 0) > mirror.position)
+    return mirror.is_running and (meta[3] is not None or number_of(meta[5]) > mirror.position)

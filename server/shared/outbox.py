@@ -15,7 +15,8 @@ from typing import Any, Final, Literal
 from client.streams.log import EventsGone
 from client.streams.stream import Stream
 from server.shared.copied import Copy
-from server.shared.engine.lines import EngineError, Word
+from server.shared.engine.lines import EngineError, EngineUnfit, Word
+from server.shared.engine.numbers import number_of
 from server.shared.engine.scripts import Script, run
 from server.shared.records import Records
 from server.shared.store import LUA, Store
@@ -32,7 +33,7 @@ _SPARE_S: Final = 600.0
 
 _Piece = tuple[Copy, int, bool, tuple[object, ...]]
 """A copy, the number of the last event that was written, whether it was the end, its state then."""
-Verdict = Literal["unknown", "stands", "foreign", "ended", "sealed"]
+Verdict = Literal["unknown", "stands", "foreign", "ended", "sealed", "begun", "unfit"]
 
 
 class Outbox:
@@ -52,6 +53,7 @@ class Outbox:
         self._retain_s = retain_s
         self._store = store
         self._records = records
+        self._most_streams = _MOST_STREAMS
 
     @property
     def retain_ms(self) -> int:
@@ -98,7 +100,12 @@ class Outbox:
         except EngineError as exc:
             self.changed.update(copy.stream for copy, *_ in pieces if copy.stream in self.copies)
             self._store.suspect(exc)
+            if isinstance(exc, EngineUnfit):  # one of them is to blame, and shall hold up no other
+                if len(pieces) == 1:
+                    self.misfits.append((pieces[0][0], "unfit", 0))
+                self._most_streams = 1
             return
+        self._most_streams = min(2 * self._most_streams, _MOST_STREAMS)
         figures = self._store.figures
         figures.flush_s.observe(loop.time() - began_s)
         over: list[Copy] = []
@@ -107,7 +114,7 @@ class Outbox:
                 figures.entries += 1
                 self._taken(piece, over)
             else:
-                self.misfits.append((piece[0], reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0))
+                self.misfits.append((piece[0], *verdict_of(reply)))
         await self._tidy([copy for copy, *_ in pieces], over)
 
     def _gather(self, now_s: float) -> tuple[list[_Piece], list[Word], list[Word]]:
@@ -133,7 +140,7 @@ class Outbox:
             keys += [self._store.keys.meta(copy.place), self._store.keys.log(copy.place)]
             args += words
             size_bytes += data_bytes
-            if len(pieces) >= _MOST_STREAMS or size_bytes >= _MOST_BYTES:
+            if len(pieces) >= self._most_streams or size_bytes >= _MOST_BYTES:
                 break
         return pieces, keys, args
 
@@ -214,6 +221,6 @@ class Outbox:
             self._store.suspect(exc)
 
 
-def verdict_of(reply: Any) -> tuple[str, int]:
-    """What a script said of an answer: a word, and a number where there is one."""
-    return reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0
+def verdict_of(reply: Any) -> tuple[Verdict, int]:
+    """What a script said of an answer: a word, and a number where there is one; -1 for one that makes no sense."""
+    return reply[0].decode(), number_of(reply[1], -1) if len(reply) > 1 else 0

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from client.streams.elsewhere import StoreUnavailable
 from server.shared.engine.keys import Keys
-from server.shared.engine.lines import Dialler, EngineError, EngineFull, EngineRefused, Line, Lines, Word
+from server.shared.engine.lines import Dialler, EngineError, EngineFull, EngineRefused, EngineUnfit, Line, Lines, Word
 from server.shared.engine.scripts import Call, Script, run, run_many
 from server.shared.settling import Tell
 from server.shared.tasks import end_all
@@ -37,6 +37,10 @@ _MOST_BLOCKED_S: Final = 3.0
 
 Hook = Callable[[], Awaitable[None]]
 EpochHook = Callable[[str], Awaitable[None]]
+
+
+class StoreUnfit(StoreUnavailable):
+    """What stands there under one name is not what was put there; asked again it will be the same."""
 
 
 class Store:
@@ -157,7 +161,7 @@ class Store:
                 return await ask()
         except (EngineError, TimeoutError) as exc:
             self.suspect(exc)
-            raise StoreUnavailable from None
+            raise (StoreUnfit if isinstance(exc, EngineUnfit) else StoreUnavailable) from None
 
     def suspect(self, error: Exception) -> None:
         """Something failed: the next beat shall tell at once what there is to it."""
@@ -288,7 +292,7 @@ def _whole(replies: list[Any]) -> list[Any]:
     failed = next((reply for reply in replies if isinstance(reply, EngineError)), None)
     if failed is not None:
         logger.error("The shared store refuses what was asked of it: %s", failed)
-        raise StoreUnavailable
+        raise StoreUnfit if isinstance(failed, EngineUnfit) else StoreUnavailable
     return replies
 
 

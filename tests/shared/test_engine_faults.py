@@ -193,6 +193,8 @@ async def test_an_engine_without_memory_left_takes_no_more_and_can_be_read(
             async with answer.other.http.get(f"{answer.other.url}/chat/{answer.stream_id}") as again:
                 assert again.status == 200
                 await read_until(again, b"one ")
+            unknown, _ = await answer.other.request("GET", "/chat/begun-meanwhile-and-not-told")
+            assert unknown.status == 503  # it may have been begun elsewhere since
             admin.config_set("maxmemory", "0")
         await found(answer.one, answer.other)
         answer.there += await read_until(answer.elsewhere, b"two ")

@@ -152,6 +152,22 @@ async def test_lists_are_of_all_processes_and_what_is_forgotten_is_gone_everywhe
             assert re.findall(rb'"stream_id":\s*"([^"]+)"', body) == [each.encode() for each in reversed(ids)]
 
 
+async def test_an_answer_that_is_deleted_elsewhere_is_not_found_where_it_ran(
+    engine: Engine, config: Config, upstream: Sandbox
+) -> None:
+    upstream.script(Reply.stream(text("one "), Hold()))
+    async with sharing(config, engine, 3) as (one, other, third), asked(one) as (stream_id, response):
+        await read_until(response, b"one ")
+        assert (await third.request("GET", f"/v1/responses/resp_{stream_id}"))[0].status == 200
+        deleted, _ = await other.request("DELETE", f"/v1/responses/resp_{stream_id}")
+        assert deleted.status == 200
+        await response.read()
+        await until(lambda: stream_id not in one.streams._streams)
+        for api in (one, other, third):
+            for path in (f"/v1/responses/resp_{stream_id}", f"/chat/{stream_id}"):
+                assert (await api.request("GET", path))[0].status == 404
+
+
 @pytest.mark.parametrize("plain", [True, False])
 async def test_the_engine_holds_no_prompt_and_text_only_if_it_may(
     engine: Engine, config: Config, upstream: Sandbox, plain: bool

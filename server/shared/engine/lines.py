@@ -53,6 +53,10 @@ class EngineRefused(EngineError):
     """It does not do this, now or later: wrong password, forbidden command, a mistake."""
 
 
+class EngineUnfit(EngineRefused):
+    """What stands there under a name of ours is not what was put there: others can be written and read."""
+
+
 class ScriptUnknown(EngineError):
     """It does not know a script by its digest."""
 
@@ -80,6 +84,8 @@ def error_of(exc: BaseException) -> EngineError:
                 return EngineFull("it has no memory left")
             if "NOAUTH" in text or text.startswith("Authentication"):
                 return EngineRefused("the user or the password is wrong, or is missing")
+            if text.startswith("WRONGTYPE") or "equal or smaller" in text:
+                return EngineUnfit(text[:200])
             return EngineLost(text[:200]) if text.startswith(_NOT_NOW) else EngineRefused(text[:200])
     return EngineLost(text[:200] or type(exc).__name__)
 

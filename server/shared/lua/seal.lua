@@ -21,7 +21,7 @@ if ARGV[1] ~= '' and known[1] ~= ARGV[1] then
   return { 'foreign' }
 end
 local last = known[2]
-if tonumber(ARGV[3]) > tonumber(last) then
+if not tonumber(last) or tonumber(ARGV[3]) > tonumber(last) then
   last = ARGV[3]
 end
 redis.call('XADD', KEYS[2], '18446744073709551615-0', 's', last)

@@ -1,0 +1,101 @@
+"""An engine in which somebody writes what none of us would: one answer ends there, and all others go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from client.sandbox import Hold, Reply, Sandbox
+from server.config import Config
+from tests.shared.processes import asked, read_on, shared_of, sharing, wait_copied
+from tests.shared.waiting import until
+from tests.support.chunks import END, STOP, text
+from tests.support.engines import Engine
+from tests.support.serving import changed
+from tests.support.sse_reader import names_of, parse_events, read_until, text_of
+
+pytestmark = pytest.mark.usefixtures("upstream")
+Harm = Callable[[redis.Redis, str, str], object]
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """With a grace time, since readers come and go."""
+    return changed(config, "streams", grace_s=20.0)
+
+
+def entry(**fields: bytes) -> Harm:
+    """Adds an entry to a log, as if an event followed."""
+
+    def harm(admin: redis.Redis, log: str, meta: str) -> None:
+        last = int(admin.hget(meta, "last") or 0)  # type: ignore[arg-type]
+        admin.xadd(log, fields, id=f"{last + 1}-1")  # type: ignore[arg-type]
+
+    return harm
+
+
+def another_type(admin: redis.Redis, log: str, meta: str) -> None:
+    """Puts a word where the log was."""
+    admin.delete(log)
+    admin.set(log, "word")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        entry(d=b"\xff\x00 garbage"),
+        entry(s=b"garbage"),
+        entry(s=b"-5"),
+        entry(s=b"9" * 30),
+        another_type,
+        lambda admin, log, meta: admin.hset(meta, "last", "garbage"),
+        lambda admin, log, meta: admin.hset(meta, "sealed", "garbage"),
+    ],
+    ids=["bytes", "seal", "negative", "huge", "type", "last", "sealed"],
+)
+async def test_what_makes_no_sense_ends_one_answer_for_others_and_holds_up_no_other(
+    engine: Engine, config: Config, upstream: Sandbox, harm: Harm
+) -> None:
+    go_on = asyncio.Event()
+    for word in ("bad ", "good "):
+        upstream.script(Reply.stream(text(word), Hold(go_on), text("more"), STOP, END))
+    async with sharing(config, engine) as (one, other), asked(one) as (bad, own), asked(one) as (good, _):
+        readers = {}
+        for stream_id, word in ((bad, b"bad "), (good, b"good ")):
+            readers[stream_id] = await other.http.get(f"{other.url}/chat/{stream_id}")
+            begun = await read_until(readers[stream_id], word)
+            await wait_copied(one, stream_id)
+            if stream_id == bad:
+                seen = begun
+        keys = shared_of(one).store.keys
+        with engine.admin() as admin:
+            harm(admin, keys.log(bad), keys.meta(bad))
+        go_on.set()
+        async with asyncio.timeout(20):
+            assert text_of(await read_on(other, good)) == "good more"
+            events = parse_events(seen + await readers[bad].read())
+        assert text_of(events) == "bad "
+        assert names_of(events)[-2:] == ["error", "done"]
+        assert events[-2].data["type"] == "stream_interrupted"
+        assert text_of(parse_events(await own.read())).startswith("bad ")
+        await until(lambda: not shared_of(one).copies.outbox.copies)
+        for reader in readers.values():
+            reader.close()
+
+
+async def test_an_inbox_that_is_none_is_made_anew(engine: Engine, config: Config, upstream: Sandbox) -> None:
+    upstream.script(Reply.stream(text("one "), Hold()))
+    async with sharing(config, engine) as (one, other), asked(one) as (stream_id, response):
+        await read_until(response, b"one ")
+        await wait_copied(one, stream_id)
+        inbox = shared_of(one).store.keys.inbox(shared_of(one).store.rid)
+        with engine.admin() as admin:
+            admin.delete(inbox)
+            admin.set(inbox, "word")
+            await until(lambda: not admin.exists(inbox))
+        stopped, _ = await other.request("DELETE", f"/chat/{stream_id}")
+        assert stopped.status in (200, 204)
+        assert parse_events(await response.read())[-1].data["finish_reason"] == "cancelled"
