@@ -29,7 +29,7 @@ from server.shared.follower import Fields, Followed, Follower, fields_of
 from server.shared.listing import KNOWN, Meta, find_name, list_of
 from server.shared.outbox import verdict_of
 from server.shared.records import Records
-from server.shared.store import LUA, Store
+from server.shared.store import LUA, Store, StoreUnfit
 from server.shared.tasks import end_all
 from server.shared.text import Unreadable
 
@@ -350,7 +350,11 @@ class SharedMirrors:
     async def _look_after(self, followed: Followed) -> None:
         """It was silent: whether it is there at all, and has ended meanwhile."""
         store, place = self._store, followed.place
-        meta: Meta = await store.command("HMGET", store.keys.meta(place), *KNOWN)
+        try:
+            meta: Meta = await store.command("HMGET", store.keys.meta(place), *KNOWN)
+        except StoreUnfit:
+            self._miss(followed)
+            return
         if meta[0] is None and not store.may_lack:
             args: list[Word] = ["", self._copies.outbox.retain_ms, followed.mirror.position, "1"]
             reply = await store.run(_SEAL, [store.keys.meta(place), store.keys.log(place)], args)

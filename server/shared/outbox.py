@@ -24,6 +24,9 @@ from server.shared.store import LUA, Store
 logger = logging.getLogger(__name__)
 
 _APPEND: Final = Script.read(LUA, "append")
+_KEYS: Final = 2
+_ARGS: Final = 7
+"""What `append` takes for each answer."""
 _MOST_STREAMS: Final = 200
 _MOST_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 16
@@ -53,7 +56,6 @@ class Outbox:
         self._retain_s = retain_s
         self._store = store
         self._records = records
-        self._most_streams = _MOST_STREAMS
 
     @property
     def retain_ms(self) -> int:
@@ -96,16 +98,11 @@ class Outbox:
             return
         began_s = loop.time()
         try:
-            replies = await run(self._store.writer, _APPEND, keys, [self._store.rid, *args])
+            replies = await self._append(keys, args)
         except EngineError as exc:
             self.changed.update(copy.stream for copy, *_ in pieces if copy.stream in self.copies)
             self._store.suspect(exc)
-            if isinstance(exc, EngineUnfit):  # one of them is to blame, and shall hold up no other
-                if len(pieces) == 1:
-                    self.misfits.append((pieces[0][0], "unfit", 0))
-                self._most_streams = 1
             return
-        self._most_streams = min(2 * self._most_streams, _MOST_STREAMS)
         figures = self._store.figures
         figures.flush_s.observe(loop.time() - began_s)
         over: list[Copy] = []
@@ -116,6 +113,19 @@ class Outbox:
             else:
                 self.misfits.append((piece[0], *verdict_of(reply)))
         await self._tidy([copy for copy, *_ in pieces], over)
+
+    async def _append(self, keys: Sequence[Word], args: Sequence[Word]) -> list[Any]:
+        """What `append` answers for each. Where one is unfit halves are tried: it shall hold up no other."""
+        try:
+            return list(await run(self._store.writer, _APPEND, keys, [self._store.rid, *args]))
+        except EngineUnfit as exc:
+            count = len(keys) // _KEYS
+            if count == 1:
+                self._store.suspect(exc)
+                return [[b"unfit"]]
+            half = count // 2
+            first = await self._append(keys[: _KEYS * half], args[: _ARGS * half])
+            return first + await self._append(keys[_KEYS * half :], args[_ARGS * half :])
 
     def _gather(self, now_s: float) -> tuple[list[_Piece], list[Word], list[Word]]:
         """The next piece of everything that has changed, as keys and arguments of `append`."""
@@ -140,7 +150,7 @@ class Outbox:
             keys += [self._store.keys.meta(copy.place), self._store.keys.log(copy.place)]
             args += words
             size_bytes += data_bytes
-            if len(pieces) >= self._most_streams or size_bytes >= _MOST_BYTES:
+            if len(pieces) >= _MOST_STREAMS or size_bytes >= _MOST_BYTES:
                 break
         return pieces, keys, args
 

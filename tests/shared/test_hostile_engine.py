@@ -31,7 +31,7 @@ def entry(**fields: bytes) -> Harm:
     """Adds an entry to a log, as if an event followed."""
 
     def harm(admin: redis.Redis, log: str, meta: str) -> None:
-        last = int(admin.hget(meta, "last") or 0)  # type: ignore[arg-type]
+        last = int(admin.hget(meta, "last") or 0)
         admin.xadd(log, fields, id=f"{last + 1}-1")  # type: ignore[arg-type]
 
     return harm
@@ -51,10 +51,11 @@ def another_type(admin: redis.Redis, log: str, meta: str) -> None:
         entry(s=b"-5"),
         entry(s=b"9" * 30),
         another_type,
+        lambda admin, log, meta: (admin.delete(meta), admin.set(meta, "word")),
         lambda admin, log, meta: admin.hset(meta, "last", "garbage"),
         lambda admin, log, meta: admin.hset(meta, "sealed", "garbage"),
     ],
-    ids=["bytes", "seal", "negative", "huge", "type", "last", "sealed"],
+    ids=["bytes", "seal", "negative", "huge", "type", "meta", "last", "sealed"],
 )
 async def test_what_makes_no_sense_ends_one_answer_for_others_and_holds_up_no_other(
     engine: Engine, config: Config, upstream: Sandbox, harm: Harm
@@ -64,9 +65,9 @@ async def test_what_makes_no_sense_ends_one_answer_for_others_and_holds_up_no_ot
         upstream.script(Reply.stream(text(word), Hold(go_on), text("more"), STOP, END))
     async with sharing(config, engine) as (one, other), asked(one) as (bad, own), asked(one) as (good, _):
         readers = {}
-        for stream_id, word in ((bad, b"bad "), (good, b"good ")):
+        for stream_id, said in ((bad, b"bad "), (good, b"good ")):
             readers[stream_id] = await other.http.get(f"{other.url}/chat/{stream_id}")
-            begun = await read_until(readers[stream_id], word)
+            begun = await read_until(readers[stream_id], said)
             await wait_copied(one, stream_id)
             if stream_id == bad:
                 seen = begun
