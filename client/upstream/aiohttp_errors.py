@@ -20,6 +20,7 @@ from client.errors import (
     UpstreamTimeout,
 )
 from client.upstream.proxies import Proxy
+from client.upstream.tap import BrokenChunks
 
 
 class mapped_errors:
@@ -53,6 +54,8 @@ def connection_error(exc: Exception, hide: Redaction, proxy: Proxy | None = None
     if isinstance(exc, aiohttp.ClientResponseError):
         what = clean_text(str(getattr(exc, "message", "")), 200, hide) or type(exc).__name__
         return protocol_error(f"Upstream, or something before it, answered with broken HTTP: {what}")
+    if isinstance(exc, BrokenChunks):
+        return protocol_error("Upstream, or something before it, answered with broken HTTP: its chunks are none")
     if isinstance(exc, aiohttp.ClientPayloadError) and isinstance(exc.__cause__, ContentEncodingError):
         return protocol_error("Upstream's answer is not coded as its Content-Encoding says")
     if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):

@@ -14,6 +14,7 @@ _HEAD_END: Final = b"\r\n\r\n"
 _split = re.compile(CRLF).split
 """Twice as fast as that of bytes, for a separator of two."""
 _LAST: Final = b"\r\n0\r\n\r\n"
+_LAST_LINE: Final = b"0"
 _LINE_BYTES: Final = 8
 """Digits of a length that is read: more than any chunk has."""
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,%d}" % _LINE_BYTES)
@@ -90,3 +91,10 @@ def missing_bytes(rest: bytes) -> int:
     length = LENGTHS[line] if found else NO_LENGTH
     missing = length + 2 - len(begun)
     return missing if length > 0 and missing > 0 else NO_LENGTH
+
+
+def is_strange(data: bytes) -> bool:
+    """Whether something in the data is none of the chunks that are read here, or may be none."""
+    rest = data[whole_chunks(data)[1] :]
+    line, found, _ = rest.partition(CRLF)
+    return LENGTHS[line] == NO_LENGTH and line != _LAST_LINE if found else len(rest) > _LINE_BYTES + 1

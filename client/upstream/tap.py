@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.http_exceptions import HttpProcessingError
 
 from client.upstream.chunked import (
     CRLF,
@@ -30,12 +31,18 @@ from client.upstream.chunked import (
     NO_LENGTH,
     framed_body,
     is_part_of_line,
+    is_strange,
     missing_bytes,
     whole_chunks,
 )
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
+
+
+class BrokenChunks(aiohttp.ClientPayloadError):
+    """The body is no chunks, though its head says so."""
+
 
 Take = Callable[[bytes], bool]
 """Takes what has come; tells whether it wants more now."""
@@ -130,6 +137,7 @@ class _Tap(asyncio.Protocol):
         "_has_paused",
         "_held",
         "_is_behind",
+        "_is_broken",
         "_is_over",
         "_is_plain",
         "_loop",
@@ -162,6 +170,7 @@ class _Tap(asyncio.Protocol):
         self._has_part = False  # what waits is part of the line that a chunk begins with, and no more
         self._lost: list[Exception | None] = []  # how the connection ended, when that waits too
         self._is_over = False  # the protocol has been told of that end
+        self._is_broken = False  # what it was given before that is no proper body
         transport.set_protocol(self)
 
     def await_head(self) -> None:
@@ -253,7 +262,7 @@ class _Tap(asyncio.Protocol):
         """Follows the chunks of a body that is to be handed on, and leaves any other response alone."""
         self._awaits_head = False
         begin = framed_body(data)
-        if not begin:
+        if not begin or is_strange(data[begin:]):
             self._transport.set_protocol(self._protocol)
             self._protocol.data_received(data)
             return
@@ -315,6 +324,7 @@ class _Tap(asyncio.Protocol):
             self._protocol.data_received(share)
         if self._lost and not self._held:
             self._is_over = True
+            self._is_broken = _is_broken(self._protocol)
             self._protocol.connection_lost(self._lost.pop())
 
     def _hand_on(self) -> None:
@@ -345,7 +355,8 @@ class _Tap(asyncio.Protocol):
             self._is_plain = False
             self._wait_turn()
         elif self._is_over:
-            self.close(aiohttp.ServerDisconnectedError())  # aiohttp tells nobody who reads of bad chunks
+            # aiohttp tells nobody who reads of bad chunks
+            self.close(BrokenChunks() if self._is_broken else aiohttp.ServerDisconnectedError())
         else:
             self._is_plain = not self._has_part
             self._handed_bytes = fed_bytes
@@ -380,3 +391,8 @@ class _Tap(asyncio.Protocol):
             self._has_paused = False
             with suppress(RuntimeError):
                 self._transport.resume_reading()
+
+
+def _is_broken(protocol: asyncio.Protocol) -> bool:
+    """Whether aiohttp's parser could not read what it was given."""
+    return isinstance(protocol, aiohttp.DataQueue) and isinstance(protocol.exception(), HttpProcessingError)

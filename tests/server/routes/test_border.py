@@ -427,3 +427,15 @@ async def test_broken_http_is_told_as_such(config: Config, reply: bytes) -> None
     assert response.status == 502
     assert (events[0].data["type"], events[0].data["retryable"]) == ("upstream_protocol", False)
     assert "network" not in events[0].data["error"]
+
+
+async def test_a_chunk_that_is_none_is_broken_http_however_late_it_comes(config: Config) -> None:
+    comment = b":" + b"x" * 1_000_000 + b"\n\n"
+    reply = SSE.replace(b"Connection", b"Transfer-Encoding: chunked\r\nConnection")
+    reply += b"%x\r\n%s\r\nzz\r\nx" % (len(comment), comment)
+    async with raw_upstream(reply) as upstream:
+        async with serving(changed(config, "upstream", base_url=upstream.url, max_retries=2)) as api:
+            _, events = await api.chat()
+        assert len(upstream.heads) == 1
+    failed = next(event for event in events if event.name == "error")
+    assert (failed.data["type"], failed.data["retryable"]) == ("upstream_protocol", False)
