@@ -15,7 +15,7 @@ from client.streams.settlement import Settlement
 from client.streams.stream import Stream
 from server.shared.copied import Copy
 from server.shared.engine.keys import place_of
-from server.shared.engine.lines import Word
+from server.shared.engine.lines import EngineLost, Word
 from server.shared.engine.numbers import number_of
 from server.shared.engine.scripts import Call, Script
 from server.shared.outbox import Outbox, verdict_of
@@ -354,7 +354,10 @@ class SharedCopies:
             state = self._records.state_of(stream, copy.place)
             args: list[Word] = [store.rid, head, state, behind[-1], self.outbox.life_ms]
             calls.append((_BEGIN, [keys.meta(copy.place), keys.log(copy.place)], args))
-        await store.commands(commands)
+        commands.append(("ZSCORE", keys.live, store.rid))
+        if (await store.commands(commands))[-1] is None:  # nobody would bury one whose lease the engine has lost
+            store.suspect(EngineLost("its data are others"))
+            raise StoreUnavailable
         replies = await store.run_many(calls)
         for copy, number, reply in zip(copies, behind, replies, strict=True):
             verdict, stands = verdict_of(reply)

@@ -114,6 +114,25 @@ async def test_an_emptied_engine_gets_running_answers_again(
         assert await read_on(answer.other, answer.stream_id) == await read_on(answer.one, answer.stream_id)
 
 
+async def test_an_answer_is_written_again_only_by_one_that_would_be_missed(
+    engine: Engine, config: Config, upstream: Sandbox
+) -> None:
+    go_on = asyncio.Event()
+    upstream.script(Reply.stream(text("one "), Hold(go_on), text("two"), STOP, END))
+    async with sharing(config, engine, 1, lease_s=60.0) as (one,), asked(one) as (stream_id, response):
+        await read_until(response, b"one ")
+        await wait_copied(one, stream_id)
+        keys = shared_of(one).store.keys
+        with engine.admin() as admin:
+            admin.flushall()
+            go_on.set()
+            await until(lambda: admin.hget(keys.meta(stream_id), "rid"))
+            owner = admin.hget(keys.meta(stream_id), "rid")
+            assert owner is not None
+            assert admin.zscore(keys.live, owner) is not None
+        await response.read()
+
+
 async def test_a_finished_answer_that_was_lost_is_unknown_only_once_everybody_was_back(
     engine: Engine, config: Config
 ) -> None:
