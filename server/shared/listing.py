@@ -46,19 +46,21 @@ async def list_of(
         if gone and not store.may_lack:
             await store.command("ZREM", listed, *gone)
             at -= len(gone)
-        found += [_summary(records, meta, place, mirrors.get(place)) for place, meta in known if meta[1] is not None]
+        told = (_summary(records, meta, place, mirrors.get(place)) for place, meta in known if meta[1] is not None)
+        found += [summary for summary in told if summary is not None]
         if len(places) < _AT_ONCE:
             break
         at += _AT_ONCE
     return [each for each in found if each.owner == owner][:most]
 
 
-def _summary(records: Records, meta: Meta, place: str, followed: Followed | None) -> Summary:
+def _summary(records: Records, meta: Meta, place: str, followed: Followed | None) -> Summary | None:
+    """None where it cannot be read: the caller shall see all others."""
     try:
         facts = records.facts_of(meta[1] or b"", meta[2] or b"", place)
     except Unreadable as exc:
-        logger.error("An answer in the shared store cannot be read: it %s.", exc)
-        raise StoreUnavailable from None
+        logger.error("An answer in the shared store cannot be read, and is left out of a list: it %s.", exc)
+        return None
     is_sealed = meta[4] is not None
     return Summary(
         id=facts.id,

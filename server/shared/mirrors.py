@@ -91,6 +91,11 @@ class SharedMirrors:
             meta = await self._meta_placed(place)
             if meta is None:
                 continue
+            if meta[1] is None:  # others ended it where all else of it was lost: whoever has read it knows what it is
+                known = self._mirrors.get(place)
+                if known is None or known.mirror.owner != owner:
+                    continue
+                return known.mirror
             facts = self._facts(meta, place)
             if facts.owner != owner:
                 continue
@@ -118,7 +123,7 @@ class SharedMirrors:
             meta: Meta = await self._store.command("HMGET", self._store.keys.meta(place), *KNOWN)
             if meta[0] is None:
                 return None
-            if meta[1] is not None:
+            if meta[1] is not None or meta[4] is not None:
                 return meta
             if asyncio.get_running_loop().time() > until_s:
                 raise StoreUnavailable

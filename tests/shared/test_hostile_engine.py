@@ -100,3 +100,30 @@ async def test_an_inbox_that_is_none_is_made_anew(engine: Engine, config: Config
         stopped, _ = await other.request("DELETE", f"/chat/{stream_id}")
         assert stopped.status in (200, 204)
         assert parse_events(await response.read())[-1].data["finish_reason"] == "cancelled"
+
+
+async def test_an_answer_of_which_only_its_end_is_left_is_not_found(engine: Engine, config: Config) -> None:
+    """Others ended it where the engine had lost all else of it: nobody will ever write what it was."""
+    async with sharing(config, engine) as (one, _):
+        with engine.admin() as admin:
+            admin.hset(
+                shared_of(one).store.keys.meta("lost"), mapping={"rid": "", "last": 0, "sealed": 0, "ended": 0}
+            )
+        response = await one.http.get(f"{one.url}/chat/lost")
+        assert response.status == 404
+
+
+async def test_a_list_leaves_out_what_cannot_be_read(
+    engine: Engine, config: Config, upstream: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        upstream.script(Reply.stream(text("one "), Hold()))
+    async with sharing(config, engine) as (one, other), asked(one) as (bad, begun), asked(one) as (good, also_begun):
+        for stream_id, response in ((bad, begun), (good, also_begun)):
+            await read_until(response, b"one ")
+            await wait_copied(one, stream_id)
+        with engine.admin() as admin:
+            admin.hset(shared_of(one).store.keys.meta(bad), "head", "garbage")
+        listed = await other.http.get(f"{other.url}/chat")
+        assert [each["stream_id"] for each in (await listed.json())["data"]] == [good]
+    assert "is left out of a list" in caplog.text
