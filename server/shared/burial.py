@@ -98,3 +98,17 @@ class Undertaker:
                 with suppress(StoreUnfit):
                     replies.append(await self._store.run(*call))
         return sum(verdict_of(reply)[0] == "sealed" for reply in replies)
+
+
+async def have_buried(store: Store, rid: str, place: str) -> None:
+    """An answer that is silent ends with its owner, also where no list has the owner, or what it owns: the engine may
+    have lost them between two commands, and the owner be gone before its next beat. One that is there comes back
+    under another name within the lease that it is given.
+
+    Raises:
+        StoreUnavailable: it is not known whether that was done.
+    """
+    keys = store.keys
+    if await store.command("ZSCORE", keys.live, rid) is None:
+        buried_ms = store.now_ms() + store.lease_ms
+        await store.commands([("SADD", keys.own(rid), place), ("ZADD", keys.dead, "NX", buried_ms, rid)])

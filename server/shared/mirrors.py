@@ -20,6 +20,7 @@ from client.errors import Failure
 from client.streams.elsewhere import StoreUnavailable
 from client.streams.mirror import Facts, Host, Mirror
 from client.streams.readable import Summary
+from server.shared.burial import have_buried
 from server.shared.copies import SharedCopies, forget_place
 from server.shared.engine.keys import place_of, places_of
 from server.shared.engine.lines import EngineError, Word
@@ -369,6 +370,8 @@ class SharedMirrors:
                 self.follower.leave(place)
         elif meta[3] is not None or meta[4] is not None:
             self._miss(followed)
+        elif meta[0]:
+            await have_buried(store, meta[0].decode(), place)
 
     # -- lists and names ----------------------------------------------------------------------------------------
 

@@ -264,3 +264,26 @@ async def test_without_an_address_nothing_of_it_is_loaded(upstream: Sandbox) -> 
         async with http.get(f"{server.url}/health") as response:
             assert "shared" not in await response.json()
     assert "hiredis" not in maps
+
+
+async def test_an_answer_ends_whose_owner_stands_in_no_list(
+    engine: Engine, config: Config, upstream: Sandbox
+) -> None:
+    """As when the engine loses its data amid the writing of it, and the owner is killed before its next beat."""
+    async with (
+        sharing(config, engine, 1) as (api,),
+        running_server(env=environment(engine, upstream)) as server,
+        begun(server, upstream, 1) as (stream_id,),
+    ):
+        keys = shared_of(api).store.keys
+        async with api.http.get(f"{api.url}/chat/{stream_id}") as response:
+            await read_until(response, b"one ")
+            with engine.admin() as admin:
+                (owner,) = {*admin.zrange(keys.live, 0, -1)} - {shared_of(api).store.rid.encode()}
+                server.process.send_signal(signal.SIGSTOP)
+                admin.zrem(keys.live, owner)
+                admin.delete(keys.own(owner.decode()))
+            await server.stop(signal.SIGKILL)
+            async with asyncio.timeout(30):
+                await read_until(response, b"event: done")
+        assert is_sealed(await read_on(api, stream_id))
