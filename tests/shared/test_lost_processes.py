@@ -15,7 +15,8 @@ import pytest
 from client.sandbox import Hold, Reply, Sandbox
 from server.config import Config
 from server.shared.burial import Undertaker
-from server.shared.store import Store
+from server.shared.engine.scripts import Script
+from server.shared.store import LUA, Store
 from tests.shared.processes import KEY, read_on, shared_of, sharing
 from tests.shared.waiting import until
 from tests.support.chunks import text
@@ -287,3 +288,14 @@ async def test_an_answer_ends_whose_owner_stands_in_no_list(
             async with asyncio.timeout(30):
                 await read_until(response, b"event: done")
         assert is_sealed(await read_on(api, stream_id))
+
+
+async def test_of_an_answer_that_was_lost_its_end_alone_is_no_answer(engine: Engine, config: Config) -> None:
+    """That is for those who read it when it was lost: whoever comes later was told 503 for as long as it stood."""
+    stream_id = "lost-answer-lost-answer"
+    async with sharing(config, engine, 1) as (api,):
+        store = shared_of(api).store
+        keys = [store.keys.meta(stream_id), store.keys.log(stream_id)]
+        assert await store.run(Script.read(LUA, "seal"), keys, ["", 60_000, 5, "1"]) == [b"sealed", b"5"]
+        refused, _ = await api.request("GET", f"/chat/{stream_id}")
+        assert refused.status == 404
