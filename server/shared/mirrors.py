@@ -122,9 +122,7 @@ class SharedMirrors:
         until_s = asyncio.get_running_loop().time() + _PLACED_S
         while True:
             meta: Meta = await self._store.command("HMGET", self._store.keys.meta(place), *KNOWN)
-            if meta[0] is None or (
-                meta[1] is None and meta[4] is not None
-            ):  # the store lost it: but its end is there
+            if meta[0] is None:
                 return None
             if meta[1] is not None or meta[4] is not None:
                 return meta
