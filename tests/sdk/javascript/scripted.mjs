@@ -36,12 +36,15 @@ export const mortalProxy = async (target, lives) => {
   const server = net.createServer((down) => {
     const up = net.connect(Number(target.port), target.hostname);
     let passed = 0;
+    let isDying = false; // the last piece may take a while, and nothing may follow it
     const end = () => (down.destroy(), up.destroy());
     for (const side of [down, up]) side.on("error", end).on("close", end);
     down.pipe(up);
     up.on("data", (data) => {
+      if (isDying) return;
       passed += data.length;
       if (left.length && passed >= left[0]) {
+        isDying = true;
         const keep = data.length - (passed - left.shift());
         down.write(data.subarray(0, Math.max(0, keep)), end);
       } else down.write(data);
