@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from client.errors import Detail
+from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
 from client.upstream.request import ChatCall, InvalidRequest
 
 
@@ -19,6 +20,22 @@ def chat_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: fl
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         problems.append(Detail("messages", "is missing; give a list of at least one message"))
+    return streamed_call_of(body, problems, default_model=default_model, max_grace_s=max_grace_s)
+
+
+def streamed_call_of(
+    body: Mapping[str, Any],
+    problems: list[Detail],
+    *,
+    default_model: str,
+    max_grace_s: float,
+    upstream_protocol: str = UPSTREAM_CHAT,
+) -> ChatCall:
+    """The call for a body that upstream answers in chunks; `problems` are those of its prompt.
+
+    Raises:
+        InvalidRequest: what cannot be passed on, each field with what is wrong with it.
+    """
     model = body.get("model")
     if model is not None and not (isinstance(model, str) and model):
         problems.append(Detail("model", "must be a model id, as text"))
@@ -30,7 +47,8 @@ def chat_call_of(body: Mapping[str, Any], *, default_model: str, max_grace_s: fl
     if problems:
         raise InvalidRequest(problems)
     passed = {name: value for name, value in body.items() if name != "grace_s"}
-    return ChatCall({**passed, "model": model or default_model, "stream": True}, bool(body.get("stream")), grace_s)
+    passed |= {"model": model or default_model, "stream": True}
+    return ChatCall(passed, bool(body.get("stream")), grace_s, upstream_protocol=upstream_protocol)
 
 
 def asked_grace_s(asked: Any, max_grace_s: float, problems: list[Detail]) -> float | None:
