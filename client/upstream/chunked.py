@@ -15,6 +15,8 @@ _split = re.compile(CRLF).split
 """Twice as fast as that of bytes, for a separator of two."""
 _LAST: Final = b"\r\n0\r\n\r\n"
 _LAST_LINE: Final = b"0"
+_SAID: Final = b"data"
+"""Without it there is no event, however its lines end."""
 _LINE_BYTES: Final = 8
 """Digits of a length that is read: more than any chunk has."""
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,%d}" % _LINE_BYTES)
@@ -94,7 +96,11 @@ def missing_bytes(rest: bytes) -> int:
 
 
 def is_strange(data: bytes) -> bool:
-    """Whether something in the data is none of the chunks that are read here, or may be none."""
-    rest = data[whole_chunks(data)[1] :]
+    """Whether something in the data is none of the chunks that are read here, or may be none, and nothing was said
+    before it."""
+    body, size = whole_chunks(data)
+    if _SAID in body:
+        return False
+    rest = data[size:]
     line, found, _ = rest.partition(CRLF)
     return LENGTHS[line] == NO_LENGTH and line != _LAST_LINE if found else len(rest) > _LINE_BYTES + 1

@@ -429,6 +429,18 @@ async def test_broken_http_is_told_as_such(config: Config, reply: bytes) -> None
     assert "network" not in events[0].data["error"]
 
 
+@pytest.mark.parametrize("rest", [b"zz\r\nx", b"-5\r\nxxxxx\r\n", b"5\r\n: x\n\nXX"], ids=["line", "sign", "end"])
+async def test_what_was_said_before_a_chunk_that_is_none_is_passed_on(config: Config, rest: bytes) -> None:
+    said = b'data: {"id": "g", "choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\n'
+    reply = SSE.replace(b"Connection", b"Transfer-Encoding: chunked\r\nConnection")
+    async with raw_upstream(reply + b"%x\r\n%s\r\n" % (len(said), said) + rest) as upstream:
+        async with serving(changed(config, "upstream", base_url=upstream.url, max_retries=2)) as api:
+            _, events = await api.chat()
+        assert sum(head.startswith(b"POST") for head in upstream.heads) == 1
+    assert [event.name for event in events] == ["start", "content", "error", "done"]
+    assert events[1].data["text"] == "hi"
+
+
 async def test_a_chunk_that_is_none_is_broken_http_however_late_it_comes(config: Config) -> None:
     comment = b":" + b"x" * 1_000_000 + b"\n\n"
     reply = SSE.replace(b"Connection", b"Transfer-Encoding: chunked\r\nConnection")
