@@ -15,6 +15,7 @@ from typing import Final
 from client.streams.elsewhere import StoreUnavailable
 from server.shared.engine.lines import Word
 from server.shared.engine.scripts import Script
+from server.shared.engine.values import word_of
 from server.shared.outbox import verdict_of
 from server.shared.store import LUA, Store, StoreUnfit
 from server.shared.tasks import end_all
@@ -67,7 +68,7 @@ class Undertaker:
         store = self._store
         keys = [store.keys.live, store.keys.dead]
         rid = await store.run(_CLAIM, keys, [store.lease_ms, store.now_ms(), _OLDEST_CLAIM_MS])
-        return rid.decode() if rid else None
+        return word_of(rid) if rid else None
 
     async def bury(self, rid: str) -> None:
         """Ends its answers, has its costs settled, and forgets it.
@@ -76,7 +77,7 @@ class Undertaker:
             StoreUnavailable: not all of that was done.
         """
         store, keys = self._store, self._store.keys
-        places = [place.decode() for place in await store.command("SMEMBERS", keys.own(rid))]
+        places = [word_of(place) for place in await store.command("SMEMBERS", keys.own(rid))]
         ended = 0
         for at in range(0, len(places), _AT_ONCE):
             ended += await self._seal(rid, places[at : at + _AT_ONCE])

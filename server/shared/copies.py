@@ -16,8 +16,8 @@ from client.streams.stream import Stream
 from server.shared.copied import Copy
 from server.shared.engine.keys import place_of
 from server.shared.engine.lines import EngineLost, Word
-from server.shared.engine.numbers import number_of
 from server.shared.engine.scripts import Call, Script
+from server.shared.engine.values import number_of
 from server.shared.outbox import Outbox, verdict_of
 from server.shared.records import Records
 from server.shared.store import LUA, Store, StoreUnfit

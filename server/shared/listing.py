@@ -8,7 +8,7 @@ from typing import Final
 
 from client.streams.elsewhere import StoreUnavailable
 from client.streams.readable import Summary
-from server.shared.engine.numbers import number_of
+from server.shared.engine.values import number_of, word_of
 from server.shared.follower import Followed
 from server.shared.records import Records
 from server.shared.store import Store
@@ -39,15 +39,18 @@ async def list_of(
     found: list[Summary] = []
     at = 0
     while most is None or len(found) < most:
-        places = [each.decode() for each in await store.command("ZRANGE", listed, at, at + _AT_ONCE - 1, "REV")]
+        told: list[bytes] = await store.command("ZRANGE", listed, at, at + _AT_ONCE - 1, "REV")
+        places = [word_of(each) for each in told]
         metas = await store.commands([("HMGET", store.keys.meta(place), *KNOWN) for place in places])
         known = [(place, meta) for place, meta in zip(places, metas, strict=True) if meta[0] is not None]
-        gone = {*places} - {place for place, _ in known}
+        gone = [each for each, meta in zip(told, metas, strict=True) if meta[0] is None]
         if gone and not store.may_lack:
             await store.command("ZREM", listed, *gone)
             at -= len(gone)
-        told = (_summary(records, meta, place, mirrors.get(place)) for place, meta in known if meta[1] is not None)
-        found += [summary for summary in told if summary is not None]
+        summaries = (
+            _summary(records, meta, place, mirrors.get(place)) for place, meta in known if meta[1] is not None
+        )
+        found += [summary for summary in summaries if summary is not None]
         if len(places) < _AT_ONCE:
             break
         at += _AT_ONCE

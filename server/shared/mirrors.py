@@ -24,8 +24,8 @@ from server.shared.burial import have_buried
 from server.shared.copies import SharedCopies, forget_place
 from server.shared.engine.keys import place_of, places_of
 from server.shared.engine.lines import EngineError, Word
-from server.shared.engine.numbers import number_of
 from server.shared.engine.scripts import Script
+from server.shared.engine.values import number_of, word_of
 from server.shared.follower import Fields, Followed, Follower, fields_of
 from server.shared.listing import KNOWN, Meta, find_name, list_of
 from server.shared.outbox import verdict_of
@@ -240,16 +240,16 @@ class SharedMirrors:
     def _hear(self, message: Fields) -> None:
         """Another process asks something of an answer of this one."""
         if message.get(b"t") == b"forget":
-            self._spawn(self._forget_here(message[b"p"].decode()))
+            self._spawn(self._forget_here(word_of(message[b"p"])))
             return
-        copy = self._copies.outbox.by_place.get(message.get(b"p", b"").decode())
+        copy = self._copies.outbox.by_place.get(word_of(message.get(b"p", b"")))
         if copy is None:
             return
         match message.get(b"t"):
             case b"stop":
                 told = decode_json(message.get(b"f", b"null"))
                 failure = None if told is None else msgspec.convert(told, Failure)
-                copy.stream.stop(message[b"r"].decode(), failure)
+                copy.stream.stop(word_of(message[b"r"]), failure)
             case b"gone":
                 copy.stream.look_again()
             case b"abandon":
@@ -303,7 +303,7 @@ class SharedMirrors:
     async def _ask_owner(self, place: str, message: dict[str, Any]) -> None:
         (rid,) = await self._store.command("HMGET", self._store.keys.meta(place), "rid")
         if rid:
-            await self.follower.send(rid.decode(), message)
+            await self.follower.send(word_of(rid), message)
 
     async def _tell_gone(self, place: str) -> None:
         with suppress(StoreUnavailable):
@@ -371,7 +371,7 @@ class SharedMirrors:
         elif meta[3] is not None or meta[4] is not None:
             self._miss(followed)
         elif meta[0]:
-            await have_buried(store, meta[0].decode(), place)
+            await have_buried(store, word_of(meta[0]), place)
 
     # -- lists and names ----------------------------------------------------------------------------------------
 
@@ -393,8 +393,8 @@ class SharedMirrors:
             await forget_place(self._store, owner, place)
             # whoever ran it may have another name by now
             for rid in await self._store.command("ZRANGE", self._store.keys.live, 0, -1):
-                if rid.decode() != self._store.rid:
-                    await self.follower.send(rid.decode(), {"t": "forget", "p": place})
+                if word_of(rid) != self._store.rid:
+                    await self.follower.send(word_of(rid), {"t": "forget", "p": place})
 
     def _forget_at(self, place: str) -> None:
         followed = self._mirrors.get(place)

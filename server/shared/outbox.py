@@ -16,8 +16,8 @@ from client.streams.log import EventsGone
 from client.streams.stream import Stream
 from server.shared.copied import Copy
 from server.shared.engine.lines import EngineError, EngineUnfit, Word
-from server.shared.engine.numbers import number_of
 from server.shared.engine.scripts import Script, run
+from server.shared.engine.values import number_of
 from server.shared.records import Records
 from server.shared.store import LUA, Store
 

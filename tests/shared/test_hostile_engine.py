@@ -127,3 +127,16 @@ async def test_a_list_leaves_out_what_cannot_be_read(
         listed = await other.http.get(f"{other.url}/chat")
         assert [each["stream_id"] for each in (await listed.json())["data"]] == [good]
     assert "is left out of a list" in caplog.text
+
+
+async def test_what_names_no_answer_is_in_no_list(engine: Engine, config: Config, upstream: Sandbox) -> None:
+    upstream.script(Reply.stream(text("one "), Hold()))
+    async with sharing(config, engine) as (one, other), asked(one) as (stream_id, begun):
+        await read_until(begun, b"one ")
+        await wait_copied(one, stream_id)
+        with engine.admin() as admin:
+            (listed,) = admin.keys("*:list")
+            admin.zadd(listed, {b"\xff\xfe": 1, "": 2, "x" * 5000: 9e12})
+            told = await other.http.get(f"{other.url}/chat")
+            assert [each["stream_id"] for each in (await told.json())["data"]] == [stream_id]
+            assert admin.zrange(listed, 0, -1) == [stream_id.encode()]

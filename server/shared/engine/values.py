@@ -1,4 +1,4 @@
-"""Numbers of events as the engine tells them: whatever else stands there is none."""
+"""Values as the engine tells them, made fit to be used: whoever else can write there may have put anything."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def number_of(told: bytes | int | None, otherwise: int = 0) -> int:
     except ValueError:
         return otherwise
     return number if 0 <= number < _MOST else otherwise
+
+
+def word_of(told: bytes) -> str:
+    """The text; what is none is a text that names nothing."""
+    return told.decode("utf-8", "replace")
