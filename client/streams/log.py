@@ -130,6 +130,14 @@ class StreamLog:
         with memoryview(self._data) as kept:  # a slice of the data would be a copy of its own
             return bytes(kept[start - self._dropped_bytes : end - self._dropped_bytes]), self._number_of(end_place)
 
+    def rest_behind(self, written_bytes: int, max_bytes: int) -> bytes | None:
+        """All events behind the one that was the last when so many bytes had been written, for whoever has noted
+        that: nothing is searched for. None: they are too many, or gone, or the numbers jump (`piece_after`)."""
+        at = written_bytes - self._dropped_bytes
+        if at < 0 or self.size_bytes - at > max_bytes or self._jump[1]:
+            return None
+        return bytes(self._data[at:])
+
     def drop_through(self, number: int) -> int:
         """Forgets the events up to `number`; returns the bytes freed."""
         place = min(self._place_of(number), self.count)

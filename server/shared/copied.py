@@ -16,7 +16,9 @@ class Copy:
         stream: the answer.
         place: by what it is known there.
         rid: under which name of this process it was last written.
+        keys: of its meta and its log there.
         acked: number of the last event that stands there.
+        acked_bytes: how many bytes its log had up to there; None: nobody has counted.
         stands: whether it is known there, as far as can be told.
         state: what of its state stands there.
         has_log: whether its log has a key there.
@@ -29,8 +31,10 @@ class Copy:
 
     __slots__ = (
         "acked",
+        "acked_bytes",
         "behind_since_s",
         "has_log",
+        "keys",
         "place",
         "positions",
         "renew_at_s",
@@ -42,11 +46,13 @@ class Copy:
         "trimmed",
     )
 
-    def __init__(self, stream: Stream, place: str) -> None:
+    def __init__(self, stream: Stream, place: str, keys: tuple[bytes, bytes]) -> None:
         self.stream = stream
         self.place = place
+        self.keys = keys
         self.rid = ""
         self.acked = 0
+        self.acked_bytes: int | None = None
         self.stands = False
         self.state: tuple[object, ...] = ()
         self.has_log = False
@@ -55,6 +61,10 @@ class Copy:
         self.behind_since_s: float | None = None
         self.positions: list[int] = []
         self.settled = asyncio.Event()
+
+    def stand_at(self, number: int) -> None:
+        """The engine says up to which event it has it."""
+        self.acked, self.acked_bytes = number, None
 
     def state_now(self) -> tuple[object, ...]:
         """What of its state may have changed."""

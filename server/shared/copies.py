@@ -113,7 +113,8 @@ class SharedCopies:
 
     def begin(self, stream: Stream) -> None:
         """An answer begins."""
-        copy = Copy(stream, place_of(stream.key))
+        place, keys = place_of(stream.key), self._store.keys
+        copy = Copy(stream, place, (keys.meta(place).encode(), keys.log(place).encode()))
         self.outbox.add(copy)
         self._begin(copy)
         self._wake_writer.set()
@@ -242,14 +243,16 @@ class SharedCopies:
                 self.outbox.remove(copy)
             case "stands" if stream.log.first - 1 <= number <= stream.log.last:
                 self._store.figures.refits += number != copy.acked
-                copy.acked, copy.stands = number, True
+                copy.stand_at(number)
+                copy.stands = True
                 copy.settled.set()
                 self.outbox.changed.add(stream)
             case "unknown":
                 self._store.figures.refits += copy.acked > 0
                 self._begin(copy)
             case "begun":
-                copy.acked, copy.trimmed = number, number + 1
+                copy.stand_at(number)
+                copy.trimmed = number + 1
                 copy.stands, copy.has_log, copy.renew_at_s = True, False, 0.0
                 copy.settled.set()
                 self.outbox.changed.add(stream)

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
+import msgspec
+
 from client.streams.log import EventsGone
 from client.streams.stream import Stream
 from server.shared.copied import Copy
@@ -25,8 +27,7 @@ logger = logging.getLogger(__name__)
 
 _APPEND: Final = Script.read(LUA, "append")
 _KEYS: Final = 2
-_ARGS: Final = 7
-"""What `append` takes for each answer."""
+"""Of each answer: its meta and its log."""
 _MOST_STREAMS: Final = 200
 _MOST_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 16
@@ -34,8 +35,12 @@ _RENEW_S: Final = 60.0
 _SPARE_S: Final = 600.0
 """How long keys outlive two leases, while nobody renews them."""
 
-_Piece = tuple[Copy, int, bool, tuple[object, ...]]
-"""A copy, the number of the last event that was written, whether it was the end, its state then."""
+_encode: Final = msgspec.msgpack.Encoder().encode
+_Piece = tuple[Copy, int, int | None, bool, tuple[object, ...]]
+"""A copy, the number of the last event that was written, how many bytes the log had up to there where that is known,
+whether it was the end, its state then."""
+_Told = tuple[int, int, bytes, bytes, int, int]
+"""What `append` is told of one answer: as there, but its bytes in the place of their sizes."""
 Verdict = Literal["unknown", "stands", "foreign", "ended", "sealed", "begun", "unfit"]
 
 
@@ -93,95 +98,101 @@ class Outbox:
     async def flush(self) -> None:
         """Writes what has changed, at most so much. What does not fit there waits in `misfits`."""
         loop = asyncio.get_running_loop()
-        pieces, keys, args = self._gather(loop.time())
+        pieces, keys, told = self._gather(loop.time())
         if not pieces:
             return
         began_s = loop.time()
         try:
-            replies = await self._append(keys, args)
+            replies = await self._append(keys, told)
         except EngineError as exc:
             self.changed.update(copy.stream for copy, *_ in pieces if copy.stream in self.copies)
             self._store.suspect(exc)
             return
         figures = self._store.figures
         figures.flush_s.observe(loop.time() - began_s)
+        figures.entries += len(pieces) - len(replies)
         over: list[Copy] = []
-        for piece, reply in zip(pieces, replies, strict=True):
-            if reply == b"taken":
-                figures.entries += 1
-                self._taken(piece, over)
+        for place, piece in enumerate(pieces):
+            if place in replies:
+                self.misfits.append((piece[0], *replies[place]))
             else:
-                self.misfits.append((piece[0], *verdict_of(reply)))
+                self._taken(piece, over)
         await self._tidy([copy for copy, *_ in pieces], over)
 
-    async def _append(self, keys: Sequence[Word], args: Sequence[Word]) -> list[Any]:
-        """What `append` answers for each. Where one is unfit halves are tried: it shall hold up no other."""
+    async def _append(self, keys: Sequence[Word], told: Sequence[_Told]) -> dict[int, tuple[Verdict, int]]:
+        """What `append` answers of those that it did not take, by their places. Where one is unfit halves are tried:
+        it shall hold up no other."""
         try:
-            return list(await run(self._store.writer, _APPEND, keys, [self._store.rid, *args]))
+            replies = await run(self._store.writer, _APPEND, keys, [self._store.rid, *_packed(told)])
         except EngineUnfit as exc:
-            count = len(keys) // _KEYS
-            if count == 1:
+            if len(told) == 1:
                 self._store.suspect(exc)
-                return [[b"unfit"]]
-            half = count // 2
-            first = await self._append(keys[: _KEYS * half], args[: _ARGS * half])
-            return first + await self._append(keys[_KEYS * half :], args[_ARGS * half :])
+                return {0: ("unfit", 0)}
+            half = len(told) // 2
+            first = await self._append(keys[: _KEYS * half], told[:half])
+            second = await self._append(keys[_KEYS * half :], told[half:])
+            return first | {half + place: verdict for place, verdict in second.items()}
+        return {place - 1: verdict_of(verdict) for place, *verdict in replies}
 
-    def _gather(self, now_s: float) -> tuple[list[_Piece], list[Word], list[Word]]:
-        """The next piece of everything that has changed, as keys and arguments of `append`."""
+    def _gather(self, now_s: float) -> tuple[list[_Piece], list[Word], list[_Told]]:
+        """The next piece of everything that has changed, with the keys and what is told of each."""
         pieces: list[_Piece] = []
         keys: list[Word] = []
-        args: list[Word] = []
+        told: list[_Told] = []
         size_bytes = 0
         for stream in tuple(self.changed):
             copy = self.copies.get(stream)
             if copy is None:
                 self.changed.discard(stream)
                 continue
-            copy.behind_since_s = copy.behind_since_s or now_s
+            if copy.behind_since_s is None:
+                copy.behind_since_s = now_s
             if not copy.stands:
                 continue
             self.changed.discard(stream)
             found = self._piece(copy, now_s)
             if found is None:
                 continue
-            piece, words, data_bytes = found
+            piece, words = found
             pieces.append(piece)
-            keys += [self._store.keys.meta(copy.place), self._store.keys.log(copy.place)]
-            args += words
-            size_bytes += data_bytes
+            keys += copy.keys
+            told.append(words)
+            size_bytes += len(words[2])
             if len(pieces) >= _MOST_STREAMS or size_bytes >= _MOST_BYTES:
                 break
-        return pieces, keys, args
+        return pieces, keys, told
 
-    def _piece(self, copy: Copy, now_s: float) -> tuple[_Piece, Sequence[Word], int] | None:
-        stream, place = copy.stream, copy.place
+    def _piece(self, copy: Copy, now_s: float) -> tuple[_Piece, _Told] | None:
+        stream, acked = copy.stream, copy.acked
         log = stream.log
-        try:
-            data, last = log.piece_after(copy.acked, _PIECE_BYTES)
-        except EventsGone:
-            self.misfits.append((copy, "stands", copy.acked))
-            return None
-        is_end = log.closed and last == log.last
+        data = None if copy.acked_bytes is None else log.rest_behind(copy.acked_bytes, _PIECE_BYTES)
+        if data is not None:
+            last = log.last
+        else:
+            try:
+                data, last = log.piece_after(acked, _PIECE_BYTES)
+            except EventsGone:
+                self.misfits.append((copy, "stands", acked))
+                return None
+        is_whole = last == log.last
+        is_end = log.closed and is_whole
         state_now = copy.state_now()
         state = b""
         if is_end or state_now != copy.state:
-            state = self._records.state_of(stream, place)
+            state = self._records.state_of(stream, copy.place)
         elif not data:
             copy.behind_since_s = None
             return None
-        count = last - copy.acked
-        life: Word = ""
+        life_ms = 0
         if is_end:
-            life = self.retain_ms
+            life_ms = self.retain_ms
         elif now_s >= copy.renew_at_s or not copy.has_log:
-            life = self.life_ms
-        sealed = self._records.text.seal(data, f"{place} {last}-{count}") if count else b""
-        end = "" if not is_end else "2" if stream.has_come_to_nothing else "1"
-        words: Sequence[Word] = (copy.acked, last, count, sealed, life, state, end)
-        if life and not is_end:
+            life_ms = self.life_ms
             copy.renew_at_s = now_s + _RENEW_S
-        return (copy, last, is_end, state_now), words, len(data)
+        sealed = self._records.text.seal(data, f"{copy.place} {last}-{last - acked}") if data else b""
+        end = 0 if not is_end else 2 if stream.has_come_to_nothing else 1
+        piece = copy, last, log.written_bytes if is_whole else None, is_end, state_now
+        return piece, (acked, last, sealed, state, life_ms, end)
 
     @property
     def life_ms(self) -> int:
@@ -189,9 +200,9 @@ class Outbox:
         return 2 * self._store.lease_ms + round(_SPARE_S * 1000)
 
     def _taken(self, piece: _Piece, over: list[Copy]) -> None:
-        copy, last, is_end, state = piece
+        copy, last, written_bytes, is_end, state = piece
         stream = copy.stream
-        copy.acked, copy.state, copy.has_log = last, state, True
+        copy.acked, copy.acked_bytes, copy.state, copy.has_log = last, written_bytes, state, True
         if is_end:
             over.append(copy)
             return
@@ -234,3 +245,14 @@ class Outbox:
 def verdict_of(reply: Any) -> tuple[Verdict, int]:
     """What a script said of an answer: a word, and a number where there is one; -1 for one that makes no sense."""
     return reply[0].decode(), number_of(reply[1], -1) if len(reply) > 1 else 0
+
+
+def _packed(told: Sequence[_Told]) -> tuple[bytes, bytes]:
+    """The numbers, and the bytes, of all."""
+    numbers: list[int] = []
+    pieces: list[bytes] = []
+    for follows, last, data, state, life_ms, end in told:
+        numbers += (follows, last, len(data), len(state), life_ms, end)
+        pieces.append(data)
+        pieces.append(state)
+    return _encode(numbers), b"".join(pieces)

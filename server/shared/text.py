@@ -55,12 +55,13 @@ class Encrypted:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = [AESGCM(key) for key in keys]
-        self._drawn = b""
+        self._nonces: list[bytes] = []
 
     def seal(self, text: bytes, belongs: str) -> bytes:
         """Nonce, then what it was encrypted to."""
-        drawn = self._drawn or os.urandom(_NONCE_BYTES * _DRAWN)  # one by one they cost as much as encrypting
-        nonce, self._drawn = drawn[:_NONCE_BYTES], drawn[_NONCE_BYTES:]
+        if not self._nonces:
+            self._nonces = _drawn_nonces()
+        nonce = self._nonces.pop()
         return nonce + self._ciphers[0].encrypt(nonce, text, belongs.encode())
 
     def unseal(self, kept: bytes, belongs: str) -> bytes:
@@ -72,6 +73,12 @@ class Encrypted:
             except (InvalidTag, ValueError):
                 continue
         raise Unreadable("was written with another REDIS_TEXT_KEY")
+
+
+def _drawn_nonces() -> list[bytes]:
+    """Many at once: one by one they cost as much as encrypting."""
+    drawn = os.urandom(_NONCE_BYTES * _DRAWN)
+    return [drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES)]
 
 
 def text_of(keys: Sequence[bytes]) -> Text:

@@ -25,6 +25,33 @@ BATCHES = st.lists(st.lists(EVENT, min_size=1, max_size=5), max_size=6)
 
 @settings(max_examples=300, deadline=None)
 @given(BATCHES, st.lists(EVENT, min_size=1, max_size=4), st.integers(0, 3), st.integers(1, 50), st.data())
+def test_what_follows_on_so_many_bytes_is_what_follows_on_their_last_event(
+    batches: list[list[bytes]], ending: list[bytes], begun: int, jump: int, data: st.DataObject
+) -> None:
+    log, noted = StreamLog(), list[tuple[int, int]]()
+    log.begin_behind(begun)
+    for batch in batches:
+        noted.append((log.last, log.written_bytes))
+        log.append(b"".join(batch), len(batch))
+    dropped = data.draw(st.integers(begun, log.last))
+    log.drop_through(dropped)
+    if data.draw(st.booleans()):
+        log.close()
+    most_bytes = data.draw(st.sampled_from([50, 1 << 20]))
+    for number, written_bytes in noted:
+        rest = log.rest_behind(written_bytes, most_bytes)
+        if number < dropped:
+            assert rest is None
+        else:
+            whole = log.piece_after(number, 1 << 30)
+            assert rest == (whole[0] if len(whole[0]) <= most_bytes else None)
+    log.jump(log.last + jump)
+    log.append(b"".join(ending), len(ending))
+    assert all(log.rest_behind(written_bytes, most_bytes) is None for _, written_bytes in noted)
+
+
+@settings(max_examples=300, deadline=None)
+@given(BATCHES, st.lists(EVENT, min_size=1, max_size=4), st.integers(0, 3), st.integers(1, 50), st.data())
 def test_a_log_with_a_jump_reads_like_the_list_of_its_numbered_events(
     batches: list[list[bytes]], ending: list[bytes], begun: int, jump: int, data: st.DataObject
 ) -> None:
