@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -125,11 +125,20 @@ SHARED = f"{OURS}-shared"
 TEXT_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
-def openrouter_server(python: str, loop: str, mount: str = "", shared: str | None = None) -> Launch:
+def openrouter_server(
+    python: str,
+    loop: str,
+    mount: str = "",
+    shared: str | None = None,
+    *,
+    below: Sequence[str] = (),
+    timeout_s: float = 30,
+) -> Launch:
     """This project's server, with all it does by default: typed events, logs of streams, a log line per request.
 
     `mount` is that of another client's protocol (`/v1`, `/api/v1`), which is then asked for instead. `shared` is the
-    address of an engine that answers are copied to, encrypted.
+    address of an engine that answers are copied to, encrypted. `below` is a command that runs it, such as valgrind's;
+    `timeout_s` is how long it may take to serve.
     """
 
     def launch(place: Place) -> Server:
@@ -148,11 +157,11 @@ def openrouter_server(python: str, loop: str, mount: str = "", shared: str | Non
             env["SSL_CERT_FILE"] = str(place.certificate)
         if shared is not None:
             env |= {"REDIS_URL": shared, "REDIS_TEXT_KEY": TEXT_KEY}
-        command = [python, "-m", "server"] if loop == "uvloop" else [python, "-c", _HIDE_UVLOOP]
+        command = [*below, python, *(("-m", "server") if loop == "uvloop" else ("-c", _HIDE_UVLOOP))]
         server = Server(OURS if shared is None else SHARED, port, "/chat", "typed")
         if mount:
             server = Server(f"{OURS}{mount}".replace("/", "-"), port, f"{mount}/chat/completions", "openai")
-        return launch_server(server, command, place, "/health", env)
+        return launch_server(server, command, place, "/health", env, timeout_s)
 
     return launch
 
