@@ -38,7 +38,9 @@ _MESSAGE = b'"message"'
 _ERROR = b'"error"'
 _ESCAPE = b"\\u00"
 _OURS = b"event: "
-_THEN_OURS = b"\n\n" + _OURS
+_LINE = b"\ndata: "
+_END = b"\n\n"
+_THEN_OURS = _END + _OURS
 _LF, _CR, _BACKSLASH = b"\n\r\\"
 _ANY_SIZE = 1 << 62
 """The chunks of a log have been measured."""
@@ -127,7 +129,10 @@ class RawEncoder:
     def _encode(
         self, events: Sequence[ChatEvent], chunks: list[bytes], behind: list[bytes], is_upstreams: bool
     ) -> bytes:
-        if chunks and self._chunks and self._need_no_look(chunks):
+        is_beginning = self.count == 0
+        if chunks and self._need_no_look(chunks):
+            if not self._chunks:
+                self._first = chunks[0]
             self._chunks += len(chunks)
             self.count += len(chunks) - 1
             pieces = [b"data: " + b"\n\ndata: ".join(chunks) + b"\n\n"]
@@ -138,7 +143,7 @@ class RawEncoder:
                 continue
             match event:
                 case StreamStarted(generation_id):
-                    if generation_id is not None and self.count == 0:
+                    if generation_id is not None and is_beginning:
                         pieces.insert(0, _ours(b"opened", {"generation_id": generation_id}))
                 case UsageReport():
                     pieces.append(_ours(b"usage", event))
@@ -165,7 +170,7 @@ class RawEncoder:
                 texts: list[str] = [event.text for event in events]  # type: ignore[union-attr]
                 return not self._hide.is_in(texts[0] if len(texts) == 1 else "".join(texts))
             joined = chunks[0] if len(chunks) == 1 else b"".join(chunks)  # a chunk may think in two places
-            return not ((_BACKSLASH in joined and _ESCAPE in joined) or self._hide.concerns(joined))
+            return not ((_BACKSLASH in joined and joined.find(_ESCAPE) >= 0) or self._hide.concerns(joined))
         if not (self._chunks and self._need_no_look(chunks)):
             return False
         self._harmless = same
@@ -183,7 +188,7 @@ class RawEncoder:
             or _CR in joined
             or joined.find(_MESSAGE) >= 0
             or joined.find(_ERROR) >= 0
-            or (_BACKSLASH in joined and _ESCAPE in joined)
+            or (_BACKSLASH in joined and joined.find(_ESCAPE) >= 0)
             or self._hide.concerns(joined)
         )
 
@@ -268,6 +273,20 @@ def records_of(records: bytes) -> Iterator[tuple[str | None, bytes]]:
     """Whole records: the name of ours, or None for a chunk, and the data."""
     for name, data in _RECORD.findall(records):
         yield name.decode() or None, data.replace(b"\ndata: ", b"\n")
+
+
+def runs_of(records: bytes) -> Iterator[tuple[str | None, bytes]]:
+    """The same, but that chunks which follow each other come together, as records."""
+    at, size = 0, len(records)
+    while at < size:
+        if records.startswith(_OURS, at):
+            end = records.find(_END, at)
+            name, _, data = records[at + len(_OURS) : end].partition(_LINE)
+            yield name.decode(), data
+        else:
+            end = records.find(_THEN_OURS, at)
+            yield None, records[at : end + len(_END)] if end >= 0 else records[at:]
+        at = end + len(_END) if end >= 0 else size
 
 
 def chunk_records(upstream_protocol: str) -> Callable[[bytes], bytes] | None:

@@ -34,7 +34,10 @@ class Payloads:
 
     def drop(self, payload: bytes) -> None:
         """This one is no chunk, or came too late."""
-        self._instead[id(payload)] = ()
+        if self._kept and self._kept[-1] is payload:  # as `[DONE]` is
+            del self._kept[-1]
+        else:
+            self._instead[id(payload)] = ()
 
     def put(self, payload: bytes, *instead: bytes) -> None:
         """These stand in its place; each of them may be dropped or replaced in turn."""

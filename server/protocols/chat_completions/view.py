@@ -16,15 +16,21 @@ import msgspec
 
 from client.border.json_codec import decode_json, encode_json
 from client.errors import Failure
-from client.streams.raw_log import has_own_records, records_of
+from client.streams.raw_log import has_own_records, runs_of
 from client.translation.events import ContentDelta, Done, ReasoningDelta
 from server.protocols.chat_completions.failures import openai_error, openrouter_error
+from server.protocols.chat_completions.thinking import REASONING, SecondName
 from server.protocols.stopped import stopped
 
-_REASONING = b'"reasoning"'
+_ERROR = b'"error"'
 _DATA = b"data: "
+_END = b"\n\n"
 _DONE = b"data: [DONE]\n\n"
-_THINKING = re.compile(rb'"reasoning"\s*:\s*"[^"]')
+_LINE = b"\ndata: "
+_NEXT = _END + _DATA
+_LF = 10
+_THINKING = re.compile(rb'"reasoning"(?:\s|data: )*:(?:\s|data: )*"[^"]')
+"""Between lines of a chunk stands what begins them in a record."""
 _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
 
 
@@ -41,9 +47,9 @@ class _View(ABC):
         if not has_own_records(records):
             return self._chunks(records)
         pieces: list[bytes] = []
-        for name, data in records_of(records):
+        for name, data in runs_of(records):
             if name is None:
-                pieces.append(self._chunks(_as_it_came(data)))
+                pieces.append(self._chunks(data))
             elif name == "error":
                 said = decode_json(data)
                 failure = msgspec.convert(said["failure"], Failure)
@@ -113,14 +119,33 @@ class TransparentView(_View):
 class OpenAiView(_View):
     """Below `/v1`: the same chunks, thinking under both names, and one form of error."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._second_name = SecondName()
+
     def _chunks(self, records: bytes) -> bytes:
+        end = len(records)
+        if records.find(_END) == end - len(_END):  # one alone, as most reads are
+            chunk = records[len(_DATA) : -len(_END)]
+            said = self._second_name.put_into_alike(chunk)
+            if said is None:
+                if not _may_change(records):
+                    return records
+                said = self._changed(chunk)
+            return b"data: %b\n\n" % said if said else b""
         if not _may_change(records):
             return records
-        if records.find(b"\n") == len(records) - 2:  # one of one line, as most reads that think are
-            return _openai_chunk(records[len(_DATA) : -2])
-        return b"".join(
-            _openai_chunk(data) if _may_change(data) else _as_it_came(data) for _, data in records_of(records)
-        )
+        if records.find(_ERROR) < 0:  # then nothing changes behind the last that may think
+            end = records.find(_END, records.rfind(REASONING)) + len(_END)
+        chunks = records[len(_DATA) : end - len(_END)].split(_NEXT)
+        told = [self._changed(chunk) if _may_change(chunk) else chunk for chunk in chunks]
+        return b"".join([b"data: %b\n\n" % chunk for chunk in told if chunk]) + records[end:]
+
+    def _changed(self, chunk: bytes) -> bytes:
+        """The data of a record in OpenAI's words; empty for what is not told."""
+        data = chunk.replace(_LINE, b"\n") if _LF in chunk else chunk
+        said = self._second_name.put_in(data) or _openai_chunk(data)
+        return said if data is chunk else said.replace(b"\n", _LINE)
 
     def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
         """Bare, as OpenAI's clients look for it; upstream's own frame was left out."""
@@ -129,59 +154,20 @@ class OpenAiView(_View):
 
 def _may_change(data: bytes) -> bool:
     """Most chunks have no thinking in them, or say that they have none."""
-    return data.find(b'"error"') >= 0 or (data.find(_REASONING) >= 0 and _THINKING.search(data) is not None)
-
-
-def _as_it_came(data: bytes) -> bytes:
-    return b"data: " + (data if b"\n" not in data else data.replace(b"\n", b"\ndata: ")) + b"\n\n"
-
-
-class _Thinking(msgspec.Struct, gc=False):
-    reasoning: msgspec.Raw
-    reasoning_content: msgspec.UnsetType = msgspec.UNSET  # whatever it is: a name must not stand there twice
-
-
-class _ThinkingChoice(msgspec.Struct, gc=False):
-    delta: _Thinking
-    message: None = None
-
-
-class _ThinkingChunk(msgspec.Struct, gc=False):
-    choices: tuple[_ThinkingChoice]
-
-
-_decode_thinking = msgspec.json.Decoder(_ThinkingChunk).decode
-
-
-def _with_thinking_twice(data: bytes) -> bytes | None:
-    """A chunk that thinks and does nothing else to be changed, with its text put in again under the other name; None
-    for any other. The name must stand in it once and as itself, so that the place is the right one."""
-    if data.count(_REASONING) != 1 or data.find(b'"error"') >= 0 or data.find(b"\\u") >= 0:
-        return None
-    try:
-        thinking = bytes(_decode_thinking(data).choices[0].delta.reasoning)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not thinking.startswith(b'"') or len(thinking) == 2:
-        return None
-    at = data.find(_REASONING)
-    return b'%b"reasoning_content":%b,%b' % (data[:at], thinking, data[at:])
+    return data.find(_ERROR) >= 0 or (data.find(REASONING) >= 0 and _THINKING.search(data) is not None)
 
 
 def _openai_chunk(data: bytes) -> bytes:
-    spliced = _with_thinking_twice(data)
-    if spliced is not None:
-        return _as_it_came(spliced)
     found = decode_json(data)
     if not isinstance(found, dict):
-        return _as_it_came(data)
+        return data
     choices = found.get("choices")
     listed = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     is_changed = _names_thinking_twice(listed)
     is_failed = _takes_error_out(found, listed)
     if is_failed and not (found.get("usage") or any(_says_something(choice) for choice in listed)):
         return b""
-    return _frame(found) if is_changed or is_failed else _as_it_came(data)
+    return encode_json(found) if is_changed or is_failed else data
 
 
 def _names_thinking_twice(choices: list[dict[str, Any]]) -> bool:

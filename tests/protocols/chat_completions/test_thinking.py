@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from server.protocols.chat_completions import thinking
 from server.protocols.chat_completions.view import OpenAiView
 
 DETAILS = b'"reasoning_details":[{"type":"reasoning.text","text":"hm"}]'
@@ -57,3 +59,71 @@ def test_thinking_of_a_chunk_with_several_choices_or_a_message() -> None:
         if each
     ]
     assert named == ["a", "b", "c"]
+
+
+HEAD, MIDDLE, TAIL = (
+    b'{"choices":[{"index":0,"delta":{"content":"","reasoning":"',
+    b'","reasoning_details":[{"type":"reasoning.text","text":"',
+    b'"}]},"finish_reason":null}]}',
+)
+ALIKE = [HEAD + text + MIDDLE + text + TAIL for text in (b"So", b" it", b" is")]
+"""From the third on they are told by what stands around their texts."""
+SPECIAL = {
+    "a quote": HEAD + b'\\"' + MIDDLE + b'a \\"b\\"' + TAIL,
+    "a backslash at the end": HEAD + b"a\\\\" + MIDDLE + b"b\\\\" + TAIL,
+    "escapes": HEAD + b"a\\n\\u00e9" + MIDDLE + b"\\ud83d\\ude42" + TAIL,
+    "other letters": HEAD + "naïve 東京 \u2028".encode() + MIDDLE + b"x" + TAIL,
+    "no text": HEAD + MIDDLE + b"x" + TAIL,
+    "no text in the details": HEAD + b"a" + MIDDLE + TAIL,
+    "the word error": HEAD + b"error" + MIDDLE + b"error" + TAIL,
+    "a field in front of the details": HEAD + b'a","x":"y' + MIDDLE + b"b" + TAIL,
+    "thinking under both names": HEAD + b'a","reasoning_content":"y' + MIDDLE + b"b" + TAIL,
+    "an error in front of the details": HEAD + b'a","error":"y' + MIDDLE + b"b" + TAIL,
+    "a field behind the text of the details": HEAD + b"a" + MIDDLE + b'b","x":"y' + TAIL,
+    "a field behind a backslash": HEAD + b'a\\\\","x":"y' + MIDDLE + b'b\\\\","x":"y' + TAIL,
+    "an entry more": HEAD + b"a" + MIDDLE + b'b"},{"text":"c' + TAIL,
+    "other details": HEAD + b'a","reasoning_details":[{"type":"reasoning.encrypted","text":"b' + TAIL,
+    "a piece of the answer": b'{"choices":[{"index":0,"delta":{"content":"Yes"},"finish_reason":null}]}',
+    "a finish": HEAD + b"a" + MIDDLE + b'b"}]},"finish_reason":"stop"}]}',
+    "no quote at the end of the text": HEAD + b"a\\" + MIDDLE + b"b" + TAIL,
+}
+
+
+def said_of(chunk: bytes) -> Any:
+    """What a chunk becomes that is the first of its answer."""
+    body = OpenAiView().view(b"data: " + chunk + b"\n\n")
+    try:
+        return json.loads(body.removeprefix(b"data: "))
+    except ValueError:
+        return body
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_a_chunk_behind_others_like_it_is_told_as_if_it_came_first(name: str) -> None:
+    chunks = [*ALIKE, SPECIAL[name], *ALIKE]
+    records = [b"data: " + chunk + b"\n\n" for chunk in chunks]
+    one_by_one, at_once = OpenAiView(), OpenAiView()
+    bodies = [one_by_one.view(record) for record in records]
+    assert at_once.view(b"".join(records)) == b"".join(bodies)
+    for chunk, body in zip(chunks, bodies, strict=True):
+        try:
+            assert json.loads(body.removeprefix(b"data: ")) == said_of(chunk)
+        except ValueError:
+            assert body == said_of(chunk)
+
+
+def test_thinking_that_is_written_over_several_lines_is_named_twice() -> None:
+    record = b'data: {"choices":[{"delta":{"reasoning":\ndata:  "hm",\ndata: "content":null}}]}\n\n'
+    for records in (record, record + record):
+        for body in OpenAiView().view(records).split(b"\n\n")[:-1]:
+            said = json.loads(body.replace(b"\ndata: ", b"\n").removeprefix(b"data: "))
+            assert said["choices"][0]["delta"]["reasoning_content"] == "hm"
+
+
+def test_alike_chunks_of_thinking_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = OpenAiView()
+    for chunk in ALIKE[:2]:
+        view.view(b"data: " + chunk + b"\n\n")
+    monkeypatch.delattr(thinking, "_thinking_alone")
+    said = json.loads(view.view(b"data: " + ALIKE[2] + b"\n\n").removeprefix(b"data: "))
+    assert said["choices"][0]["delta"]["reasoning_content"] == " is"

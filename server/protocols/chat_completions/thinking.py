@@ -1,0 +1,105 @@
+"""Thinking under both of its names: clients of OpenAI-compatible servers read `reasoning` or `reasoning_content`.
+
+A chunk that thinks and does nothing else gets its text put in again as the bytes that it is. Chunks that are alike
+but for their texts (`client.translation.chunks.shape`) are not even decoded for that. Pure module.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from client.border.json_codec import decode_json
+from client.translation.chunks.shape import ChunkShape, Path, shape_of
+
+REASONING: Final = b'"reasoning"'
+_OPENING: Final = REASONING + b':"'
+_MOST_SHAPES: Final = 8
+"""Shapes that are made for one answer: where they do not last, they are not worth it."""
+_DELTA: Final[Path] = ("choices", 0, "delta")
+
+
+class _Delta(msgspec.Struct, gc=False):
+    reasoning: msgspec.Raw
+    reasoning_content: msgspec.UnsetType = msgspec.UNSET  # whatever it is: a name must not stand there twice
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta
+    message: None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: tuple[_Choice]
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class SecondName:
+    """Puts the thinking of chunks in under its second name, for one reader of one answer."""
+
+    __slots__ = ("_before", "_has_one", "_left", "_shape", "_start")
+
+    def __init__(self) -> None:
+        self._shape: ChunkShape | None = None
+        self._before = b""  # what a chunk of that shape begins with, up to the first name, and behind that the second
+        self._start = 0  # where the name begins
+        self._has_one = False  # the first chunk of its kind may be the only one
+        self._left = _MOST_SHAPES
+
+    def put_into_alike(self, chunk: bytes) -> bytes | None:
+        """The chunk with its thinking twice; None where it is not like those before it, which says nothing."""
+        if self._shape is None or not (end := self._shape.end_of_first(chunk)):
+            return None
+        at = self._start
+        return b"%b%b,%b" % (self._before, chunk[at + len(_OPENING) - 1 : end], chunk[at:])
+
+    def put_in(self, chunk: bytes) -> bytes | None:
+        """The same for any; None where it does anything else that must be looked at, or does not think."""
+        said = self.put_into_alike(chunk)
+        if said is not None:
+            return said
+        thinking = _thinking_alone(chunk)
+        if thinking is None:
+            return None
+        at = chunk.find(REASONING)
+        if self._has_one:
+            self._learn(chunk, at)
+        self._has_one = True
+        return b'%b"reasoning_content":%b,%b' % (chunk[:at], thinking, chunk[at:])
+
+    def _learn(self, chunk: bytes, at: int) -> None:
+        if self._left == 0 or not chunk.startswith(_OPENING, at):
+            return
+        self._left -= 1
+        found = decode_json(chunk)
+        self._shape = shape_of(chunk, found, *_paths(found))
+        if self._shape is not None and not self._shape.begins_with(chunk[: at + len(_OPENING)]):
+            self._shape = None  # its first text is another
+        self._before, self._start = chunk[:at] + b'"reasoning_content":', at
+
+
+def _thinking_alone(chunk: bytes) -> bytes | None:
+    """The JSON of the text. The name must stand in the chunk once and as itself: then the place is the right one."""
+    if chunk.count(REASONING) != 1 or chunk.find(b'"error"') >= 0 or chunk.find(b"\\u") >= 0:
+        return None
+    try:
+        thinking = bytes(_decode(chunk).choices[0].delta.reasoning)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return thinking if thinking.startswith(b'"') and len(thinking) > 2 else None
+
+
+def _paths(found: Any) -> tuple[Path, ...]:
+    """Where the texts of a chunk are that thinks: beside its thinking an entry of `reasoning_details` may have one.
+
+    A path that is wrong is found out when the shape is proved.
+    """
+    details = found["choices"][0]["delta"].get("reasoning_details")
+    entry = details[0] if isinstance(details, list) and len(details) == 1 else None
+    if not isinstance(entry, dict):
+        return ((*_DELTA, "reasoning"),)
+    field = "summary" if entry.get("summary") else "text"
+    return ((*_DELTA, "reasoning"), (*_DELTA, "reasoning_details", 0, field))
