@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from client.streams.stream import Stream
+
+
+_MOST_READING: Final = 64
+"""More processes that read one answer need not be known."""
 
 
 class Copy:
@@ -26,6 +30,7 @@ class Copy:
         renew_at_s: when its keys must be given a longer life.
         behind_since_s: since when something waits to be written; None: nothing does.
         positions: where its readers in other processes are; empty while nobody has to know.
+        read_by: the processes that have said that somebody reads it there.
         settled: set when it stands there, or is not going to.
     """
 
@@ -37,6 +42,7 @@ class Copy:
         "keys",
         "place",
         "positions",
+        "read_by",
         "renew_at_s",
         "rid",
         "settled",
@@ -60,11 +66,29 @@ class Copy:
         self.renew_at_s = 0.0
         self.behind_since_s: float | None = None
         self.positions: list[int] = []
+        self.read_by: frozenset[str] = frozenset()
         self.settled = asyncio.Event()
 
     def stand_at(self, number: int) -> None:
         """The engine says up to which event it has it."""
         self.acked, self.acked_bytes = number, None
+
+    def note_reading(self, rid: str, *, is_read: bool) -> None:
+        """A process says whether somebody reads it there."""
+        others = self.read_by - {rid}
+        self.read_by = others | {rid} if is_read and len(others) < _MOST_READING else others
+
+    def is_awaited(self, piece_bytes: int) -> bool:
+        """Whether somebody waits for it to be written: readers elsewhere, whoever stops it there, one whose log is
+        full, or what would soon be more than a piece."""
+        log = self.stream.log
+        return (
+            bool(self.read_by)
+            or log.closed
+            or self.acked_bytes is None
+            or log.written_bytes - self.acked_bytes >= piece_bytes // 2
+            or self.stream.is_full
+        )
 
     def state_now(self) -> tuple[object, ...]:
         """What of its state may have changed."""

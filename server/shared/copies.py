@@ -37,6 +37,8 @@ _KNOWN_S: Final = 1.0
 _PLACED_MS: Final = 60_000
 """How long a chosen id is taken for an answer that is not begun."""
 _LOOK_S: Final = 0.25
+_LONGEST_SKIP_S: Final = 0.05
+"""Longer than twice this nothing waits to be written, unless the settings say so."""
 _CLOSE_S: Final = 3.0
 _LISTED_MS: Final = 3_600_000
 _OF_READERS: Final = 2
@@ -196,8 +198,9 @@ class SharedCopies:
     # -- writing ------------------------------------------------------------------------------------------------
 
     async def _write_on(self) -> None:
-        """One flush at a time; what comes meanwhile goes with the next."""
-        outbox, store = self.outbox, self._store
+        """One flush at a time; what comes meanwhile goes with the next. Of many answers those that nobody waits for
+        go with every second one: each then costs half as much."""
+        outbox, store, takes_all = self.outbox, self._store, False
         while True:
             if not outbox.copies:
                 outbox.changed.clear()  # what has ended, and need not be told there
@@ -209,10 +212,12 @@ class SharedCopies:
                 await asyncio.sleep(_LOOK_S)
                 continue
             try:
+                takes_all = not takes_all or self._flush_s > _LONGEST_SKIP_S
                 if outbox.changed:
-                    await outbox.flush()
+                    await outbox.flush(takes_all=takes_all)
                 if outbox.misfits:
                     await self._make_fit()
+                await outbox.tidy()
                 await self._look_around()
             except StoreUnavailable:
                 continue
@@ -342,21 +347,24 @@ class SharedCopies:
     async def _make_known(self, copies: Sequence[Copy]) -> None:
         """They are owned before they are there, so that none is ever there that nobody would bury."""
         store, keys = self._store, self._store.keys
-        commands: list[Sequence[Word]] = []
+        listed: dict[str, list[Word]] = {}
         calls: list[Call] = []
         behind: list[int] = []
         for copy in copies:
-            stream, listed = copy.stream, keys.listed(copy.stream.owner)
+            stream = copy.stream
             copy.rid = store.rid
-            commands.append(("SADD", keys.own(store.rid), copy.place))
-            commands.append(("ZADD", listed, stream.created_s, copy.place))
-            commands.append(("PEXPIRE", listed, self.outbox.life_ms + self.outbox.retain_ms + _LISTED_MS))
+            listed.setdefault(stream.owner, []).extend((stream.created_s, copy.place))
             copy.state = copy.state_now()
             behind.append(stream.log.first - 1)
             head = self._records.head_of(stream, copy.place)
             state = self._records.state_of(stream, copy.place)
             args: list[Word] = [store.rid, head, state, behind[-1], self.outbox.life_ms]
             calls.append((_BEGIN, [keys.meta(copy.place), keys.log(copy.place)], args))
+        commands: list[Sequence[Word]] = [("SADD", keys.own(store.rid), *(copy.place for copy in copies))]
+        for owner, words in listed.items():
+            commands.append(("ZADD", keys.listed(owner), *words))
+            life_ms = self.outbox.life_ms + self.outbox.retain_ms + _LISTED_MS
+            commands.append(("PEXPIRE", keys.listed(owner), life_ms))
         commands.append(("ZSCORE", keys.live, store.rid))
         if (await store.commands(commands))[-1] is None:  # nobody would bury one whose lease the engine has lost
             store.suspect(EngineLost("its data are others"))

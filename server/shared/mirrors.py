@@ -250,7 +250,10 @@ class SharedMirrors:
                 told = decode_json(message.get(b"f", b"null"))
                 failure = None if told is None else msgspec.convert(told, Failure)
                 copy.stream.stop(word_of(message[b"r"]), failure)
+            case b"read":
+                copy.note_reading(word_of(message.get(b"r", b"")), is_read=True)
             case b"gone":
+                copy.note_reading(word_of(message.get(b"r", b"")), is_read=False)
                 copy.stream.look_again()
             case b"abandon":
                 copy.stream.abandon()
@@ -263,7 +266,7 @@ class SharedMirrors:
 
     def attached(self, mirror: Mirror) -> None:
         """Its first reader has come: its owner shall know before it looks."""
-        self._spawn(self._tell_reading([mirror]))
+        self._spawn(self._tell_read(mirror))
 
     def detached(self, mirror: Mirror) -> None:
         """Its last reader has gone."""
@@ -308,7 +311,16 @@ class SharedMirrors:
     async def _tell_gone(self, place: str) -> None:
         with suppress(StoreUnavailable):
             await self._store.command("HDEL", self._store.keys.readers(place), self._store.rid)
-            await self._ask_owner(place, {"t": "gone", "p": place})
+            await self._ask_owner(place, {"t": "gone", "p": place, "r": self._store.rid})
+
+    async def _tell_read(self, mirror: Mirror) -> None:
+        """Its owner is told, too, so that it writes it as soon as it can: without this word it does so a little
+        later."""
+        await self._tell_reading([mirror])
+        place = self._places.get(mirror)
+        if place is not None and mirror.is_running:
+            with suppress(StoreUnavailable):
+                await self._ask_owner(place, {"t": "read", "p": place, "r": self._store.rid})
 
     async def _tell_reading(self, mirrors: Sequence[Mirror]) -> None:
         """Puts this process among the readers of answers, with how far each has come here."""

@@ -31,6 +31,10 @@ _KEYS: Final = 2
 _MOST_STREAMS: Final = 200
 _MOST_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 16
+_FEW: Final = 16
+"""So many answers go with every flush, whoever reads them."""
+_TIDY_S: Final = 0.25
+_MOST_LEFT: Final = 100
 _RENEW_S: Final = 60.0
 _SPARE_S: Final = 600.0
 """How long keys outlive two leases, while nobody renews them."""
@@ -58,6 +62,8 @@ class Outbox:
         self.copies: dict[Stream, Copy] = {}
         self.by_place: dict[str, Copy] = {}
         self.misfits: list[tuple[Copy, Verdict, int]] = []
+        self._left: list[Sequence[Word]] = []
+        self._tidy_at_s = 0.0
         self._retain_s = retain_s
         self._store = store
         self._records = records
@@ -95,10 +101,15 @@ class Outbox:
         copy.settled.set()
         copy.stream.note_progress()
 
-    async def flush(self) -> None:
-        """Writes what has changed, at most so much. What does not fit there waits in `misfits`."""
+    async def flush(self, *, takes_all: bool = True) -> None:
+        """Writes what has changed, at most so much. What does not fit there waits in `misfits`.
+
+        Args:
+            takes_all: of many also what nobody waits for.
+        """
         loop = asyncio.get_running_loop()
-        pieces, keys, told = self._gather(loop.time())
+        takes_all = takes_all or len(self.changed) <= _FEW
+        pieces, keys, told = self._gather(loop.time(), takes_all=takes_all)
         if not pieces:
             return
         began_s = loop.time()
@@ -111,13 +122,11 @@ class Outbox:
         figures = self._store.figures
         figures.flush_s.observe(loop.time() - began_s)
         figures.entries += len(pieces) - len(replies)
-        over: list[Copy] = []
         for place, piece in enumerate(pieces):
             if place in replies:
                 self.misfits.append((piece[0], *replies[place]))
             else:
-                self._taken(piece, over)
-        await self._tidy([copy for copy, *_ in pieces], over)
+                self._taken(piece)
 
     async def _append(self, keys: Sequence[Word], told: Sequence[_Told]) -> dict[int, tuple[Verdict, int]]:
         """What `append` answers of those that it did not take, by their places. Where one is unfit halves are tried:
@@ -134,7 +143,7 @@ class Outbox:
             return first | {half + place: verdict for place, verdict in second.items()}
         return {place - 1: verdict_of(verdict) for place, *verdict in replies}
 
-    def _gather(self, now_s: float) -> tuple[list[_Piece], list[Word], list[_Told]]:
+    def _gather(self, now_s: float, *, takes_all: bool) -> tuple[list[_Piece], list[Word], list[_Told]]:
         """The next piece of everything that has changed, with the keys and what is told of each."""
         pieces: list[_Piece] = []
         keys: list[Word] = []
@@ -147,7 +156,7 @@ class Outbox:
                 continue
             if copy.behind_since_s is None:
                 copy.behind_since_s = now_s
-            if not copy.stands:
+            if not copy.stands or not (takes_all or copy.is_awaited(_PIECE_BYTES)):
                 continue
             self.changed.discard(stream)
             found = self._piece(copy, now_s)
@@ -199,12 +208,17 @@ class Outbox:
         """How long keys of a running answer live that nobody renews."""
         return 2 * self._store.lease_ms + round(_SPARE_S * 1000)
 
-    def _taken(self, piece: _Piece, over: list[Copy]) -> None:
+    def _taken(self, piece: _Piece) -> None:
         copy, last, written_bytes, is_end, state = piece
         stream = copy.stream
         copy.acked, copy.acked_bytes, copy.state, copy.has_log = last, written_bytes, state, True
+        keys, first = self._store.keys, stream.log.first
+        if first > copy.trimmed:
+            copy.trimmed = first
+            self._left.append(("XTRIM", keys.log(copy.place), "MINID", f"{first}-0"))
         if is_end:
-            over.append(copy)
+            self._left.append(("SREM", keys.own(copy.rid), copy.place))
+            self.remove(copy)
             return
         if stream.log.last > last or stream.log.closed:
             self.changed.add(stream)
@@ -213,17 +227,14 @@ class Outbox:
         if stream.has_full_log:
             stream.note_progress()
 
-    async def _tidy(self, written: Sequence[Copy], over: Sequence[Copy]) -> None:
-        """The head of a log goes there too once it is gone here, and who has ended is not owned any more."""
-        keys, commands = self._store.keys, list[Sequence[Word]]()
-        for copy in written:
-            first = copy.stream.log.first
-            if first > copy.trimmed:
-                copy.trimmed = first
-                commands.append(("XTRIM", keys.log(copy.place), "MINID", f"{first}-0"))
-        for copy in over:
-            commands.append(("SREM", keys.own(copy.rid), copy.place))
-            self.remove(copy)
+    async def tidy(self) -> None:
+        """The head of a log goes there too once it is gone here, and who has ended is not owned any more. Nobody
+        waits for it, and nothing goes wrong where it is never done: it is done for many at once."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._left or (self.copies and now_s < self._tidy_at_s and len(self._left) < _MOST_LEFT):
+            return
+        self._tidy_at_s = now_s + _TIDY_S
+        commands, self._left = self._left, []
         try:
             await self._store.writer.ask_many(commands)
         except EngineError as exc:

@@ -21,7 +21,7 @@ from tests.bench.processes import Cores, CpuMeter, free_port, pin, resident_mb, 
 from tests.bench.servers import ROOT, Launch, NotInstalled, Place, Server, make_certificate, start_upstream
 
 _SAMPLE_S = 0.2
-_GRACE_S = 15.0
+PATIENCE_S = 15.0
 """How much longer than its plan says a load client may take."""
 
 
@@ -136,7 +136,7 @@ class Bench:
         before_mb = peak_mb = resident_mb(pids)
         running = self.begin(server, answer, streams=streams, requests=requests, extra=extra, paths=paths, **plan)
         harness_meter = CpuMeter([running.process.pid])
-        end_s = time.monotonic() + running.plan.timeout_s + _GRACE_S
+        end_s = time.monotonic() + running.plan.timeout_s + PATIENCE_S
         load_cpu_s = 0.0
         while running.process.poll() is None and time.monotonic() < end_s:
             load_cpu_s = max(load_cpu_s, harness_meter.seconds())

@@ -46,7 +46,7 @@ def idle(bench: Bench, server: Server) -> Figures:
     run = bench.load(
         server, answer, streams=bench.streams, requests=bench.streams, ramp_s=ramp_s, timeout_s=answer.n + ramp_s + 20
     )
-    _expect_whole(run.result)
+    expect_whole(run.result)
     return {"idle_kb": run.grown_mb * 1e3 / max(1, run.max_active)}
 
 
@@ -72,7 +72,7 @@ def tls(bench: Bench, server: Server) -> Figures:
 def _paced(bench: Bench, server: Server, streams: int, prefix: str, *, must_be_whole: bool = True) -> Figures:
     run = paced_run(bench, server, streams)
     if must_be_whole:
-        _expect_whole(run.result)
+        expect_whole(run.result)
     return _known(
         {
             f"{prefix}_us": run.us_per_event if server.pids else None,
@@ -87,18 +87,16 @@ def _paced(bench: Bench, server: Server, streams: int, prefix: str, *, must_be_w
 
 
 def paced_run(bench: Bench, server: Server, streams: int, longest_s: float = 60.0) -> Run:
-    seconds = min(max(1.0, bench.seconds), longest_s)
+    answer, plan = paced_plan(min(max(1.0, bench.seconds), longest_s), streams)
+    return bench.load(server, answer, streams=streams, requests=streams, **plan)
+
+
+def paced_plan(seconds: float, streams: int) -> tuple[Answer, dict[str, Any]]:
+    """What paced streams of that length are asked for, and when they begin, count and must have ended."""
     ramp_s = min(3.0, seconds / 2.5, 0.5 + streams / 200)
     answer = Answer(n=int(PACE * seconds), r=int(PACE * seconds / 5), rate=PACE)
-    return bench.load(
-        server,
-        answer,
-        streams=streams,
-        requests=streams,
-        ramp_s=ramp_s,
-        warm_s=ramp_s + min(1.0, seconds / 4),
-        timeout_s=seconds * 2 + 15,
-    )
+    warm_s = ramp_s + min(1.0, seconds / 4)
+    return answer, {"ramp_s": ramp_s, "warm_s": warm_s, "timeout_s": seconds * 2 + 15}
 
 
 def short(bench: Bench, server: Server) -> Figures:
@@ -107,7 +105,7 @@ def short(bench: Bench, server: Server) -> Figures:
     for events in (1, 5):
         answer = Answer(n=events, r=events // 5)
         run = bench.load(server, answer, streams=16, requests=10**7, seconds=max(0.5, bench.seconds / 2))
-        _expect_whole(run.result)
+        expect_whole(run.result)
         figures[f"short{events}_per_s"] = run.result.whole / run.result.wall_s
         if run.us_per_request is not None and server.pids:
             figures[f"short{events}_us"] = run.us_per_request
@@ -119,7 +117,7 @@ def first(bench: Bench, server: Server) -> Figures:
     run = bench.load(
         server, Answer(n=5, r=1), streams=1, requests=10**7, seconds=min(2.0, max(0.5, bench.seconds / 4))
     )
-    _expect_whole(run.result)
+    expect_whole(run.result)
     return _known(
         {"first_p50_ms": _ms(run.result.first_event_p50_us), "first_p99_ms": _ms(run.result.first_event_p99_us)}
     )
@@ -128,7 +126,7 @@ def first(bench: Bench, server: Server) -> Figures:
 def flood(bench: Bench, server: Server) -> Figures:
     """16 streams as fast as they are taken, many events in each read."""
     run = bench.load(server, Answer(n=1000, r=200), streams=16, requests=10**7, seconds=bench.seconds)
-    _expect_whole(run.result)
+    expect_whole(run.result)
     return _rates(run, server, "flood")
 
 
@@ -138,10 +136,10 @@ def resume(bench: Bench, server: Server) -> Figures:
         return {}
     answer = Answer(n=1000, r=200)
     first = bench.load(server, answer, streams=16, requests=32)
-    _expect_whole(first.result)
+    expect_whole(first.result)
     paths = [f"{server.path}/{stream_id}" for stream_id in first.result.stream_ids]
     run = bench.load(server, answer, streams=16, requests=10**7, seconds=bench.seconds, paths=paths)
-    _expect_whole(run.result)
+    expect_whole(run.result)
     return _rates(run, server, "resume")
 
 
@@ -158,7 +156,7 @@ def stall(bench: Bench, server: Server) -> Figures:
         grown_mb = resident_mb(server.pids) - before_mb
     finally:
         bench.finish(stalled)
-    _expect_whole(run.result)
+    expect_whole(run.result)
     figures = {
         "stall_delay_p99_ms": _ms(run.result.delay_p99_us),
         "stall_gap_p99_ms": _ms(run.result.gap_p99_us),
@@ -182,7 +180,7 @@ def _leave(bench: Bench, server: Server, answer: Answer, prefix: str, **plan: An
     run = bench.load(
         server, answer, streams=10, requests=requests, ramp_s=0.1, timeout_s=60, extra=_WITHOUT_GRACE, **plan
     )
-    _expect_whole(run.result)
+    expect_whole(run.result)
     closed_ms = _wait_closed(bench, run.result.left_ns)
     figures = {
         f"{prefix}_p50_ms": percentile(closed_ms, 0.5),
@@ -254,7 +252,7 @@ def _ms(microseconds: float | None) -> float | None:
     return None if microseconds is None else microseconds / 1e3
 
 
-def _expect_whole(result: Result) -> None:
+def expect_whole(result: Result) -> None:
     if result.failed or not result.whole:
         asked = result.failed + result.whole
         raise Incomplete(f"{result.failed} of {asked} answers were not whole; {result.first_error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from client.streams.readable import key_of
@@ -11,6 +12,7 @@ from client.streams.readable import key_of
 _MADE: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
+@lru_cache(maxsize=4096)
 def caller_tag(owner: str) -> str:
     """By what a caller is known there: its name may hold anything."""
     return hashlib.sha256(owner.encode()).hexdigest()[:16]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from client.border.json_codec import encode_json
 from server.shared.engine.keys import caller_tag
 from server.shared.engine.scripts import Call, Script
 from server.shared.store import Store
@@ -60,7 +60,10 @@ class Accounts:
 
     def key(self, caller: str, name: str) -> str:
         """One of an account's keys."""
-        return f"{self._store.prefix}:{{c:{caller_tag(caller)}}}:{name}"
+        return f"{self._place(caller)}{name}"
+
+    def _place(self, caller: str) -> str:
+        return f"{self._store.prefix}:{{c:{caller_tag(caller)}}}:"
 
     @property
     def callers_key(self) -> str:
@@ -73,12 +76,11 @@ class Accounts:
 
     def call(self, script: Script, caller: str, day: str, **told: object) -> Call:
         """A call to be sent at once."""
-        keys = [
-            self.key(caller, name) for name in ("acct", "starts", "open", "settled", f"spent:{day}", f"usage:{day}")
-        ]
+        place = self._place(caller)
+        keys = [place + name for name in ("acct", "starts", "open", "settled", f"spent:{day}", f"usage:{day}")]
         book = self.book()
         told = {"epoch": self.epoch, "me": book, "book": book, "rid": self._store.rid, "day": day, **told}
-        return script, keys, [json.dumps({"sent": self._store.now_ms() + self._skew_ms, **told})]
+        return script, keys, [encode_json({"sent": self._store.now_ms() + self._skew_ms, **told})]
 
     def reply(self, reply: Sequence[Any]) -> Reply:
         """What a script has answered."""
