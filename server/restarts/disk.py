@@ -26,7 +26,7 @@ from server.restarts.log_file import KeptAnswer, KeptFacts, LogFile, open_log_fi
 from server.restarts.news import Kept, gather, kept_facts
 from server.restarts.restored import restored, summary_of
 from server.restarts.shelf import Shelf
-from server.state.sqlite_file import is_damaged, move_aside, reason_of
+from server.state.sqlite_file import is_damaged, reason_of, remove
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ _UNUSABLE = (
     "The file of logs on disk, %s, cannot be used: %s. Answers go on. What is not written before it can be used "
     "again, which is tried every %g s, is not found after a restart."
 )
-_DAMAGED = "The file of logs on disk, %s, is damaged (%s). It was moved to %s, and a new one is begun."
+_DAMAGED = (
+    "The file of logs on disk, %s, is damaged (%s). It is removed, since it may hold text, and a new one is begun."
+)
 _REPLACED = "The file of logs on disk, %s, was removed or replaced while it was in use. A new one is begun."
 _FULL = (
     "Running answers alone take more of %s than streams.max_disk_bytes (%d): for now no more of them is written, and "
@@ -257,11 +259,13 @@ class LogsOnDisk:
             kept.begin_anew()
 
     async def _lose_file(self, exc: Exception) -> bool:
-        """Closes what fails. True when it was damaged and was moved aside, so that a new file can be made."""
+        """Closes what fails. True when it was damaged and was removed, so that a new file can be made: of one that is
+        put aside nobody would ever delete the text."""
         await self._close_file()
         if is_damaged(exc):
             with suppress(OSError):
-                logger.error(_DAMAGED, self._path, exc, move_aside(self._path))
+                remove(self._path)
+                logger.error(_DAMAGED, self._path, exc)
                 self._begin_anew()
                 return True
         if not self._has_trouble:

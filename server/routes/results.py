@@ -186,6 +186,8 @@ async def _answer_of(stream: Readable) -> Answer:
 
 def _result_of(answer: Answer, stream: Readable) -> dict[str, Any]:
     result = answer.to_result()
+    if answer.start is None and not stream.is_running and stream.generation_id is not None:  # its text was lost
+        result |= {"id": stream.generation_id, "model": stream.model}
     settlement = stream.settlement
     if result["usage"] is None and settlement.usage is not None:
         result["usage"] = settlement.usage

@@ -292,7 +292,8 @@ class SharedCopies:
         await self.outbox.renew()
         for copy in tuple(self.outbox.copies.values()):
             if copy.stream.has_full_log and copy.stands:
-                copy.positions = await self._positions(copy)
+                with suppress(StoreUnfit):
+                    copy.positions = await self._positions(copy)
                 copy.stream.note_progress()
 
     async def _positions(self, copy: Copy) -> list[int]:
@@ -366,10 +367,10 @@ class SharedCopies:
             life_ms = self.outbox.life_ms + self.outbox.retain_ms + _LISTED_MS
             commands.append(("PEXPIRE", keys.listed(owner), life_ms))
         commands.append(("ZSCORE", keys.live, store.rid))
-        if (await store.commands(commands))[-1] is None:  # nobody would bury one whose lease the engine has lost
+        if (await store.put(commands))[-1] is None:  # nobody would bury one whose lease the engine has lost
             store.suspect(EngineLost("its data are others"))
             raise StoreUnavailable
-        replies = await store.run_many(calls)
+        replies = await store.run_many(calls, bears_unfit=True)
         for copy, number, reply in zip(copies, behind, replies, strict=True):
             verdict, stands = verdict_of(reply)
             self._fit(copy, verdict, number if verdict == "begun" else stands)
@@ -387,11 +388,15 @@ class SharedCopies:
     async def _own(self, copies: Sequence[Copy]) -> None:
         store, keys = self._store, self._store.keys
         begun = [copy for copy in copies if copy.rid]
-        await store.commands([("SADD", keys.own(store.rid), copy.place) for copy in begun])
-        replies = await store.run_many([(_OWN, [keys.meta(copy.place)], [store.rid]) for copy in begun])
+        await store.put([("SADD", keys.own(store.rid), copy.place) for copy in begun])
+        calls: list[Call] = [(_OWN, [keys.meta(copy.place)], [store.rid]) for copy in begun]
+        replies = await store.run_many(calls, bears_unfit=True)
+        given_up = [(copy.rid, copy.place) for copy in begun if copy.rid != store.rid]
         for copy, reply in zip(begun, replies, strict=True):
             copy.rid = store.rid
             self._fit(copy, *verdict_of(reply))
+        # under its old name it owns them no more: nobody may ever bury that
+        await store.commands([("SREM", keys.own(rid), place) for rid, place in given_up], bears_unfit=True)
 
 
 async def forget_place(store: Store, owner: str, place: str) -> None:

@@ -8,10 +8,11 @@ from typing import Final
 
 from client.streams.elsewhere import StoreUnavailable
 from client.streams.readable import Summary
+from server.shared.engine.lines import EngineUnfit
 from server.shared.engine.values import number_of, word_of
 from server.shared.follower import Followed
 from server.shared.records import Records
-from server.shared.store import Store
+from server.shared.store import Store, StoreUnfit
 from server.shared.text import Unreadable
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 KNOWN: Final = ("rid", "head", "state", "ended", "sealed", "last")
 """What is asked of the meta of an answer."""
 Meta = list[bytes | None]
+_NOTHING: Final[Meta] = [None] * len(KNOWN)
 _AT_ONCE: Final = 100
 _OF_SEAL: Final = 2
 """Events with which others end an answer."""
@@ -39,9 +41,12 @@ async def list_of(
     found: list[Summary] = []
     at = 0
     while most is None or len(found) < most:
-        told: list[bytes] = await store.command("ZRANGE", listed, at, at + _AT_ONCE - 1, "REV")
+        told = await _listed(store, listed, at)
         places = [word_of(each) for each in told]
-        metas = await store.commands([("HMGET", store.keys.meta(place), *KNOWN) for place in places])
+        replies = await store.commands(
+            [("HMGET", store.keys.meta(place), *KNOWN) for place in places], bears_unfit=True
+        )
+        metas = [_NOTHING if isinstance(reply, EngineUnfit) else reply for reply in replies]
         known = [(place, meta) for place, meta in zip(places, metas, strict=True) if meta[0] is not None]
         gone = [each for each, meta in zip(told, metas, strict=True) if meta[0] is None]
         if gone and not store.may_lack:
@@ -55,6 +60,17 @@ async def list_of(
             break
         at += _AT_ONCE
     return [each for each in found if each.owner == owner][:most]
+
+
+async def _listed(store: Store, listed: str, at: int) -> list[bytes]:
+    """The next places of a list; one that is none is removed, so that it fills again."""
+    try:
+        told: list[bytes] = await store.command("ZRANGE", listed, at, at + _AT_ONCE - 1, "REV")
+    except StoreUnfit:
+        logger.error("A list in the shared store was none, and is begun anew.")
+        await store.command("DEL", listed)
+        return []
+    return told
 
 
 def _summary(records: Records, meta: Meta, place: str, followed: Followed | None) -> Summary | None:

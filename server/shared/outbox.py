@@ -254,7 +254,10 @@ class Outbox:
 
 
 def verdict_of(reply: Any) -> tuple[Verdict, int]:
-    """What a script said of an answer: a word, and a number where there is one; -1 for one that makes no sense."""
+    """What a script said of an answer: a word, and a number where there is one; -1 for one that makes no sense.
+    'unfit' where it could not say anything."""
+    if isinstance(reply, EngineUnfit):
+        return "unfit", 0
     return reply[0].decode(), number_of(reply[1], -1) if len(reply) > 1 else 0
 
 

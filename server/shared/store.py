@@ -137,21 +137,35 @@ class Store:
         """
         return await self._asked(lambda: run(self._callers, script, keys, args))
 
-    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Call], *, bears_unfit: bool = False) -> list[Any]:
         """What several scripts answer that are sent at once. Each may be run twice.
+
+        Args:
+            bears_unfit: where what stands there is not what was put there, the error is the reply.
 
         Raises:
             StoreUnavailable: as above; also when one of them failed.
         """
-        return _whole(await self._asked(lambda: run_many(self._callers, calls)))
+        return _whole(await self._asked(lambda: run_many(self._callers, calls)), bears_unfit=bears_unfit)
 
     async def command(self, *words: Word) -> Any:
         """The reply to one command; raises as `run`."""
         return await self._asked(lambda: self._callers.ask(*words))
 
-    async def commands(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        """The replies to several commands that are sent at once; raises as `run_many`."""
-        return _whole(await self._asked(lambda: self._callers.ask_many(commands)))
+    async def commands(self, commands: Sequence[Sequence[Word]], *, bears_unfit: bool = False) -> list[Any]:
+        """The replies to several commands that are sent at once; as `run_many`."""
+        return _whole(await self._asked(lambda: self._callers.ask_many(commands)), bears_unfit=bears_unfit)
+
+    async def put(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """The same for commands that write, each to the key that it names first: what stands there under such a name,
+        and is not what was put there, is removed. Raises as `run_many`."""
+        replies = await self.commands(commands, bears_unfit=True)
+        unfit = [words for words, reply in zip(commands, replies, strict=True) if isinstance(reply, EngineUnfit)]
+        if not unfit:
+            return replies
+        logger.error("Something else stood in the shared store in the place of %d of our keys: removed.", len(unfit))
+        await self.commands([("DEL", words[1]) for words in unfit])
+        return await self.commands(commands)
 
     async def _asked(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         if not self.is_readable:
@@ -285,12 +299,14 @@ class Store:
         await self._dialler.aclose()
 
 
-def _whole(replies: list[Any]) -> list[Any]:
+def _whole(replies: list[Any], *, bears_unfit: bool) -> list[Any]:
     """Raises:
     StoreUnavailable: one of them is an error.
     """
-    failed = next((reply for reply in replies if isinstance(reply, EngineError)), None)
-    if failed is not None:
+    borne = EngineUnfit if bears_unfit else ()
+    errors = [reply for reply in replies if isinstance(reply, EngineError) and not isinstance(reply, borne)]
+    if errors:
+        failed = errors[0]
         logger.error("The shared store refuses what was asked of it: %s", failed)
         raise StoreUnfit if isinstance(failed, EngineUnfit) else StoreUnavailable
     return replies

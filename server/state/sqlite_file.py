@@ -119,6 +119,13 @@ def is_damaged(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _DAMAGED
 
 
+def remove(path: Path) -> None:
+    """Removes a file, and what belongs to it."""
+    path.unlink(missing_ok=True)
+    for ending in _SIDE_FILES:
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
 def move_aside(path: Path) -> Path:
     """Renames a damaged file, and what belongs to it, so that a new one can be made; returns its new name."""
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -102,6 +102,70 @@ async def test_an_inbox_that_is_none_is_made_anew(engine: Engine, config: Config
         assert parse_events(await response.read())[-1].data["finish_reason"] == "cancelled"
 
 
+async def test_what_stands_in_the_place_of_a_list_holds_up_nobody(
+    engine: Engine, config: Config, upstream: Sandbox
+) -> None:
+    for _ in range(2):
+        upstream.script(Reply.stream(text("one "), Hold()))
+    async with sharing(config, engine) as (one, other), asked(one) as (first, begun):
+        await read_until(begun, b"one ")
+        await wait_copied(one, first)
+        with engine.admin() as admin:
+            (listed,) = admin.keys("*:list")
+            admin.delete(listed)
+            admin.set(listed, "word")
+            async with asked(one) as (second, also_begun):
+                await read_until(also_begun, b"one ")
+                await wait_copied(one, second)
+                told = await other.http.get(f"{other.url}/chat")
+                assert [each["stream_id"] for each in (await told.json())["data"]] == [second]
+            admin.delete(listed)
+            admin.set(listed, "word")
+        told = await other.http.get(f"{other.url}/chat")
+        assert (told.status, (await told.json())["data"]) == (200, [])
+        told = await one.http.get(f"{one.url}/chat")
+        assert {each["stream_id"] for each in (await told.json())["data"]} == {first, second}
+
+
+async def test_what_stands_in_the_place_of_an_answer_keeps_no_process_out(
+    engine: Engine, config: Config, upstream: Sandbox
+) -> None:
+    """Its data were lost, and before all was written again somebody put another kind of key there."""
+    go_on = asyncio.Event()
+    for word in ("bad ", "good "):
+        upstream.script(Reply.stream(text(word), Hold(go_on), text("more"), STOP, END))
+    async with sharing(config, engine) as (one, other), asked(one) as (bad, own), asked(one) as (good, _):
+        for stream_id in (bad, good):
+            await wait_copied(one, stream_id)
+        keys, epoch = shared_of(one).store.keys, shared_of(one).store.epoch
+        with engine.admin() as admin, admin.pipeline() as both:
+            both.flushall()
+            both.set(keys.meta(bad), "word")
+            both.set(keys.listed(one.streams._streams[good].owner), "word")
+            both.execute()
+        await until(lambda: shared_of(one).store.epoch != epoch and shared_of(one).has_contact)
+        go_on.set()
+        assert text_of(await read_on(other, good)) == "good more"
+        assert text_of(parse_events(await own.read())) == "bad more"
+
+
+async def test_a_process_that_the_engine_forgot_leaves_nothing_behind_under_its_old_name(
+    engine: Engine, config: Config, upstream: Sandbox
+) -> None:
+    upstream.script(Reply.stream(text("one "), Hold()))
+    async with sharing(config, engine, 1) as (one,), asked(one) as (stream_id, response):
+        await read_until(response, b"one ")
+        await wait_copied(one, stream_id)
+        store = shared_of(one).store
+        before = store.rid
+        with engine.admin() as admin:
+            assert admin.smembers(store.keys.own(before)) == {stream_id.encode()}
+            admin.zrem(store.keys.live, before)
+            await until(lambda: store.rid != before and admin.smembers(store.keys.own(store.rid)))
+            await until(lambda: not admin.exists(store.keys.own(before)))
+            assert admin.smembers(store.keys.own(store.rid)) == {stream_id.encode()}
+
+
 async def test_an_answer_of_which_only_its_end_is_left_is_not_found(engine: Engine, config: Config) -> None:
     """Others ended it where the engine had lost all else of it: nobody will ever write what it was."""
     async with sharing(config, engine) as (one, _):

@@ -96,6 +96,9 @@ async def test_a_reader_that_comes_back_is_told_the_end_and_the_cost(
             result = json.loads(body)
         assert (status, result["running"], result["error"]["type"]) == (200, False, "stream_interrupted")
         assert result["usage"]["cost"] > 0
+        assert (result["id"], result["model"]) == (line["generation_id"], line["model"])
+        assert result["id"]
+        assert result["model"].startswith(LONG["model"])
         usage = json.loads((await ann.ask(server, "GET", "/usage"))[1])
         assert usage["total_cost_usd"] == pytest.approx(result["usage"]["total_cost"], abs=1e-9)
         assert (usage["data"][0]["requests"], usage["data"][0]["unsettled"]) == (1, 0)
