@@ -1,7 +1,7 @@
 """Reads one answer from OpenRouter to its end, whatever happens, and hands its events on.
 
 The retries before the first event and the time limits live here. Time is looked at once a read and once a deadline,
-never per event: a timer fires at the nearest limit, and is set anew when life was seen since.
+never per event: at the nearest limit, and at another one when life was seen since.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from client.errors import (
     UpstreamStreamError,
     UpstreamTimeout,
 )
+from client.streams.deadlines import Due, deadlines_of
 from client.translation.errors.failures import with_body
 from client.translation.events import ChatEvent, StreamFailed
 from client.translation.foreign.fronts import CHAT, front_of
@@ -79,6 +80,7 @@ class Pump:
     __slots__ = (
         "_body",
         "_config",
+        "_deadlines",
         "_expired",
         "_has_handed_on",
         "_head",
@@ -87,12 +89,11 @@ class Pump:
         "_keeps_chunks",
         "_kind",
         "_linger_until_s",
-        "_loop",
         "_openrouter",
         "_protocol",
         "_sink",
         "_task",
-        "_timer",
+        "_waiting",
         "_waits_for_room",
         "earlier",
         "retried",
@@ -113,19 +114,19 @@ class Pump:
         self._keeps_chunks = keeps_chunks
         self._protocol = protocol
         self.retries = 0
-        self.retried: list[str] = []
-        self.earlier: list[dict[str, Any]] = []
+        self.retried: tuple[str, ...] = ()
+        self.earlier: tuple[dict[str, Any], ...] = ()
         self._openrouter = openrouter
         self._config = openrouter.config
         self._body = body
         self._headers = headers
         self._sink = sink
-        self._loop = asyncio.get_running_loop()
+        self._deadlines = deadlines_of(asyncio.get_running_loop())
         self.translator = self._new_translator()
         self._waits_for_room = False
         self._has_handed_on = False
         self._expired: Failure | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: set[Due] | None = None  # for the nearest limit, where it is among others
         self._task: asyncio.Task[Any] | None = None  # that of the current attempt
         self._linger_until_s: float | None = None
         self._kind: Kind | None = None
@@ -143,10 +144,10 @@ class Pump:
                 if delay_s is None:
                     self._give_up(error)
                     return
-                self.retried.append(error.failure.type)
+                self.retried += (error.failure.type,)
                 usage = error.usage or self.translator.usage
                 if usage is not None:
-                    self.earlier.append(usage)
+                    self.earlier += (usage,)
                 logger.info("upstream %s; trying again in %.1f s", error.failure.type, delay_s)
             self.retries += 1
             await asyncio.sleep(delay_s)
@@ -167,7 +168,7 @@ class Pump:
         front = front_of(self._protocol)
         translator = ChatTranslator if front is None else partial(ForeignTranslator, front)
         return translator(
-            self._loop.time,
+            self._deadlines.time,
             max_event_bytes=self._config.max_event_bytes,
             read_error=self._openrouter.failure_of,
             hide=self._openrouter.hide,
@@ -200,10 +201,17 @@ class Pump:
         task = self._task = asyncio.current_task()
         cancelling = 0 if task is None else task.cancelling()
         try:
-            self._watch()
+            self.due()
             reply = await self._openrouter.open_chat(self._body, self._headers, self._note_life, self._protocol)
             try:
-                await self._take_reply(reply)
+                await self._look_at(reply)
+                if self._kind is EVENTS:
+                    await self._take_events(reply)
+                if self._kind is not EVENTS:
+                    await self._take_whole(reply)
+                self._unwatch()
+                if self.translator.failure is None and not reply.has_ended:
+                    await reply.read_rest(_REUSE_S)
             finally:
                 reply.close()
         except asyncio.CancelledError:  # by a limit, or from outside: as `asyncio.timeout` tells them apart
@@ -214,24 +222,18 @@ class Pump:
             self._task = None
             self._unwatch()
 
-    async def _take_reply(self, reply: UpstreamReply) -> None:
-        """Takes a reply for what it is: labels are wrong too often."""
+    async def _look_at(self, reply: UpstreamReply) -> None:
+        """Takes a reply for what it is: labels are wrong too often. (What comes next is no step of this one: it would
+        be held for as long as the answer takes.)"""
         self.translator.generation_id = reply.generation_id
         self._head = bytearray()
         self._kind = EVENTS if reply.is_event_stream else None
         self._is_sure = False
         if self._kind is None:
             await reply.hand_on(self._look)
-        if self._kind is EVENTS:
-            self._sink.opened(reply.generation_id)
-            await self._take_events(reply)
-        if self._kind is not EVENTS:
-            await self._take_whole(reply)
-        self._unwatch()
-        if self.translator.failure is None and not reply.has_ended:
-            await reply.read_rest(_REUSE_S)
 
     async def _take_events(self, reply: UpstreamReply) -> None:
+        self._sink.opened(reply.generation_id)
         if self._head:
             self._take(bytes(self._head))
         while self.translator.state is not DONE:
@@ -262,7 +264,7 @@ class Pump:
 
     def _look(self, data: bytes) -> bool:
         """Takes the beginning of a reply that is not said to be events, until it tells what it is."""
-        self.translator.last_read_s = self._loop.time()
+        self.translator.last_read_s = self._deadlines.time()
         self._head = bytearray((self._head + data).lstrip())
         self._kind = kind_of(bytes(self._head[:64]))
         self._is_sure = self._kind is not None
@@ -289,8 +291,8 @@ class Pump:
     def _take_end(self) -> bool:
         """The answer has ended, or all but ended; whether more may follow."""
         if self.translator.is_lingering and self._linger_until_s is None:
-            self._linger_until_s = self._loop.time() + _LINGER_S
-            self._watch()
+            self._linger_until_s = self._deadlines.time() + _LINGER_S
+            self.due()
         return self.translator.state is not DONE
 
     async def _take_whole(self, reply: UpstreamReply) -> None:
@@ -314,7 +316,7 @@ class Pump:
 
     def _gather(self, data: bytes) -> bool:
         """Takes more of a reply that is read whole."""
-        self.translator.last_read_s = self._loop.time()
+        self.translator.last_read_s = self._deadlines.time()
         self._head += data
         return len(self._head) <= self._config.max_event_bytes
 
@@ -339,14 +341,14 @@ class Pump:
 
     def _note_life(self) -> None:
         """Upstream could say nothing until now: it was not read from, or was taking the request."""
-        self.translator.last_read_s = self.translator.last_event_s = self._loop.time()
+        self.translator.last_read_s = self.translator.last_event_s = self._deadlines.time()
 
     # -- time limits --------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        """Sets the timer for the nearest limit, or ends the attempt when that has passed."""
+    def due(self) -> None:
+        """Waits for the nearest limit, or ends the attempt when that has passed."""
         self._unwatch()
-        now_s = self._loop.time()
+        now_s = self._deadlines.time()
         deadline_s = self._deadline_s()
         if self._waits_for_room:
             deadline_s = now_s + self._config.idle_timeout_s
@@ -355,12 +357,12 @@ class Pump:
             if self._task is not None:
                 self._task.cancel()
         else:
-            self._timer = self._loop.call_at(deadline_s, self._watch)
+            self._waiting = self._deadlines.add(self, deadline_s)
 
     def _unwatch(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._waiting is not None:
+            self._waiting.discard(self)
+            self._waiting = None
 
     def _deadline_s(self) -> float:
         if self._linger_until_s is not None:  # whatever comes now moves it no more

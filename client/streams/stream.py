@@ -498,7 +498,7 @@ class Stream(Readable):
         translator = pump.translator
         self.has_come_to_nothing = not translator.has_begun and self.stop_reason is None
         self.generation_id = translator.generation_id or self.generation_id
-        self.settlement.earlier = pump.earlier or ()
+        self.settlement.earlier = pump.earlier
         if translator.reckoned is not None:
             self.settlement.take(*translator.reckoned)
 

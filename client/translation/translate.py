@@ -255,7 +255,7 @@ class ChatTranslator:
         self.same: object | None = None
         self._told = Told()
         self._held: dict[type[_Text], str] = {}
-        self._kinds: set[type] = set()  # kinds of pieces that came
+        self._kinds: tuple[type, ...] = ()  # kinds of pieces that came: few
         self._has_choice = self._has_other_choice = False
         self._finish_reason: str | None = None
         self._native_finish_reason: str | None = None
@@ -370,7 +370,8 @@ class ChatTranslator:
     def _note_plain(self, payload: bytes) -> None:
         if self.first_token_s is None:
             self.first_token_s = self.last_read_s
-        self._kinds.add(ContentDelta)
+        if ContentDelta not in self._kinds:
+            self._kinds += (ContentDelta,)
         self._recurrences.note_plain(payload)
 
     def receive_eof(self) -> list[ChatEvent]:
@@ -463,7 +464,7 @@ class ChatTranslator:
         self._decoder = _NO_DECODER
         self._calls = _NO_CALLS
         self._recurrences, self._ways, self.same = _NO_RECURRENCES, NO_WAYS, None
-        self._kinds = set()
+        self._kinds = ()
 
     # -- one event's data ---------------------------------------------------------------------------------------
 
@@ -627,11 +628,12 @@ class ChatTranslator:
 
     def _take_pieces(self, chunk: Chunk, events: list[ChatEvent]) -> None:
         """What a chunk adds; of a whole message that follows its own pieces only what they did not bring."""
-        said_before = frozenset(self._kinds) if chunk.is_whole else frozenset()
+        said_before = self._kinds if chunk.is_whole else ()
         for kind, value in chunk.pieces:
             if kind in said_before:
                 continue
-            self._kinds.add(kind)
+            if kind not in self._kinds:
+                self._kinds += (kind,)
             if kind is not ToolCall and self._calls.is_waiting:
                 events.extend(self._calls.flush())
             if kind is ContentDelta or kind is ReasoningDelta or kind is RefusalDelta:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp import hdrs
 from yarl import URL
 
 from client.border.fit import header_value
 from client.border.json_codec import encode_json
 from client.border.large_json import decode_in_steps
+from client.border.media_type import media_type
 from client.border.redaction import NOTHING_TO_HIDE, Redaction
 from client.border.shown import clean_text
 from client.config import PROTOCOLS, UpstreamConfig
@@ -68,10 +70,12 @@ def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
 class UpstreamReply:
     """A reply to a chat request, its body still to be read. Whoever has it closes it."""
 
+    __slots__ = ("_hide", "_response", "content_type", "generation_id", "is_event_stream")
+
     def __init__(self, response: aiohttp.ClientResponse, hide: Redaction = NOTHING_TO_HIDE) -> None:
         self._response = response
         self._hide = hide
-        self.content_type = response.content_type
+        self.content_type = media_type(response.headers.get(hdrs.CONTENT_TYPE))
         self.is_event_stream = self.content_type == "text/event-stream"
         generation_id = header_value(response.headers.get("X-Generation-Id"))
         self.generation_id = None if generation_id is None else hide.text(generation_id)
@@ -81,17 +85,17 @@ class UpstreamReply:
         """True when the body was read to its end."""
         return self._response.content.at_eof()
 
-    async def hand_on(self, take: Take) -> None:
+    def hand_on(self, take: Take) -> Awaitable[None]:
         """Gives `take` the body as it comes, until that wants no more or the body ends.
 
         Raises:
             UpstreamConnectionError: the connection broke.
             Exception: what `take` raised.
         """
-        try:
-            await hand_on(self._response, take)
-        except (aiohttp.ClientError, OSError) as exc:  # `mapped_errors` would be held for as long as an answer takes
-            raise connection_error(exc, self._hide) from exc
+        return hand_on(self._response, take, self._broken)
+
+    def _broken(self, error: Exception) -> Exception:
+        return connection_error(error, self._hide)
 
     async def read_rest(self, timeout_s: float) -> None:
         """Reads on to the end of the body: a connection that is let go before is closed, not used again.
@@ -122,13 +126,18 @@ class UpstreamReply:
 
 
 class OpenRouterClient:
-    """OpenRouter, or anything that speaks like it."""
+    """OpenRouter, or anything that speaks like it.
+
+    Attributes:
+        failure_of: makes the failure of an `error` value inside a reply.
+    """
 
     def __init__(
         self, session: aiohttp.ClientSession, config: UpstreamConfig, environ: Mapping[str, str] = os.environ
     ) -> None:
         self._session = session
         self._environ = environ
+        self.failure_of = self._failure_of  # one for all answers
         self.configure(config)
 
     def configure(self, config: UpstreamConfig) -> None:
@@ -158,8 +167,7 @@ class OpenRouterClient:
         """Host and port of the base URL, for people."""
         return urlsplit(self.base_url).netloc
 
-    def failure_of(self, error: Any, provider: str | None = None) -> Failure:
-        """The failure for an `error` value inside a reply."""
+    def _failure_of(self, error: Any, provider: str | None = None) -> Failure:
         return failure_of_error(error, provider=provider, now_s=time.time(), hide=self.hide)
 
     async def open_chat(

@@ -19,12 +19,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import DataQueue
+from multidict import CIMultiDict, CIMultiDictProxy
 
+from client.border.few import Few
 from client.upstream.chunked import (
     CRLF,
     LENGTHS,
@@ -32,12 +35,16 @@ from client.upstream.chunked import (
     framed_body,
     is_part_of_line,
     is_strange,
+    lean_head,
     missing_bytes,
     whole_chunks,
 )
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
+
+
+_NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 
 
 class BrokenChunks(aiohttp.ClientPayloadError):
@@ -72,27 +79,47 @@ class TappedResponse(aiohttp.ClientResponse):
         await super().start(connection)
         return self
 
+    def spare(self) -> None:
+        """Lets go of the heads of request and response, of which nothing can be asked any more, and of room in
+        queues: 3 kB, for as long as an answer is open."""
+        self._headers, self._raw_headers = _NO_HEADERS, ()
+        self._cache.clear()
+        self._request_info = None  # type: ignore[assignment]
+        if not self.content.total_bytes:
+            self.content._buffer, self.content._http_chunk_splits = Few(), Few()  # type: ignore[assignment]
+        protocol = None if self._connection is None else self._connection.protocol
+        if isinstance(protocol, DataQueue) and not len(protocol) and not isinstance(protocol._buffer, Few):
+            protocol._buffer = Few()  # type: ignore[assignment]
 
-async def hand_on(response: aiohttp.ClientResponse, take: Take) -> None:
+
+async def hand_on(
+    response: aiohttp.ClientResponse, take: Take, broken: Callable[[Exception], Exception] | None = None
+) -> None:
     """Gives `take` what comes of the body, as it comes, until it wants no more or the body ends.
 
-    What comes afterwards is kept by aiohttp, which stops reading when that is too much; call again for it.
+    What comes afterwards is kept by aiohttp, which stops reading when that is too much; call again for it. This is
+    held for as long as an answer takes, and so is every coroutine around it.
 
     Raises:
-        aiohttp.ClientError, OSError: the connection or the body broke.
+        aiohttp.ClientError, OSError: the connection or the body broke; in its place what `broken` makes of it.
         Exception: what `take` raised.
     """
-    tap = response.tap if isinstance(response, TappedResponse) else None
-    if tap is not None and tap.follows_chunks:
-        tap.begin(response.content, take)
-    else:
-        tap = await _tap_behind(response, take)
-    if tap is None:
-        return
     try:
-        await tap.closed
-    finally:
-        tap.close()
+        tap = response.tap if isinstance(response, TappedResponse) else None
+        if tap is not None and tap.follows_chunks:
+            response.spare()  # type: ignore[attr-defined]
+            tap.begin(response.content, take)
+        else:
+            tap = await _tap_behind(response, take)
+        if tap is not None:
+            try:
+                await tap.closed
+            finally:
+                tap.close()
+    except (aiohttp.ClientError, OSError) as exc:
+        if broken is None:
+            raise
+        raise broken(exc) from exc
 
 
 async def _tap_behind(response: aiohttp.ClientResponse, take: Take) -> _Tap | None:
@@ -270,7 +297,7 @@ class _Tap(asyncio.Protocol):
         self._hold(data[begin:])
         if len(self._held) > TURN_BYTES:
             self._pause()
-        self._protocol.data_received(data[:begin])
+        self._protocol.data_received(lean_head(data[:begin]))
 
     def _hold(self, data: bytes) -> None:
         self._held = self._held[self._at :] + data if self._at < len(self._held) else data

@@ -20,13 +20,16 @@ from itertools import chain, repeat
 from typing import Any, Final
 
 from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 from aiohttp.web_request import BaseRequest
 
+from client.border.few import Few
 from server.config import LiveConfig
 from server.errors import INTERNAL, failure_response
+from server.http.envelope import Envelope
 from server.http.malformed import bad_http, failure_of_parser
 from server.keys import EXPECTATION
 
@@ -81,6 +84,7 @@ class Connection(web.RequestHandler):
         self.probe: Callable[[], None] | None = None
         self.was_asked_to_continue = False
         self._settings = settings
+        self._messages = Few()  # type: ignore[assignment]
         self._last_payload: StreamReader = EMPTY_PAYLOAD
         self._answered: StreamReader | None = None  # the body of the request that was answered last
         self._has_ended = False  # no more requests will come
@@ -104,11 +108,13 @@ class Connection(web.RequestHandler):
     def _receive(self, data: bytes) -> None:
         if self._is_deaf:
             return
-        count = self._request_count
+        if self._parser is None and self.transport is not None:
+            self._parser = self._new_parser()
+        count, payload, body_bytes = self._request_count, self._last_payload, self._last_payload.total_bytes
         super().data_received(data)
         if self._request_count != count:
             self._take_messages(data)
-        elif data and self._head_timer is None and self._last_payload.is_eof():
+        elif data and self._head_timer is None and payload.is_eof() and payload.total_bytes - body_bytes != len(data):
             self._await_head()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -177,6 +183,27 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    # -- what an open answer need not hold ------------------------------------------------------------------------
+
+    def spare_parser(self) -> None:
+        """Lets go of the parser, and of the head that it has parsed last, until something comes again: 2 kB."""
+        if self._head_timer is None and not self._messages and self._last_payload.is_eof() and not self._upgraded:
+            self._parser = None
+
+    def _new_parser(self) -> HttpRequestParser:
+        """One as aiohttp has made for the connection."""
+        return HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_headers=self.max_headers,
+            max_field_size=self.max_field_size,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
+
     # -- what is refused before there is a request ----------------------------------------------------------------
 
     def _take_messages(self, data: bytes) -> None:
@@ -187,6 +214,7 @@ class Connection(web.RequestHandler):
         message, payload = self._messages[-1]
         if not isinstance(message, _ErrInfo):
             self._last_payload = payload
+            self._messages[-1] = (Envelope(message), payload)  # type: ignore[assignment]
             return
         self._received, self._is_deaf, self._lingering_time = data, True, _LINGERING_S
         if self._last_payload.is_eof():

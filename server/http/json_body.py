@@ -7,14 +7,15 @@ import math
 from typing import Any, NoReturn
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from client.border.media_type import UNSAID, media_type
 from server.errors import refuse
 from server.http.body import read_body
 from server.keys import BODY_BYTES
 
-_UNSAID = frozenset({"application/octet-stream", "application/x-www-form-urlencoded"})
-"""What a body is called of which nobody has said what it is: by aiohttp, and by curl."""
+_UNSAID = frozenset({UNSAID, "application/x-www-form-urlencoded"})
+"""What a body is called of which nobody has said what it is: here, and by curl."""
 
 
 async def read_json_object(request: web.Request, *, may_be_unsaid: bool = False) -> dict[str, Any]:
@@ -23,11 +24,12 @@ async def read_json_object(request: web.Request, *, may_be_unsaid: bool = False)
     Raises:
         ApiError: `unsupported_media_type`, `payload_too_large` or `invalid_json`.
     """
-    if request.content_type != "application/json" and not (may_be_unsaid and request.content_type in _UNSAID):
+    kind = media_type(request.headers.get(hdrs.CONTENT_TYPE))
+    if kind != "application/json" and not (may_be_unsaid and kind in _UNSAID):
         raise refuse(
             "unsupported_media_type",
             415,
-            f"The body must be sent as Content-Type: application/json, not {request.content_type or 'nothing'}.",
+            f"The body must be sent as Content-Type: application/json, not {kind}.",
         )
     body = await read_body(request)
     request[BODY_BYTES] = len(body)

@@ -20,6 +20,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from server.config import LiveConfig
 from server.http.connection import Connection
+from server.http.envelope import Envelope
 from server.http.malformed import MAX_FIELD_BYTES, MAX_LINE_BYTES
 from server.keys import EXPECTATION, SETTINGS, WRONG_VERSION
 
@@ -81,19 +82,20 @@ class HttpServer(web.Server):
 
     def _make_last_request(
         self,
-        message: RawRequestMessage,
+        message: RawRequestMessage | Envelope,
         payload: StreamReader,
         protocol: web.RequestHandler,
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> BaseRequest:
+        message = message.open() if isinstance(message, Envelope) else message
         if message is not ERROR:
             message = message._replace(should_close=True)
         return self._make_request(message, payload, protocol, writer, task)
 
     def _make_request(
         self,
-        message: RawRequestMessage,
+        message: RawRequestMessage | Envelope,
         payload: StreamReader,
         protocol: web.RequestHandler,
         writer: AbstractStreamWriter,
@@ -104,7 +106,9 @@ class HttpServer(web.Server):
         It would meet an expectation before anybody looks at the request, and answer in the version that it is asked
         in, whether that exists or not.
         """
-        if message is ERROR:
+        if isinstance(message, Envelope):
+            message = message.open()
+        elif message is ERROR:
             message = _UNREADABLE
         version = message.version
         expectation = message.headers.get(hdrs.EXPECT)

@@ -17,7 +17,7 @@ from server.keys import SETTINGS
 from server.protocols.passed_headers import passed_headers
 from server.routes.readers import ResponseReader, View
 from server.routes.results import RESULTS, Words, stream_headers
-from server.routes.sending import Form, send_stream
+from server.routes.sending import Form, begin_sending
 from server.routes.starting import start_stream
 
 
@@ -65,6 +65,8 @@ async def read(request: web.Request, dialect: Dialect, stream: Readable) -> web.
             failure = stream.refusal
             await stream.ended.wait()
             return dialect.respond(failure, stream_headers(stream))
-        return await send_stream(request, stream, reader, dialect.form, view)
+        response = await begin_sending(request, stream, reader, dialect.form, view)
+        await reader.run()
+        return response
     finally:
         stream.detach(reader)

@@ -20,7 +20,7 @@ from server.http.json_reply import json_reply
 from server.keys import CALLER, SETTINGS, STREAMS
 from server.routes.readers import ResponseReader
 from server.routes.results import RESULTS, events_gone
-from server.routes.sending import TYPED_EVENTS, send_stream, whole_body
+from server.routes.sending import TYPED_EVENTS, begin_sending, whole_body
 from server.routes.starting import start_stream, stream_grace_s
 
 if TYPE_CHECKING:  # a type alone: the API document is made of it
@@ -51,7 +51,9 @@ async def post_chat(request: web.Request) -> web.StreamResponse:
         await reader.wait_verdict(request.app[SETTINGS].current.server.ping_interval_s)
         if stream.refusal is not None:
             return await _refuse_as_upstream(stream, stream.refusal)
-        return await send_stream(request, stream, reader, TYPED_EVENTS)
+        response = await begin_sending(request, stream, reader, TYPED_EVENTS)
+        await reader.run()
+        return response
     finally:
         stream.detach(reader)
 
@@ -146,7 +148,9 @@ async def _read(request: web.Request, stream: Readable, position: int) -> web.St
     reader = ResponseReader(stream, request.protocol, start, view)
     stream.attach(reader)
     try:
-        return await send_stream(request, stream, reader, TYPED_EVENTS, view)
+        response = await begin_sending(request, stream, reader, TYPED_EVENTS, view)
+        await reader.run()
+        return response
     finally:
         stream.detach(reader)
 

@@ -13,6 +13,7 @@ from typing import NoReturn, Protocol
 
 from aiohttp import web
 
+from client.streams.deadlines import Due, deadlines_of
 from client.streams.readable import Readable
 from client.streams.wire import PING
 from server.http.connection import Connection, write_now
@@ -60,6 +61,7 @@ class ResponseReader:
         "_loop",
         "_passes",
         "_ping",
+        "_ping_interval_s",
         "_protocol",
         "_response",
         "_seen",
@@ -67,6 +69,7 @@ class ResponseReader:
         "_stream",
         "_turn",
         "_view",
+        "_waiting",
         "_written_s",
         "position",
     )
@@ -88,10 +91,12 @@ class ResponseReader:
         self._stream = stream
         self._protocol = protocol
         self._response: web.StreamResponse
+        self._ping_interval_s: float | None = None
         self._loop = asyncio.get_running_loop()
         self._keeps_up = False
         self._is_framed = False  # what is written to the connection goes out as a chunk of the body
         self._turn: asyncio.Future[None] | None = None
+        self._waiting: set[Due] | None = None  # who has to be woken at about the same time
         self._written_s = self._seen_s = self._loop.time()
         self._seen = (-1, 0)  # position and unsent bytes, when they were looked at last
 
@@ -126,8 +131,8 @@ class ResponseReader:
     def wake(self) -> None:
         """Gives the turn to the handler."""
         self._keeps_up = False
-        if self._turn is not None:
-            _resolve(self._turn)
+        self._discard()
+        self.due()
 
     def stalled_s(self) -> float:
         """For how long its connection has taken nothing of what waits for it."""
@@ -146,25 +151,42 @@ class ResponseReader:
     async def wait_verdict(self, at_most_s: float) -> None:
         """Until upstream has accepted or refused the request, but no longer than `at_most_s`."""
         if not self._stream.has_verdict:
-            await self._wait_turn(self._loop.time() + at_most_s)
+            try:
+                await self._turn_by(self._loop.time() + at_most_s)
+            finally:
+                self._discard()
 
-    async def run(self, response: web.StreamResponse, ping_interval_s: float) -> None:
-        """Writes until the stream's last event is out, and ends the response, whose head has been sent.
+    def begin(self, response: web.StreamResponse, ping_interval_s: float) -> None:
+        """From now on it writes to a response, whose head has been sent."""
+        self._response, self._ping_interval_s = response, ping_interval_s
+
+    async def run(self) -> None:
+        """Writes until the stream's last event is out, and ends the response; nothing where none was begun.
 
         Raises:
             ConnectionError: the caller has gone.
         """
-        self._response = response
+        ping_interval_s = self._ping_interval_s
+        if ping_interval_s is None:
+            return
         if isinstance(self._protocol, Connection):
             self._protocol.probe = self._probe
         log = self._stream.log
-        while not log.closed:
-            while self.position < log.last:
-                await self._write(*await log.read_after(self.position, PIECE_BYTES))
-                if self.position < log.last:
-                    await asyncio.sleep(0)  # a connection that takes everything never makes its writer wait
-            self._keeps_up = not log.closed
-            await self._wait(ping_interval_s)
+        try:
+            while not log.closed:
+                while self.position < log.last:
+                    await self._write(*await log.read_after(self.position, PIECE_BYTES))
+                    if self.position < log.last:
+                        await asyncio.sleep(0)  # a connection that takes everything never makes its writer wait
+                self._keeps_up = not log.closed
+                while self._keeps_up:  # one coroutine more would be one for every open answer
+                    await self._turn_by(self._silent_since_s + ping_interval_s)
+                    if self._keeps_up and self._loop.time() >= self._silent_since_s + ping_interval_s:
+                        self._written_s = self._loop.time()
+                        if self._ping:
+                            await self._response.write(self._ping)
+        finally:
+            self._discard()
         await self._write_rest()
 
     def _probe(self) -> None:
@@ -213,22 +235,23 @@ class ResponseReader:
         """While it keeps up, what the stream appended was written at once."""
         return max(self._written_s, self._stream.appended_s)
 
-    async def _wait(self, ping_interval_s: float) -> None:
-        """Until it is the handler's turn; a comment goes out whenever nothing else did for `ping_interval_s`."""
-        while self._keeps_up:
-            await self._wait_turn(self._silent_since_s + ping_interval_s)
-            if self._keeps_up and self._loop.time() >= self._silent_since_s + ping_interval_s:
-                self._written_s = self._loop.time()
-                if self._ping:
-                    await self._response.write(self._ping)
-
-    async def _wait_turn(self, until_s: float) -> None:
+    def _turn_by(self, until_s: float) -> asyncio.Future[None]:
+        """Resolves when it is the handler's turn, and at that time at the latest."""
+        self._discard()
         self._turn = self._loop.create_future()
-        timer = self._loop.call_at(until_s, _resolve, self._turn)
-        try:
-            await self._turn
-        finally:
-            timer.cancel()
+        self._waiting = deadlines_of(self._loop).add(self, until_s)
+        return self._turn
+
+    def due(self) -> None:
+        """The time that the handler has waited for has come."""
+        self._waiting = None
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def _discard(self) -> None:
+        if self._waiting is not None:
+            self._waiting.discard(self)
+            self._waiting = None
 
 
 def _unsent_bytes(transport: asyncio.Transport) -> int:
@@ -241,8 +264,3 @@ def _unsent_bytes(transport: asyncio.Transport) -> int:
             queued = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
             unsent_bytes += int.from_bytes(queued, sys.byteorder)
     return unsent_bytes
-
-
-def _resolve(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)

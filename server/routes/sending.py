@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
 from client.streams.readable import Readable
 from client.streams.wire import PING
+from server.http.spare import spare
 from server.keys import SETTINGS, STREAMS
 from server.routes.readers import PIECE_BYTES, ResponseReader, View
 from server.routes.results import stream_headers
@@ -48,10 +50,12 @@ TYPED_EVENTS = Form(has_way_back=True)
 """Our own."""
 
 
-async def send_stream(
+async def begin_sending(
     request: web.Request, stream: Readable, reader: ResponseReader, form: Form = EVENTS, view: View | None = None
 ) -> web.StreamResponse:
-    """Everything after the reader's position, as it comes. `view` is the reader's."""
+    """Begins to send everything after the reader's position: an answer that has ended in one piece, else the head.
+    What comes then is the reader's to `run`: this here is not held for as long as the answer takes. `view` is the
+    reader's."""
     streams = request.app[STREAMS]
     if streams.is_shared:
         await streams.told(stream)
@@ -65,13 +69,13 @@ async def send_stream(
     interval_s = request.app[SETTINGS].current.server.ping_interval_s
     response = _response(stream, form, interval_s)
     await response.prepare(request)
-    if isinstance(response, EventSourceResponse):
-        response.stop_streaming()  # ends its own pings: they go out beside the events, not only in silence
     if not stream.has_verdict and form.ping:
         await response.write(form.ping)  # the silence has lasted an interval already
     if form.has_way_back and streams.is_shared:
         await response.write(b"retry: %d\n\n" % random.randint(*_RETRY_MS))  # noqa: S311 - no secret
-    await reader.run(response, interval_s)
+    if not stream.log.closed:
+        spare(request, response)
+    reader.begin(response, interval_s)
     return response
 
 
@@ -82,10 +86,22 @@ def whole_body(stream: Readable, body: bytes, status: int = 200, form: Form = EV
     )
 
 
+class _EventsResponse(EventSourceResponse):
+    """One without pings of its own, and so without a task: they go out beside the events, not only in silence."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Sends the head."""
+        if not self.prepared:
+            self._set_tcp_user_timeout(request)
+            if request.version >= HttpVersion11:
+                self.enable_chunked_encoding()
+        return await web.StreamResponse.prepare(self, request)
+
+
 def _response(stream: Readable, form: Form, ping_interval_s: float) -> web.StreamResponse:
     if form.content_type == EVENT_STREAM:
         headers = {**form.headers, **stream_headers(stream)}
-        return EventSourceResponse(headers=headers, allow_all_methods=True, ping_interval=ping_interval_s)
+        return _EventsResponse(headers=headers, allow_all_methods=True, ping_interval=ping_interval_s)
     response = web.StreamResponse(headers=_headers(stream, form))
     response.content_type, response.charset = form.content_type, form.charset
     return response

@@ -23,7 +23,7 @@ from server.protocols.responses.response_object import RESPONSE, stream_id_of_it
 from server.protocols.responses.view import NOTHING, PROTOCOL, Answer, view_of
 from server.routes.readers import ResponseReader
 from server.routes.results import RESULTS, events_gone
-from server.routes.sending import EVENTS, send_stream
+from server.routes.sending import EVENTS, begin_sending
 
 _NUMBER = re.compile("[0-9]{1,18}")
 _MOST_LOOKED_THROUGH = 20
@@ -50,7 +50,9 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     reader = ResponseReader(stream, request.protocol, 0, view, EVENTS.ping)
     stream.attach(reader)
     try:
-        return await send_stream(request, stream, reader, EVENTS, view)
+        response = await begin_sending(request, stream, reader, EVENTS, view)
+        await reader.run()
+        return response
     finally:
         stream.detach(reader)
 

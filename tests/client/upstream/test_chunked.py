@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.upstream.chunked import NO_LENGTH, framed_body, is_part_of_line, missing_bytes, whole_chunks
+from client.upstream.chunked import NO_LENGTH, framed_body, is_part_of_line, lean_head, missing_bytes, whole_chunks
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 PIECES = st.lists(
@@ -92,3 +92,40 @@ def test_a_body_begins_behind_the_head_of_a_stream_in_chunks() -> None:
 )
 def test_any_other_head_is_left_alone(head: bytes) -> None:
     assert framed_body(head) == 0
+
+
+READ = b"""HTTP/1.1 200 OK\r
+Content-Type: text/event-stream\r
+transfer-encoding: chunked\r
+X-Generation-Id: gen-1\r
+Connection: close\r
+"""
+
+
+def test_of_a_head_stays_what_is_read() -> None:
+    unread = b"Date: Fri, 27 Nov 2026 10:00:00 GMT\r\nCF-Ray: 9a-FRA\r\nServer: cloudflare\r\nX-Y: \r\n"
+    assert lean_head(READ + unread + b"\r\n") == READ + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Date : x",
+        b"Da te: x",
+        b"Date:x\x00",
+        b"D\xffte: x",
+        b": x",
+        b"Date: \xe9",
+        b"Date: " + b"x" * 9000,
+        b"nothing",
+        b"Date: x\ny",
+    ],
+)
+def test_what_is_no_ordinary_field_is_left_to_the_parser(field: bytes) -> None:
+    head = READ + field + b"\r\n\r\n"
+    assert lean_head(head) == head
+
+
+def test_a_head_of_too_many_fields_is_left_to_the_parser() -> None:
+    head = READ + b"X-A: b\r\n" * 200 + b"\r\n"
+    assert lean_head(head) == head
