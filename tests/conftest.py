@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 
 import pytest
@@ -13,9 +14,14 @@ import uvloop
 from pydantic import SecretStr
 
 from client.config import StreamsConfig, UpstreamConfig
-from client.sandbox import Sandbox, open_sandbox
+from client.sandbox import Sandbox
 from server.config import Config, ServerConfig
-from tests.support.serving import KEY, Api, serving
+from tests.support.process import ROOT, starts
+from tests.support.serving import KEY, Api, sandbox_at_rest, serving
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # who sets it would have hundreds of processes compile all anew
+sys.dont_write_bytecode = False
+os.environ.setdefault("NODE_COMPILE_CACHE", str(ROOT / ".node" / "compiled"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,11 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-hostile-case", action="store_true", help="tests/hostile/table.py in full, in every way; takes long"
     )
+    parser.addoption(
+        "--own-interpreters", action="store_true", help="every server is started anew; none is a fork of a template"
+    )
 
 
-def pytest_configure() -> None:
-    """Run in the background of a shell, or by nohup, the suite is started with signals ignored that tests send, and
-    the processes that tests start would ignore them too."""
+def pytest_configure(config: pytest.Config) -> None:
+    """How processes start. Run in the background of a shell, or by nohup, the suite is started with signals ignored
+    that tests send, and the processes that tests start would ignore them too."""
+    starts.from_template = not config.getoption("--own-interpreters")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -107,11 +117,8 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def upstream() -> AsyncIterator[Sandbox]:
     """The OpenRouter that a test scripts; at the test's end none of its replies may still run."""
-    async with open_sandbox(settle_s=0) as sandbox:
+    async with sandbox_at_rest() as sandbox:
         yield sandbox
-        async with asyncio.timeout(5):
-            for call in sandbox.requests:
-                await call.closed.wait()
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ def needed(package: str) -> None:
 
 def environment() -> dict[str, str]:
     path = f"{NODE.parent}:{os.environ['PATH']}"
-    return {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/"), "NODE_TOOLS": str(TOOLS)}
+    found = {name: os.environ.get(name, "/") for name in ("HOME", "NODE_COMPILE_CACHE")}
+    return {"PATH": path, "PYTHONPATH": str(ROOT), "NODE_TOOLS": str(TOOLS), **found}
 
 
 async def run(*command: str | Path, timeout_s: float = 60) -> tuple[int, str]:

@@ -46,7 +46,12 @@ async def run(*words: str | Path, cwd: Path = ROOT, **environ: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *map(str, words),
         cwd=cwd,
-        env={"PATH": f"{NODE.parent}:{os.environ['PATH']}", "HOME": str(cwd), **environ},
+        env={
+            "PATH": f"{NODE.parent}:{os.environ['PATH']}",
+            "HOME": str(cwd),
+            "NODE_COMPILE_CACHE": os.environ["NODE_COMPILE_CACHE"],
+            **environ,
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

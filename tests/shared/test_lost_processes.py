@@ -21,7 +21,7 @@ from tests.shared.processes import KEY, read_on, shared_of, sharing
 from tests.shared.waiting import until
 from tests.support.chunks import text
 from tests.support.engines import PASSWORD, USER, Engine
-from tests.support.process import ServerProcess, running_server, start_server
+from tests.support.process import ServerProcess, running_server, start_server, starts
 from tests.support.serving import KEY as API_KEY
 from tests.support.serving import Api, changed, question
 from tests.support.sse_reader import Event, names_of, parse_events, read_until, text_of
@@ -261,7 +261,8 @@ async def test_an_engine_that_refuses_us_is_a_reason_not_to_start(
     assert PASSWORD not in told.decode()
 
 
-async def test_without_an_address_nothing_of_it_is_loaded(upstream: Sandbox) -> None:
+async def test_without_an_address_nothing_of_it_is_loaded(upstream: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starts, "from_template", False)  # that has loaded it
     async with running_server("--sandbox") as server, aiohttp.ClientSession() as http:
         async with http.post(f"{server.url}/chat", json=question(model="sandbox/echo")) as response:
             await response.read()

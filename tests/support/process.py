@@ -12,9 +12,12 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+
+from tests.support import template
 
 ROOT = Path(__file__).parents[2]
 _PRIVATE = re.compile(
@@ -26,6 +29,20 @@ _HIDE_UVLOOP = (
 )
 
 
+@dataclass
+class Starts:
+    """How `running_server` starts one.
+
+    Attributes:
+        from_template: not by an interpreter of its own, unless that makes a difference.
+    """
+
+    from_template: bool = False
+
+
+starts = Starts()
+
+
 class ServerProcess:
     """A running `openrouter-server`.
 
@@ -35,7 +52,7 @@ class ServerProcess:
         output: everything it has printed since, standard error included.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | template.Forked) -> None:
         self.process = process
         self.start_line = ""
         self.url = ""
@@ -123,10 +140,14 @@ async def running_server(
     passed: Sequence[socket.socket] = (),
 ) -> AsyncIterator[ServerProcess]:
     """Starts the server in an empty folder with a clean environment; kills it at the end if it still runs."""
+    flags = (*flags, "--port", str(port))
     with tempfile.TemporaryDirectory() as folder:
-        process = await start_server(
-            *flags, "--port", str(port), cwd=folder, env=env, uvloop=uvloop, passed=[sock.fileno() for sock in passed]
-        )
+        process: asyncio.subprocess.Process | template.Forked
+        if starts.from_template and not passed and template.can_fork(env or {}):
+            process = await template.fork_server(flags, cwd=folder, env=_environment(folder, env), uvloop=uvloop)
+        else:
+            files = [sock.fileno() for sock in passed]
+            process = await start_server(*flags, cwd=folder, env=env, uvloop=uvloop, passed=files)
         server = ServerProcess(process)
         try:
             await server.wait_start()
@@ -152,7 +173,6 @@ async def start_server(
         passed: open files that it is given as systemd gives sockets.
         launcher: a command that becomes the one given to it, such as `unshare`.
     """
-    clean = {name: value for name, value in os.environ.items() if not _PRIVATE.match(name)}
     command = [sys.executable, *(["-m", "server"] if uvloop else ["-c", _HIDE_UVLOOP]), *flags]
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in passed]  # out of the way of 3, 4, …
     try:
@@ -160,7 +180,7 @@ async def start_server(
             *launcher,
             *_passing(copies, command),
             cwd=cwd,
-            env={**clean, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": cwd, **(env or {})},
+            env=_environment(cwd, env),
             pass_fds=copies,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
@@ -168,6 +188,11 @@ async def start_server(
     finally:
         for fd in copies:
             os.close(fd)
+
+
+def _environment(folder: str, env: Mapping[str, str] | None) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not _PRIVATE.match(name)}
+    return {**clean, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": folder, **(env or {})}
 
 
 def _passing(fds: Sequence[int], command: Sequence[str]) -> Sequence[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from client.sandbox import Sandbox, open_sandbox
 from client.streams.streams import Streams
 from server.access.callers import Caller
 from server.access.tokens import hash_token, names_of_tokens
@@ -82,6 +83,16 @@ def with_tokens(config: Config, *tokens: str) -> Config:
     hashes = [hash_token(token) for token in tokens]
     callers = tuple(map(Caller, names_of_tokens(hashes), hashes))
     return config.model_copy(update={"callers": callers})
+
+
+@asynccontextmanager
+async def sandbox_at_rest() -> AsyncIterator[Sandbox]:
+    """An OpenRouter to script; at the end none of its replies may still run."""
+    async with open_sandbox(settle_s=0) as sandbox:
+        yield sandbox
+        async with asyncio.timeout(30):
+            for call in sandbox.requests:
+                await call.closed.wait()
 
 
 @asynccontextmanager
