@@ -28,6 +28,8 @@ from tests.support.serving import Api
 ANSWER = "Some **bold** text:\n\n```python\nx = 1\n```\n\nand a ` tick."
 
 
+@pytest.mark.usefixtures("kept_browser")
+@pytest.mark.asyncio(loop_scope="session")
 async def test_without_the_bundle_answers_are_plain_text_and_it_is_taken_when_it_is_there(
     api: Api, upstream: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,8 @@ NEEDED = (
 LOCAL = re.compile(r"(^|/)(\.venv|\.node|node_modules|\.env|dist|__pycache__|\.git|config\.local)(/|$)")
 
 
+@pytest.mark.usefixtures("kept_browser")
+@pytest.mark.asyncio(loop_scope="session")
 async def test_what_is_installed_from_the_sources_that_are_given_away_shows_the_page(tmp_path: Path) -> None:
     """An sdist, a wheel made of it without Node, installed elsewhere and looked at."""
     needs_vendor()

@@ -13,9 +13,11 @@ from pathlib import Path
 from client.sandbox import Sandbox
 from client.sandbox.models.picture import make_png
 from tests.mcp.test_node import NODE, needed
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.page import visiting
 from tests.support.process import running_server
+
+pytestmark = WITH_KEPT_BROWSER
 
 MESSAGE = (
     "It's \"quoted\" `x` $HOME $(id) \\n \\ %s {a} '''\nJSON\n\tEOF 🌦️ \u202e ünï \u2028 </script>" + "x" * 100_000

@@ -8,9 +8,11 @@ from playwright.async_api import expect
 
 from client.sandbox.models.picture import make_png
 from tests.server.page.test_usage_view import month, told
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.page import Visitor, visiting
 from tests.support.process import running_server
+
+pytestmark = WITH_KEPT_BROWSER
 
 SMALL = """[...document.querySelectorAll("button, select, summary, input:not([type=checkbox], [type=radio])")]
     .filter((each) => each.checkVisibility() && !each.closest(".events"))
@@ -59,6 +61,7 @@ async def test_axe_finds_nothing_in_any_state_light_and_dark() -> None:
         await check(visitor, "models")
         await page.keyboard.press("Escape")
         await visitor.press("Settings")
+        await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
         await check(visitor, "settings")
         await page.keyboard.press("Escape")
         await page.keyboard.press("Control+/")
@@ -68,6 +71,7 @@ async def test_axe_finds_nothing_in_any_state_light_and_dark() -> None:
         await visitor.press("Conversations")
         await check(visitor, "conversations")
         await visitor.press("Copy as code")
+        await expect(page.get_by_role("dialog", name="The same request as code")).to_be_visible()
         await check(visitor, "code")
         await page.keyboard.press("Escape")
         await page.keyboard.press("Control+Shift+E")
@@ -186,6 +190,7 @@ async def test_the_focus_is_never_lost() -> None:
             await expect(page.get_by_role("button", name=name, exact=True).last).to_be_focused()
 
         await visitor.press("Settings")
+        await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
         await keyboard.press("Escape")
         await at("Settings")
         await visitor.press("cite")

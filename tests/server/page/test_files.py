@@ -8,11 +8,14 @@ import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from server.config import Config
 from server.page.files import FOLDER, FORMAT, read_files
 from tests.support.process import ROOT
 from tests.support.serving import Api, changed, serving, with_tokens
+
+in_the_rooms_loop = pytest.mark.asyncio(loop_scope="session")
 
 
 async def hash_of(api: Api) -> str:
@@ -23,6 +26,7 @@ async def hash_of(api: Api) -> str:
     return found[1]
 
 
+@in_the_rooms_loop
 async def test_the_page_is_asked_for_again_and_its_files_are_kept_for_ever(api: Api) -> None:
     page, body = await api.request("GET", "/", Accept="text/html")
     assert page.content_type == "text/html"
@@ -37,17 +41,20 @@ async def test_the_page_is_asked_for_again_and_its_files_are_kept_for_ever(api: 
     assert body == (FOLDER / "main.js").read_bytes()
 
 
+@in_the_rooms_loop
 async def test_under_an_old_hash_there_is_the_file_of_today_and_nobody_keeps_it(api: Api) -> None:
     file, _ = await api.request("GET", "/assets/0123456789abcdef/main.js")
     assert (file.status, file.headers["Cache-Control"]) == (200, "no-cache")
 
 
+@in_the_rooms_loop
 async def test_nothing_but_the_files_of_the_page_can_be_had(api: Api) -> None:
     for path in ("nothing.js", "../page/files.py", "%2e%2e/page/files.py", "..%2fpage%2ffiles.py", "/etc/passwd"):
         reply, _ = await api.request("GET", f"/assets/{await hash_of(api)}/{path}")
         assert reply.status == 404, path
 
 
+@in_the_rooms_loop
 async def test_the_policy_has_no_exceptions(api: Api) -> None:
     page, _ = await api.request("GET", "/", Accept="text/html")
     policy = page.headers["Content-Security-Policy"]
@@ -60,6 +67,7 @@ async def test_the_policy_has_no_exceptions(api: Api) -> None:
     assert "Cross-Origin-Opener-Policy" not in elsewhere.headers  # browsers complain of it there
 
 
+@in_the_rooms_loop
 async def test_files_go_out_packed_to_whoever_takes_that(api: Api) -> None:
     path = f"{api.url}/assets/{await hash_of(api)}/main.js"
     async with aiohttp.ClientSession(auto_decompress=False) as http:
@@ -70,6 +78,7 @@ async def test_files_go_out_packed_to_whoever_takes_that(api: Api) -> None:
             assert "Content-Encoding" not in plain.headers
 
 
+@in_the_rooms_loop
 async def test_the_client_is_the_one_that_is_published(api: Api) -> None:
     client, body = await api.request("GET", "/client.js")
     assert body == (ROOT / "sdk" / "javascript" / "client.js").read_bytes()
@@ -77,6 +86,7 @@ async def test_the_client_is_the_one_that_is_published(api: Api) -> None:
     assert unchanged.status == 304
 
 
+@in_the_rooms_loop
 async def test_the_page_can_be_switched_off(config: Config) -> None:
     async with serving(changed(config, "page", enabled=False)) as api:
         for path in ("/", "/client.js", "/assets/format.json", "/favicon.ico"):

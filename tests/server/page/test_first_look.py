@@ -6,9 +6,11 @@ import re
 
 from playwright.async_api import expect
 
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.page import visiting
 from tests.support.process import running_server
+
+pytestmark = WITH_KEPT_BROWSER
 
 WHOLE = {
     "think aloud": "reasoner",

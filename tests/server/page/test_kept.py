@@ -7,11 +7,13 @@ from typing import Any
 from playwright.async_api import BrowserContext, expect
 
 from client.sandbox import Reply, Sandbox
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.chunks import END, STOP, text
 from tests.support.page import another, visiting
 from tests.support.process import running_server
 from tests.support.serving import Api
+
+pytestmark = WITH_KEPT_BROWSER
 
 WRITE = """([version, conversations, messages]) => new Promise((resolve, reject) => {
     const opening = indexedDB.open("openrouter-sse-backend", version);

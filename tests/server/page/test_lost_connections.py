@@ -5,6 +5,7 @@ Nothing is lost, nothing comes twice, and upstream is asked once.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import re
@@ -13,22 +14,24 @@ from typing import Any
 
 from playwright.async_api import expect
 
-from client.sandbox import Pause, Reply, Sandbox
+from client.sandbox import Hold, Pause, Reply, Sandbox
 from client.sandbox.script import Step
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.chunks import END, STOP, text
 from tests.support.page import Visitor, another, visiting
 from tests.support.process import running_server
 from tests.support.proxies.mortal import mortal_proxy
 
+pytestmark = WITH_KEPT_BROWSER
+
 WORDS = 120
 WHOLE = "".join(f"wörd {number} " for number in range(WORDS)).strip()
 
 
-def script(upstream: Sandbox, pause_s: float = 0.02) -> dict[str, str]:
-    """An answer that takes a while; the environment of a server that asks for it."""
+def script(upstream: Sandbox, pause_s: float = 0.02, until: asyncio.Event | None = None) -> dict[str, str]:
+    """An answer that takes a while, to the event at least; the environment of a server that asks for it."""
     steps: list[Step] = [step for number in range(WORDS) for step in (text(f"wörd {number} "), Pause(pause_s))]
-    upstream.script(Reply.stream(*steps, STOP, END))
+    upstream.script(Reply.stream(*steps[:-20], *([Hold(until)] if until else []), *steps[-20:], STOP, END))
     return {"OPENROUTER_BASE_URL": upstream.base_url, "OPENROUTER_API_KEY": "k"}
 
 
@@ -128,8 +131,9 @@ async def test_a_page_that_the_system_froze_has_the_whole_answer_when_it_is_woke
 
 async def test_reloads_a_second_tab_and_a_tab_that_was_closed(upstream: Sandbox) -> None:
     chance = random.Random(7)
+    all_read = asyncio.Event()
     async with (
-        running_server(env=script(upstream, 0.05)) as server,
+        running_server(env=script(upstream, 0.05, all_read)) as server,
         open_browser() as browser,
         visiting(browser, server.url) as visitor,
     ):
@@ -144,6 +148,7 @@ async def test_reloads_a_second_tab_and_a_tab_that_was_closed(upstream: Sandbox)
         await expect(second.page.get_by_role("button", name="Stop")).to_be_visible()
         await visitor.page.close()
         third = await another(visitor.page.context, server.url)
+        all_read.set()
         await assert_whole(third, upstream)
         await assert_whole(second, upstream)
         second.assert_content()

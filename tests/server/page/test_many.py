@@ -9,10 +9,12 @@ from pathlib import Path
 from playwright.async_api import Download, expect
 
 from client.sandbox import Hold, Reply, Sandbox
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.chunks import END, STOP, chunk, text
 from tests.support.page import another, visiting
 from tests.support.serving import Api
+
+pytestmark = WITH_KEPT_BROWSER
 
 
 async def test_an_eighth_page_loads_while_seven_answers_come(api: Api, upstream: Sandbox) -> None:

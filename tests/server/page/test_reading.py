@@ -8,10 +8,12 @@ from playwright.async_api import expect
 
 from client.sandbox import Hold, Mark, Pause, Reply, Sandbox
 from client.sandbox.script import Step
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.chunks import END, STOP, chunk, text
 from tests.support.page import visiting
 from tests.support.serving import Api
+
+pytestmark = WITH_KEPT_BROWSER
 
 TOP = "document.getElementById('transcript').scrollTop"
 LEFT = "(() => { const {scrollHeight, clientHeight, scrollTop} = document.getElementById('transcript'); return scrollHeight - clientHeight - scrollTop; })()"  # noqa: E501

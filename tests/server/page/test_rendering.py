@@ -13,10 +13,12 @@ from playwright.async_api import Page
 
 from client.sandbox import Reply, Sandbox
 from client.sandbox.models.prose import MARKDOWN
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.chunks import END, HEAD, STOP, call, chunk, event, text
 from tests.support.page import needs_vendor, visiting
 from tests.support.serving import Api
+
+pytestmark = WITH_KEPT_BROWSER
 
 PIECES = [
     "# H\n\n",

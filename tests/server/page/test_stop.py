@@ -8,11 +8,13 @@ from playwright.async_api import expect
 
 from client.sandbox import Hold, Mark, Reply, Sandbox
 from client.sandbox.script import Step
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.chunks import DONE, chunk, text
 from tests.support.page import Visitor, another, visiting
 from tests.support.process import running_server
 from tests.support.serving import Api
+
+pytestmark = WITH_KEPT_BROWSER
 
 
 async def stopped(visitor: Visitor) -> None:

@@ -12,11 +12,13 @@ from playwright.async_api import expect
 
 from client.sandbox import Hold, Reply, Sandbox
 from server.config import Config
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.chunks import END, STOP, text
 from tests.support.page import Visitor, visiting
 from tests.support.process import running_server
 from tests.support.serving import Api, serving, with_tokens
+
+pytestmark = WITH_KEPT_BROWSER
 
 TOKEN = "a-token-that-nobody-may-see"
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from playwright.async_api import Page, Route, expect
 
-from tests.support.browser import open_browser
+from tests.support.browser import WITH_KEPT_BROWSER, open_browser
 from tests.support.page import visiting
 from tests.support.process import running_server
+
+pytestmark = WITH_KEPT_BROWSER
 
 
 def month(callers: tuple[str, ...] = ("ann", "bob"), **more: Any) -> dict[str, Any]:
