@@ -12,9 +12,6 @@ from client.sandbox import Sandbox
 from tests.protocols.chat_completions.test_node_clients import said
 from tests.support.process import running_server
 
-langchain_openai = pytest.importorskip("langchain_openai", reason="scripts/install requirements-dev.txt")
-messages = pytest.importorskip("langchain_core.messages")
-
 ASK: list[Any] = [("user", "Why?")]
 TIDE = {"type": "function", "function": {"name": "tide", "description": "x", "parameters": {"type": "object"}}}
 
@@ -22,6 +19,7 @@ TIDE = {"type": "function", "function": {"name": "tide", "description": "x", "pa
 @pytest.fixture
 async def model(upstream: Sandbox) -> AsyncIterator[Any]:
     """The model of a server of its own process; nobody tries anything again."""
+    langchain_openai = pytest.importorskip("langchain_openai", reason="scripts/install requirements-dev.txt")
     env = {"OPENROUTER_BASE_URL": upstream.base_url, "OPENROUTER_API_KEY": "k", "OPENROUTER_MAX_RETRIES": "0"}
     async with running_server(env=env) as server:
         yield langchain_openai.ChatOpenAI(
@@ -52,6 +50,7 @@ async def test_langchain_sees_what_upstream_said(model: Any, upstream: Sandbox) 
     called = await streamed(with_tools, ASK)
     (call,) = called.tool_calls
     assert (call["name"], call["args"], call["id"]) == ("tide", {}, "c1")
+    messages = pytest.importorskip("langchain_core.messages")
     result = messages.ToolMessage("high", tool_call_id=call["id"])
     assert (await streamed(with_tools, [*ASK, called, result])).content == "High."
     asked = upstream.calls[3].json["messages"]

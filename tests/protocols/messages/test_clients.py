@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import pytest
 
 from client.sandbox import DONE, HangUp, Hold, Reply, Sandbox
@@ -20,6 +19,9 @@ from tests.protocols.chat_completions.test_node_clients import CALLED, SIGNED, S
 from tests.support.messages import sent
 from tests.support.process import ROOT
 from tests.support.serving import Api, changed, serving
+
+if TYPE_CHECKING:  # three thousand modules, which nobody loads who runs other tests
+    import anthropic
 
 SCRIPT = ROOT / "tests" / "support" / "clients" / "messages.mjs"
 WAYS = ("passed", "translated")
@@ -136,6 +138,8 @@ async def test_a_client_from_npm_sees_what_upstream_said(client: str, way: str, 
 
 @pytest.fixture
 async def client(api: Api) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    import anthropic
+
     async with anthropic.AsyncAnthropic(base_url=api.url, api_key="none", max_retries=0) as ready:
         yield ready
 
@@ -144,6 +148,8 @@ async def test_anthropics_python_client(
     way: str, client: anthropic.AsyncAnthropic, api: Api, upstream: Sandbox
 ) -> None:
     """traps 2, 4, 5, 8, 9, 13, 15"""
+    import anthropic
+
     replies = said(way)
     upstream.script(*(reply for name in replies for reply in replies[name]), path=PATHS[way])
     ask: dict[str, Any] = {"model": "acme/m", "max_tokens": 100}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from tests.support.process import running_server
-from tests.support.schema_fuzz import SERVER_SETTINGS, Fuzz
+
+if TYPE_CHECKING:
+    from tests.support.schema_fuzz import Fuzz
 
 
 async def test_generated_requests_get_no_answer_that_is_not_described() -> None:
+    from tests.support.schema_fuzz import SERVER_SETTINGS  # loads schemathesis, which takes seconds
+
     async with running_server("--sandbox", env=SERVER_SETTINGS) as server:
         found = await asyncio.to_thread(_fuzz, server.url)
         assert found.faults == {}
@@ -23,6 +28,8 @@ _PATHS = "^/(?!api/v1/(messages|responses|completions|embeddings))"
 
 
 def _fuzz(url: str) -> Fuzz:
+    from tests.support.schema_fuzz import Fuzz
+
     found = Fuzz(url, seed=1)
     found.run(4, ("coverage", "fuzzing"), _PATHS)
     return found
