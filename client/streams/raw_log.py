@@ -32,6 +32,7 @@ from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent, ContentDelta, Done, StreamFailed, StreamStarted, UsageReport
 from client.translation.foreign.fronts import CHAT, front_of
 from client.translation.foreign.records import PayloadsAsChunks
+from client.translation.payloads import Payloads
 from client.translation.translate import ChatTranslator
 
 _MESSAGE = b'"message"'
@@ -57,9 +58,11 @@ class PlainPayloads(Protocol):
 
     Attributes:
         same: what all of them are like, which differ in nothing but a piece of the answer.
+        payloads: what is kept of them; None where nothing is.
     """
 
     same: object | None
+    payloads: Payloads | None
 
     def take_plain_payloads(self) -> list[bytes] | None:
         """Those since the last time; None where they have to be asked for in the other way."""
@@ -83,7 +86,6 @@ class RawEncoder:
         "_chunks",
         "_first",
         "_harmless",
-        "_harmless_text",
         "_hide",
         "_read_chunks",
         "alike",
@@ -98,7 +100,6 @@ class RawEncoder:
         self._hide = hide
         self.alike: type[ChatEvent] | None = None
         self._harmless: object | None = None  # what chunks are like that need no look but for their text
-        self._harmless_text: object | None = None  # the same, where that is of the answer
 
     def encode(self, events: Sequence[ChatEvent]) -> bytes:
         """The records of one read: upstream's chunks, then the ends that the events hold; a failure stands behind the
@@ -108,16 +109,22 @@ class RawEncoder:
 
     def encode_texts(self, events: Sequence[ChatEvent], source: PlainPayloads) -> bytes:
         """The records of one read whose chunks are alike, and whose events are their pieces of one kind."""
-        chunks, same = source.take_plain_payloads(), source.same
-        if chunks is None:
-            return self.encode(events)
-        if same is self._harmless_text and len(chunks) == 1 == len(events):  # as most reads are
-            text: str = events[0].text  # type: ignore[union-attr]
-            if not self._hide.is_in(text):
-                self.alike = ContentDelta
+        same, kept = source.same, source.payloads
+        if same is self._harmless and kept is not None and (chunk := kept.alone) is not None:  # as most reads are
+            kind = type(events[0])
+            if kind is ContentDelta:
+                needs_look = self._hide.is_in(events[0].text)  # type: ignore[union-attr]
+            else:  # a chunk may think in two places
+                needs_look = (_BACKSLASH in chunk and chunk.find(_ESCAPE) >= 0) or self._hide.concerns(chunk)
+            if not needs_look:
+                kept.alone = None
+                self.alike = kind
                 self._chunks += 1
                 self.count += 1
-                return b"data: %b\n\n" % chunks[0]
+                return b"data: %b\n\n" % chunk
+        chunks = source.take_plain_payloads()
+        if chunks is None:
+            return self.encode(events)
         self.alike = None
         if 0 < len(chunks) == len(events) and self._need_no_look_again(chunks, events, same):
             self.alike = type(events[0])
@@ -174,7 +181,6 @@ class RawEncoder:
         if not (self._chunks and self._need_no_look(chunks)):
             return False
         self._harmless = same
-        self._harmless_text = same if type(events[0]) is ContentDelta else None
         return True
 
     def _need_no_look(self, chunks: list[bytes]) -> bool:
@@ -277,16 +283,15 @@ def records_of(records: bytes) -> Iterator[tuple[str | None, bytes]]:
 
 def runs_of(records: bytes) -> Iterator[tuple[str | None, bytes]]:
     """The same, but that chunks which follow each other come together, as records."""
-    at, size = 0, len(records)
-    while at < size:
-        if records.startswith(_OURS, at):
-            end = records.find(_END, at)
-            name, _, data = records[at + len(_OURS) : end].partition(_LINE)
-            yield name.decode(), data
-        else:
-            end = records.find(_THEN_OURS, at)
-            yield None, records[at : end + len(_END)] if end >= 0 else records[at:]
-        at = end + len(_END) if end >= 0 else size
+    parts = (_END + records).split(_THEN_OURS)
+    if chunks := parts[0]:
+        yield None, chunks[len(_END) :] + (_END if len(parts) > 1 else b"")
+    for place in range(1, len(parts)):
+        own, _, chunks = parts[place].partition(_END)
+        name, _, data = own.partition(_LINE)
+        yield name.decode(), data
+        if chunks:
+            yield None, chunks if place == len(parts) - 1 else chunks + _END
 
 
 def chunk_records(upstream_protocol: str) -> Callable[[bytes], bytes] | None:

@@ -195,7 +195,9 @@ class Stream(Readable):
         self.stop_reason: str | None = None
         self.lease = lease
         self.span = span
-        self._encoder: EventEncoder | RawEncoder = EventEncoder(self.id)
+        self._encoder: EventEncoder | RawEncoder = (
+            RawEncoder(self._chunks_read, openrouter.hide) if self.holds_chunks else EventEncoder(self.id)
+        )
         self._grace_timer: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._fence: tuple[int, Failure] | None = None
         self._room: asyncio.Event | None = None
@@ -206,8 +208,6 @@ class Stream(Readable):
         self._pump: Pump | None = Pump(
             openrouter, body, self, headers, keeps_chunks=self.holds_chunks, protocol=upstream_protocol
         )
-        if self.holds_chunks:
-            self._encoder = RawEncoder(self._chunks_read, openrouter.hide)
         self._task: asyncio.Task[None] | None = asyncio.create_task(self._run(), name=str(self))
 
     @property

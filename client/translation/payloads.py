@@ -16,21 +16,42 @@ from client.border.json_codec import encode_json
 
 
 class Payloads:
-    """The data of events since it was last asked for, in order."""
+    """The data of events since it was last asked for, in order.
 
-    __slots__ = ("_cut", "_instead", "_kept")
+    Attributes:
+        alone: that of the last read, where it was one event that nothing is to be done with, and nothing else is
+            kept; else None. Given out like the others, too; whoever takes it from here sets it to None.
+    """
+
+    __slots__ = ("_cut", "_instead", "_kept", "alone")
 
     def __init__(self) -> None:
+        self.alone: bytes | None = None
         self._cut: bytes | None = None
         self._kept: list[bytes] = []
         self._instead: dict[int, tuple[bytes, ...]] = {}  # by `id`: what is kept lives as long
 
     def __bool__(self) -> bool:
+        if self.alone is not None:
+            return True
         return any(_resolved(payload, self._instead) for payload in self._kept) if self._instead else bool(self._kept)
 
     def add(self, payloads: Sequence[bytes]) -> None:
         """Keeps what one read brought."""
+        self._keep_alone()
         self._kept += payloads
+
+    def add_alone(self, payload: bytes) -> None:
+        """Keeps the only one of a read, with which nothing is to be done."""
+        if self._kept or self.alone is not None:
+            self.add((payload,))
+        else:
+            self.alone = payload
+
+    def _keep_alone(self) -> None:
+        if self.alone is not None:
+            self._kept.append(self.alone)
+            self.alone = None
 
     def drop(self, payload: bytes) -> None:
         """This one is no chunk, or came too late."""
@@ -55,6 +76,7 @@ class Payloads:
 
     def take_plain(self) -> list[bytes] | None:
         """Gives out what is kept, if it is as it was added and there is no cut; else None, and it stays."""
+        self._keep_alone()
         if self._instead or self._cut is not None:
             return None
         taken, self._kept = self._kept, []
@@ -62,6 +84,7 @@ class Payloads:
 
     def take(self) -> tuple[list[bytes], list[bytes]]:
         """Gives out what is kept, and what of it stands behind the cut; keeps it no longer."""
+        self._keep_alone()
         taken, self._kept = self._kept, []
         instead, self._instead = self._instead, {}
         behind: list[bytes] = []

@@ -163,6 +163,7 @@ class ChatTranslator:
         finish_reason: that of `Done`; None until then.
         failure: that of `StreamFailed`; None without one.
         has_told_failure: whether upstream told of the failure where everybody looks for it, in `error`.
+        payloads: what is kept of upstream's events; None where nothing is.
         same: what all chunks of the last read were like, which differ in nothing but a piece of the answer, or in one
             of thinking; None where one of them was not.
         skipped: events that were none of the model: no JSON object, not `[DONE]`, or one about something else; and
@@ -190,7 +191,6 @@ class ChatTranslator:
         "_junk",
         "_kinds",
         "_native_finish_reason",
-        "_payloads",
         "_read_error",
         "_reasoning",
         "_recurrences",
@@ -208,6 +208,7 @@ class ChatTranslator:
         "last_event_s",
         "last_read_s",
         "model",
+        "payloads",
         "provider",
         "reckoned",
         "same",
@@ -246,7 +247,7 @@ class ChatTranslator:
         self._hide = hide
         self._earlier = earlier
         self.has_told_failure = False
-        self._payloads = Payloads() if keeps_payloads else None
+        self.payloads = Payloads() if keeps_payloads else None
         self._decoder = SSEDecoder(max_event_bytes)
         self._calls = _NO_CALLS
         self._reasoning = ReasoningMerger()
@@ -283,21 +284,25 @@ class ChatTranslator:
 
     def _take_payloads(self, payloads: list[bytes]) -> list[ChatEvent]:
         """The events of what one read has brought."""
-        if self._payloads is not None:
-            self._payloads.add(payloads)
         content_in, _, others = self._ways
         events: list[ChatEvent] = []
         if len(payloads) == 1:  # as in most reads
             if content_in is not None and (text := content_in(payloads[0])):
+                if self.payloads is not None:
+                    self.payloads.add_alone(payloads[0])
                 self._recurrences.was_seen = True
                 self.same = content_in
                 self.last_event_s = self.last_read_s
                 return [ContentDelta(text)]
             if others and others[0].is_thinking and others[0].take(payloads[0], events):
+                if self.payloads is not None:
+                    self.payloads.add_alone(payloads[0])
                 self._recurrences.was_seen = True
                 self.same = others[0]
                 self.last_event_s = self.last_read_s
                 return events
+        if self.payloads is not None:
+            self.payloads.add(payloads)
         self.same = content_in
         if len(payloads) < _MANY:
             self._take_each(payloads, events)
@@ -348,15 +353,15 @@ class ChatTranslator:
                         break
                 else:
                     self._take(payload, events)
-                    if self.failure is not None and self._payloads is not None:
-                        self._payloads.cut_behind(payload)
+                    if self.failure is not None and self.payloads is not None:
+                        self.payloads.cut_behind(payload)
                     content_in, expects_content, others = self._ways = self._expected()
             except Exception:  # the border: whatever it is, the events of this read go out, and an honest end
                 same = None
                 self._break_off(events)
-                if self._payloads is not None:
-                    self._payloads.drop(payload)
-                    self._payloads.cut_behind(payload)
+                if self.payloads is not None:
+                    self.payloads.drop(payload)
+                    self.payloads.cut_behind(payload)
                 content_in, expects_content, others = self._ways = self._expected()
         self.same = same
 
@@ -382,8 +387,8 @@ class ChatTranslator:
             return events
         try:
             for payload in self._decoder.receive_eof():
-                if self._payloads is not None:
-                    self._payloads.add([payload])
+                if self.payloads is not None:
+                    self.payloads.add([payload])
                 self._take(payload, events, is_last=True)
         except Exception:
             self._break_off(events)
@@ -395,8 +400,8 @@ class ChatTranslator:
         of a stream with this one event."""
         self.same = None
         events: list[ChatEvent] = []
-        if self._payloads is not None:
-            self._payloads.add([body])
+        if self.payloads is not None:
+            self.payloads.add([body])
         try:
             self._take(body, events, is_last=True)
         except Exception:
@@ -436,20 +441,20 @@ class ChatTranslator:
     @property
     def has_payloads(self) -> bool:
         """Whether `take_payloads` would give any."""
-        return bool(self._payloads)
+        return bool(self.payloads)
 
     def take_payloads(self) -> tuple[list[bytes], list[bytes]]:
         """The chunks of upstream's events since the last time, each JSON, without `[DONE]` and what follows it; apart
         from them those behind the one of which the answer failed."""
-        return ([], []) if self._payloads is None else self._payloads.take()
+        return ([], []) if self.payloads is None else self.payloads.take()
 
     def take_plain_payloads(self) -> list[bytes] | None:
         """The same, where all of them are as they came and none stands behind a failure; else None, and they stay."""
-        return None if self._payloads is None else self._payloads.take_plain()
+        return None if self.payloads is None else self.payloads.take_plain()
 
     def _keep_not(self, payload: bytes) -> None:
-        if self._payloads is not None:
-            self._payloads.drop(payload)
+        if self.payloads is not None:
+            self.payloads.drop(payload)
 
     def flush(self) -> list[ChatEvent]:
         """What is held back for the end of the answer, when somebody else says that it has come."""
@@ -485,8 +490,8 @@ class ChatTranslator:
             return
         found, is_plain = decode_either_way(payload)
         if isinstance(found, dict):
-            if not is_plain and self._payloads is not None:
-                self._payloads.make_readable(payload, found)
+            if not is_plain and self.payloads is not None:
+                self.payloads.make_readable(payload, found)
             chunk = self._take_found(found, is_plain, events)
             if self.state is STREAMING and is_plain:
                 self._recurrences.note(payload, chunk)
@@ -494,17 +499,17 @@ class ChatTranslator:
             kept: list[bytes] = []
             for item in found:
                 if isinstance(item, dict) and self.state is not DONE:
-                    if self._payloads is not None:
+                    if self.payloads is not None:
                         kept.append(encode_json(fit_json(item)))
                     self._take_found(item, is_plain, events)
-            if self._payloads is not None:
-                self._payloads.put(payload, *kept)
+            if self.payloads is not None:
+                self.payloads.put(payload, *kept)
         elif isinstance(payload, ErrorData) and payload.strip():
             self._keep_not(payload)
             self._take_chunk(Chunk(error=payload.decode("utf-8", "replace")), events)
         elif found is None and len(parts := _parts_of(payload)) > 0:
-            if self._payloads is not None:
-                self._payloads.put(payload, *parts)
+            if self.payloads is not None:
+                self.payloads.put(payload, *parts)
             for part in parts:
                 self._take(part, events, is_last=is_last)
         else:

@@ -22,19 +22,24 @@ def passed_headers(headers: Mapping[str, str], upstream_protocol: str = "chat") 
     """The headers that go on, each once, spelled as the settings' own are."""
     found: dict[str, str] = {}
     for name, value in headers.items():
-        known = _NAMES.get(name.lower()) or _openrouters(name.lower())
+        lowered = name.lower()
+        known = _NAMES.get(lowered)
+        if known is None:
+            if not lowered.startswith(_OPENROUTERS):  # as most
+                continue
+            known = _openrouters(lowered)
         fit = header_value(value, _LONGEST)
-        if known is not None and fit and known not in found and len(found) < _MOST:
+        if fit and known not in found and len(found) < _MOST:
             found[known] = fit
     for name in _OF_PROTOCOLS.get(upstream_protocol, ()):
         if fit := header_value(headers.get(name), _LONGEST):
             found[name] = fit
+    if not found:
+        return found
     title = next((found[name] for name in _TITLES if name in found), None)
     return found if title is None else {**dict.fromkeys(_TITLES, title), **found}
 
 
-def _openrouters(name: str) -> str | None:
+def _openrouters(name: str) -> str:
     """`x-openrouter-title` as `X-OpenRouter-Title`: a name in two spellings would go out twice."""
-    if not name.startswith(_OPENROUTERS):
-        return None
     return "-".join(_OF_WORDS.get(word, word.capitalize()) for word in name.split("-"))

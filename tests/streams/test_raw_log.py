@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from client.border.redaction import Redaction
 from client.errors import Failure
-from client.streams.raw_log import RawEncoder, TypedView, records_of
+from client.streams.raw_log import RawEncoder, TypedView, has_own_records, records_of, runs_of
 from client.streams.wire import EventEncoder
 from client.translation.events import ChatEvent, ContentDelta
 from client.translation.translate import DONE as ENDED
@@ -164,6 +164,16 @@ MORE = {
 
 
 STREAMS = dict(_quirks()) | MORE
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_runs_of_chunks_are_the_same_records(name: str) -> None:
+    records = Both().receive(STREAMS[name]).end().records
+    apart: list[tuple[str | None, bytes]] = []
+    for kind, data in runs_of(records):
+        apart += records_of(data) if kind is None else [(kind, data)]
+        assert kind is not None or not has_own_records(data)
+    assert apart == list(records_of(records))
 
 
 @pytest.mark.parametrize("name", STREAMS)

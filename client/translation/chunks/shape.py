@@ -18,7 +18,6 @@ Path = tuple[str | int, ...]
 
 _LONGEST_SHAPE: Final = 8192
 """Bytes of a chunk that a shape is made of: others are rare, and dear to look through."""
-_QUOTE, _BACKSLASH = b'"\\'
 _decode = msgspec.json.Decoder().decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_texts = msgspec.json.Decoder(str).decode_lines
@@ -66,26 +65,10 @@ class ChunkShape:
         """Whether a payload may be of this shape."""
         return payload.startswith(self._head) and payload.endswith(self._tail)
 
-    def begins_with(self, head: bytes) -> bool:
-        """Whether that is what stands before the first string, its quote included."""
-        return head == self._head
-
-    def end_of_first(self, payload: bytes) -> int:
-        """Where the first string of a payload of this shape ends, behind its quote, as told without decoding any; 0
-        for another payload, and where it is empty or cannot be told so."""
-        if not (payload.startswith(self._head) and payload.endswith(self._tail)):
-            return 0
-        start, middle = self._from + 1, self._middle
-        last = end = payload.find(_QUOTE, start)
-        if end <= start or payload[end - 1] == _BACKSLASH:
-            return 0
-        if middle is not None:
-            if not payload.startswith(middle, end):
-                return 0
-            last = payload.find(_QUOTE, end + len(middle))
-            if payload[last - 1] == _BACKSLASH:
-                return 0
-        return end + 1 if last + 1 == len(payload) + self._to else 0
+    @property
+    def around(self) -> tuple[bytes, bytes | None, bytes]:
+        """What stands before, between and behind the strings, quotes included; None between where there is one."""
+        return self._head, self._middle, self._tail
 
     def end_of_run(self, payloads: Sequence[bytes], at: int) -> int:
         """Where those may end that fit like the one at that place: looked for as if others followed that do not."""

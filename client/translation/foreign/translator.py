@@ -61,10 +61,10 @@ class ForeignTranslator(ChatTranslator):
             events += self.close(_OTHER_WORDS)
             return
         whole = self._front.events_of_whole(found)
-        if whole and self._payloads is not None:
-            self._payloads.put(payload, *map(encode_json, whole))
-        elif not is_plain and self._payloads is not None:
-            self._payloads.make_readable(payload, found)
+        if whole and self.payloads is not None:
+            self.payloads.put(payload, *map(encode_json, whole))
+        elif not is_plain and self.payloads is not None:
+            self.payloads.make_readable(payload, found)
         is_about_model, before = False, len(events)
         for event in whole or [found]:
             for chunk in self._front.chunks_of(event):

@@ -39,16 +39,20 @@ def streamed_call_of(
     model = body.get("model")
     if model is not None and not (isinstance(model, str) and model):
         problems.append(Detail("model", "must be a model id, as text"))
-    if not isinstance(body.get("stream") or False, bool):
+    is_streamed = body.get("stream") or False
+    if not isinstance(is_streamed, bool):
         problems.append(Detail("stream", "must be true or false"))
-    if body.get("n") not in (None, 1) or isinstance(body.get("n"), bool):
+    count = body.get("n")
+    if count is not None and (count != 1 or isinstance(count, bool)):
         problems.append(Detail("n", "one answer a request can be streamed; send the request again for another"))
     grace_s = asked_grace_s(body.get("grace_s"), max_grace_s, problems)
     if problems:
         raise InvalidRequest(problems)
-    passed = {name: value for name, value in body.items() if name != "grace_s"}
-    passed |= {"model": model or default_model, "stream": True}
-    return ChatCall(passed, bool(body.get("stream")), grace_s, upstream_protocol=upstream_protocol)
+    passed = dict(body)
+    passed.pop("grace_s", None)
+    passed["model"] = model or default_model
+    passed["stream"] = True
+    return ChatCall(passed, is_streamed, grace_s, upstream_protocol=upstream_protocol)
 
 
 def asked_grace_s(asked: Any, max_grace_s: float, problems: list[Detail]) -> float | None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from client.streams.log_events import log_events_of
 from client.streams.readable import Readable
 from client.translation.foreign.fronts import CHAT as UPSTREAM_CHAT
-from client.upstream.request import InvalidRequest
+from client.upstream.request import ChatCall, InvalidRequest
 from server.errors import invalid_request, refuse
 from server.http.json_body import read_json_object
 from server.keys import CALLER, SETTINGS, STREAMS
@@ -59,7 +59,7 @@ class ChatCompletions(FailureWords):
             call = chat_call_of(body, default_model=config.upstream.model, max_grace_s=config.streams.max_grace_s)
         except InvalidRequest as exc:
             raise invalid_request(exc.details) from exc
-        call = call._replace(grace_s=stream_grace_s(request, call.grace_s) or 0.0)
+        call = ChatCall(call.body, call.stream, stream_grace_s(request, call.grace_s) or 0.0)
         return await answer(request, self, call)
 
     async def get(self, request: web.Request) -> web.StreamResponse:

@@ -11,10 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from client.border.json_codec import decode_json
-from client.translation.chunks.shape import ChunkShape, Path, shape_of
+from client.translation.chunks.shape import Path, shape_of
 
 REASONING: Final = b'"reasoning"'
+_DATA: Final = b"data: "
 _OPENING: Final = REASONING + b':"'
+_QUOTE, _BACKSLASH = b'"\\'
 _MOST_SHAPES: Final = 8
 """Shapes that are made for one answer: where they do not last, they are not worth it."""
 _DELTA: Final[Path] = ("choices", 0, "delta")
@@ -40,27 +42,34 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 class SecondName:
     """Puts the thinking of chunks in under its second name, for one reader of one answer."""
 
-    __slots__ = ("_before", "_has_one", "_left", "_shape", "_start")
+    __slots__ = ("_before", "_end", "_has_one", "_head", "_left", "_middle", "_start", "_tail")
 
     def __init__(self) -> None:
-        self._shape: ChunkShape | None = None
-        self._before = b""  # what a chunk of that shape begins with, up to the first name, and behind that the second
-        self._start = 0  # where the name begins
+        # What stands before, between and behind the texts of a record like those before, and where these are.
+        self._head = self._middle = self._tail = b""
+        self._start = self._end = 0  # 0: nothing is known
+        self._before = b""  # what such a record begins with, up to the first name, and behind that the second
         self._has_one = False  # the first chunk of its kind may be the only one
         self._left = _MOST_SHAPES
 
-    def put_into_alike(self, chunk: bytes) -> bytes | None:
-        """The chunk with its thinking twice; None where it is not like those before it, which says nothing."""
-        if self._shape is None or not (end := self._shape.end_of_first(chunk)):
+    def put_into_alike(self, record: bytes) -> bytes | None:
+        """A record, without the empty line at its end, with its thinking twice; None where it is not like those
+        before it, which says nothing. One that is has no quote in its texts, so that these end where they seem to."""
+        start, end = self._start, self._end
+        if not start or record[:start] != self._head or record[end:] != self._tail:
             return None
-        at = self._start
-        return b"%b%b,%b" % (self._before, chunk[at + len(_OPENING) - 1 : end], chunk[at:])
+        thinking = record[start:end]
+        if self._middle:
+            thinking, found, other = thinking.partition(self._middle)
+            if not found or _QUOTE in other or other[-1:] == b"\\":
+                return None
+        if not thinking or _QUOTE in thinking or thinking[-1] == _BACKSLASH:
+            return None
+        return b'%b%b","reasoning":"%b' % (self._before, thinking, record[start:])
 
     def put_in(self, chunk: bytes) -> bytes | None:
-        """The same for any; None where it does anything else that must be looked at, or does not think."""
-        said = self.put_into_alike(chunk)
-        if said is not None:
-            return said
+        """Any chunk with its thinking twice; None where it does anything else that must be looked at, or does not
+        think."""
         thinking = _thinking_alone(chunk)
         if thinking is None:
             return None
@@ -75,10 +84,14 @@ class SecondName:
             return
         self._left -= 1
         found = decode_json(chunk)
-        self._shape = shape_of(chunk, found, *_paths(found))
-        if self._shape is not None and not self._shape.begins_with(chunk[: at + len(_OPENING)]):
-            self._shape = None  # its first text is another
-        self._before, self._start = chunk[:at] + b'"reasoning_content":', at
+        shape = shape_of(chunk, found, *_paths(found))
+        head, middle, tail = (b"", None, b"") if shape is None else shape.around
+        if head != chunk[: at + len(_OPENING)]:  # or its first text is another
+            self._start = 0
+            return
+        self._head, self._middle, self._tail = _DATA + head, middle or b"", tail
+        self._start, self._end = len(self._head), -len(tail)
+        self._before = _DATA + chunk[:at] + b'"reasoning_content":"'
 
 
 def _thinking_alone(chunk: bytes) -> bytes | None:

@@ -27,11 +27,13 @@ _DATA = b"data: "
 _END = b"\n\n"
 _DONE = b"data: [DONE]\n\n"
 _LINE = b"\ndata: "
-_NEXT = _END + _DATA
 _LF = 10
 _THINKING = re.compile(rb'"reasoning"(?:\s|data: )*:(?:\s|data: )*"[^"]')
 """Between lines of a chunk stands what begins them in a record."""
 _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
+
+
+_decode_done = msgspec.json.Decoder(Done).decode
 
 
 class _View(ABC):
@@ -55,7 +57,7 @@ class _View(ABC):
                 failure = msgspec.convert(said["failure"], Failure)
                 self._failed_with = self._failure(failure, is_told=said["is_upstreams"])
             elif name == "done":
-                pieces.append(self._end(msgspec.convert(decode_json(data), Done)))
+                pieces.append(self._end(_decode_done(data)))
         return b"".join(pieces)
 
     def _end(self, done: Done) -> bytes:
@@ -123,29 +125,29 @@ class OpenAiView(_View):
         super().__init__()
         self._second_name = SecondName()
 
+    def view(self, records: bytes) -> bytes:
+        """The bytes for whole records."""
+        alike = self._second_name.put_into_alike(records[: -len(_END)])  # one that thinks, as most reads are
+        return super().view(records) if alike is None else alike + _END
+
     def _chunks(self, records: bytes) -> bytes:
-        end = len(records)
-        if records.find(_END) == end - len(_END):  # one alone, as most reads are
-            chunk = records[len(_DATA) : -len(_END)]
-            said = self._second_name.put_into_alike(chunk)
-            if said is None:
-                if not _may_change(records):
-                    return records
-                said = self._changed(chunk)
-            return b"data: %b\n\n" % said if said else b""
         if not _may_change(records):
             return records
+        end = len(records)
         if records.find(_ERROR) < 0:  # then nothing changes behind the last that may think
             end = records.find(_END, records.rfind(REASONING)) + len(_END)
-        chunks = records[len(_DATA) : end - len(_END)].split(_NEXT)
-        told = [self._changed(chunk) if _may_change(chunk) else chunk for chunk in chunks]
-        return b"".join([b"data: %b\n\n" % chunk for chunk in told if chunk]) + records[end:]
+        told = map(self._told, records[: end - len(_END)].split(_END))
+        return b"".join([record + _END for record in told if record]) + records[end:]
 
-    def _changed(self, chunk: bytes) -> bytes:
-        """The data of a record in OpenAI's words; empty for what is not told."""
+    def _told(self, record: bytes) -> bytes:
+        """A record of a chunk, without the empty line at its end, in OpenAI's words; empty for what is not told."""
+        alike = self._second_name.put_into_alike(record)
+        if alike is not None or not _may_change(record):
+            return alike or record
+        chunk = record[len(_DATA) :]
         data = chunk.replace(_LINE, b"\n") if _LF in chunk else chunk
         said = self._second_name.put_in(data) or _openai_chunk(data)
-        return said if data is chunk else said.replace(b"\n", _LINE)
+        return _DATA + said.replace(b"\n", _LINE) if said else b""
 
     def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
         """Bare, as OpenAI's clients look for it; upstream's own frame was left out."""
