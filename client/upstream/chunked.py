@@ -22,11 +22,10 @@ _LINE_BYTES: Final = 8
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]{1,%d}" % _LINE_BYTES)
 _MOST_KEPT: Final = 4096
 _MOST_FIELDS: Final = 100
-_UNREAD: Final = re.compile(
-    rb"(?!(?:connection|content-[a-z]+|keep-alive|set-cookie|trailer|transfer-encoding|upgrade|x-generation-id):)"
-    rb"[a-z0-9-]+: [ -~]{0,1000}",
-    re.IGNORECASE,
+_READ: Final = (
+    rb"(?i:connection|content-[a-z]+|keep-alive|set-cookie|trailer|transfer-encoding|upgrade|x-generation-id)"
 )
+_without_unread = re.compile(rb"\r\n(?!%b:)[A-Za-z0-9-]+: [ -~]{0,1000}(?=\r\n)" % _READ).sub
 NO_LENGTH: Final = -1
 
 
@@ -66,10 +65,7 @@ def lean_head(head: bytes) -> bytes:
     """The head of such a body without the fields that nobody reads, of which there are twenty where a network of
     proxies has sent it: a parser keeps every one for as long as the answer is open. What is no ordinary field stays,
     for the parser to judge."""
-    lines = head.split(CRLF)
-    if len(lines) > _MOST_FIELDS:
-        return head
-    return CRLF.join([line for line in lines if not _UNREAD.fullmatch(line)])
+    return head if head.count(CRLF) > _MOST_FIELDS else _without_unread(b"", head)
 
 
 def whole_chunks(data: bytes) -> tuple[bytes, int]:

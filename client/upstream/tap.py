@@ -107,8 +107,9 @@ async def hand_on(
     try:
         tap = response.tap if isinstance(response, TappedResponse) else None
         if tap is not None and tap.follows_chunks:
-            response.spare()  # type: ignore[attr-defined]
             tap.begin(response.content, take)
+            if not tap.closed.done():  # else all of it came at once
+                response.spare()  # type: ignore[attr-defined]
         else:
             tap = await _tap_behind(response, take)
         if tap is not None:
