@@ -25,6 +25,7 @@ _KEY_FACTS: Final = (
 )
 _MOST_USD: Final = 10**12
 _NOT_ALL = "The key's limits and what other callers spent are shown to callers with admin = true only."
+_OF_ONE = "Answers are those of one of several processes; a budget counts those of all, and so does GET /usage."
 _UNKNOWN = "The upstream tells nothing about the key."
 
 
@@ -38,8 +39,9 @@ async def account(state: McpState, *, owner: str) -> ToolOutput:
     """
     if not state.sees_account(owner):
         own = {"your_answers": _spent(state, owner), **await _budget_of(state, owner), "note": _NOT_ALL}
-        return facts_output({"upstream": state.openrouter.host, **own})
+        return facts_output({"upstream": state.openrouter.host, **own, **_counted(state)})
     data: dict[str, Any] = {"upstream": state.openrouter.host, "this_process": _spent(state, None)}
+    data |= _counted(state)
     data |= await _budget_of(state, owner)
     if state.lacks_key:
         return facts_output({**data, "note": NO_KEY})
@@ -51,6 +53,11 @@ async def account(state: McpState, *, owner: str) -> ToolOutput:
     if credits_ is not None:
         data["credits"] = credits_
     return facts_output(data)
+
+
+def _counted(state: McpState) -> dict[str, str]:
+    """Whose answers these are, where others share them."""
+    return {"counted": _OF_ONE} if state.streams.is_shared else {}
 
 
 def _spent(state: McpState, owner: str | None) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Copy:
             or log.closed
             or self.acked_bytes is None
             or log.written_bytes - self.acked_bytes >= piece_bytes // 2
-            or self.stream.is_full
+            or self.stream.has_full_log
         )
 
     def state_now(self) -> tuple[object, ...]:

@@ -187,14 +187,6 @@ class SharedCopies:
             raise StoreUnavailable
         return bool(await self._positions(copy))
 
-    def forget(self, stream: Stream) -> None:
-        """Its owner wants it no more."""
-        copy = self.outbox.copies.get(stream)
-        if copy is not None:
-            self.outbox.remove(copy)
-        store, place = self._store, place_of(stream.key)
-        self._do_later(lambda: forget_place(store, stream.owner, place))
-
     # -- writing ------------------------------------------------------------------------------------------------
 
     async def _write_on(self) -> None:

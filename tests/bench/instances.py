@@ -1,9 +1,9 @@
 """`python -m tests.bench.instances --shared URL`: what a paced event costs one process, and two that share a store.
 
-Two processes on two cores carry twice what one carries, times what an event costs one, over what it costs two. So two
-get twice the streams of one, and CPU time is counted: no more cores are needed than there are. All are measured at
-the same time on the same one, so whatever else the machine does slows all of them alike. The engine is not counted
-in that; what it takes is told beside it, where its process id is known.
+Two processes that share nothing (`pair`) carry, on two cores, twice what one carries. Two that share a store (`two`)
+carry that times what an event costs the pair, over what it costs them. So CPU time is counted: no more cores are
+needed than there are. All are measured at the same time on the same one, so whatever else the machine does slows all
+of them alike. The engine is not counted in that; what it takes is told beside it, where its process id is known.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from tests.bench.servers import KEY, ROOT, Launch, Place, Server, clean_env, lau
 
 _TEXT_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-PROCESSES = {"alone": 1, "shared": 1, "two": 2}
+PROCESSES = {"alone": 1, "shared": 1, "pair": 2, "two": 2}
 """Of each; a process of two has as many streams as one that is alone."""
+COMPARED = {"shared": "alone", "two": "pair"}
+"""Those with a store, and the same without one."""
 
 
 def instances(count: int, url: str, flush_ms: float, name: str) -> Launch:
@@ -84,6 +86,10 @@ def _begin(bench: Bench, server: Server, answer: Answer, streams: int, plan: Map
     return bench.begin(server, answer, streams=streams, requests=streams, **plan)
 
 
+def _told(figures: Sequence[float]) -> str:
+    return f"{statistics.median(figures):.3f} ({min(figures):.3f} to {max(figures):.3f})"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a line for each round, and the medians."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.instances", description=__doc__)
@@ -102,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.enter_context(bench.upstream())
         servers: dict[str, Server] = {}
         for name in wanted:
-            launch = instances(PROCESSES[name], "" if name == "alone" else args.shared, args.flush_ms, name)
+            launch = instances(PROCESSES[name], args.shared if name in COMPARED else "", args.flush_ms, name)
             servers[name] = stack.enter_context(bench.server(name, launch))
             warm(bench, servers[name])
         engine = CpuMeter([args.engine_pid] if args.engine_pid else [])
@@ -111,14 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print({name: round(cost, 1) for name, cost in rounds[-1].items()}, flush=True)
         if args.engine_pid:
             print(f"engine: {engine.seconds() / args.rounds:.2f} s of CPU a round")
-    for name in wanted:
-        if name != "alone" and "alone" in wanted:
-            ratios = sorted(each[name] / each["alone"] for each in rounds)
-            print(f"{name} / alone: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
-    if "two" in wanted and "alone" in wanted:
-        carried = sorted(2 * each["alone"] / each["two"] for each in rounds)
-        told = f"{statistics.median(carried):.2f} ({carried[0]:.2f} to {carried[-1]:.2f})"
-        print(f"streams of two on two cores, in those of one: {told}")
+    for over, under in COMPARED.items():
+        if over in wanted and under in wanted:
+            print(f"{over} / {under}: {_told([each[over] / each[under] for each in rounds])}")
+    if {"pair", "two"} <= set(wanted):
+        carried = [2 * each["pair"] / each["two"] for each in rounds]
+        print(f"streams of two on two cores, in those of one: {_told(carried)}")
     return 0
 
 
