@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.frames import Answer
-from tests.bench.processes import CpuMeter, choose_cores, free_port
+from tests.bench.processes import CpuMeter, choose_cores
 from tests.bench.runs import PATIENCE_S, Bench, Running
 from tests.bench.scenarios import expect_whole, paced_plan, warm
 from tests.bench.servers import KEY, ROOT, Launch, Place, Server, clean_env, launch_server
+from tests.support.ports import free_port
 
 _TEXT_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 

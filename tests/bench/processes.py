@@ -72,14 +72,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def tree(pid: int) -> list[int]:
     """A process and its descendants."""
     children: dict[int, list[int]] = {}

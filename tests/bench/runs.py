@@ -17,8 +17,9 @@ from typing import Any
 
 from tests.bench.frames import Answer
 from tests.bench.load import TAG, Plan, Result
-from tests.bench.processes import Cores, CpuMeter, free_port, pin, resident_mb, stop
+from tests.bench.processes import Cores, CpuMeter, pin, resident_mb, stop
 from tests.bench.servers import ROOT, Launch, NotInstalled, Place, Server, make_certificate, start_upstream
+from tests.support.ports import free_port
 
 _SAMPLE_S = 0.2
 PATIENCE_S = 15.0

@@ -17,7 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.bench.frames import Answer
-from tests.bench.processes import free_port, listener_pid, start, stop, tree, wait_until_serving
+from tests.bench.processes import listener_pid, start, stop, tree, wait_until_serving
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 OURS = "openrouter-server"

@@ -18,10 +18,10 @@ import yaml  # type: ignore[import-untyped]  # what the schema tests bring
 from client.sandbox import Hold, Reply, Sandbox
 from tests.instances.callers import SHORT, Callers
 from tests.instances.conftest import Fleet, Instance
-from tests.instances.test_reuse_port import free_port
 from tests.shared.processes import KEY
 from tests.support.chunks import END, STOP, text
 from tests.support.engines import program_of
+from tests.support.ports import free_port
 from tests.support.process import ROOT
 from tests.support.proxies.balancer import balanced
 from tests.support.sse_reader import Event, parse_events

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from pathlib import Path
 
@@ -13,16 +12,10 @@ from client.sandbox import Hold, Reply, Sandbox
 from tests.instances.conftest import Fleet, shared
 from tests.support.chunks import END, STOP, text
 from tests.support.engines import Engine
+from tests.support.ports import free_port
 from tests.support.process import start_server
 
 CONNECTIONS = 40
-
-
-def free_port() -> int:
-    """One that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 async def test_a_process_that_ends_keeps_its_answers_and_the_other_takes_what_is_new(

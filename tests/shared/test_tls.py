@@ -8,9 +8,9 @@ import pytest
 
 from server.config.redis.url import parse_url
 from server.shared.engine.lines import Dialler, EngineLost, Line
-from tests.bench.processes import free_port
 from tests.bench.servers import make_certificate
 from tests.support.engines import PASSWORD, USER, running_engine
+from tests.support.ports import free_port
 
 
 async def ask(url: str, ca_file: Path | None) -> object:

@@ -9,7 +9,6 @@ import ctypes
 import importlib.util
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import pytest
 import redis
+
+from tests.support.ports import free_port
 
 FLAVOURS = ("redis", "valkey")
 USER = "openrouter"
@@ -60,7 +61,7 @@ class Engine:
             pytest.skip(f"there is no {flavour}-server on this machine")
         self.flavour = flavour
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.socket = str(folder / "e.sock")
         self.url = f"unix://{USER}:{PASSWORD}@{self.socket}"
         self.tcp_url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{self.port}/0"
@@ -133,7 +134,7 @@ class Engine:
 @contextmanager
 def running_sentinel(master: Engine) -> Iterator[int]:
     """The port of a sentinel that watches an engine by the name of `main`."""
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="sentinel-") as folder:
         settings = Path(folder) / "sentinel.conf"
         settings.write_text(
@@ -154,13 +155,6 @@ def running_sentinel(master: Engine) -> Iterator[int]:
 def _end_with_parent() -> None:
     """A test that is killed leaves no engine behind: prctl(2), PR_SET_PDEATHSIG."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @contextmanager

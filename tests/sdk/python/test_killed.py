@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from client.sandbox import open_sandbox
 from openrouter_sse_client import Client, Content, Done, Error, Event
 from tests.server.restarts.killing import kill, until_said
+from tests.support.ports import free_port
 from tests.support.process import running_server
 
 JUMP = 1_000_000_000
@@ -19,9 +19,7 @@ JUMP = 1_000_000_000
 @pytest.mark.parametrize("keep", ["memory", "disk"])
 async def test_the_client_is_told_the_end_and_nothing_twice(tmp_path: Path, keep: str) -> None:
     got: list[Event] = []
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     async def read(client: Client) -> None:
         async for event in client.chat("Why?", model="sandbox/long", grace_s=60):

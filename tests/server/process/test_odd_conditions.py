@@ -19,6 +19,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.process import ROOT, start_server
 
 SERVER = [sys.executable, "-m", "server"]
@@ -200,8 +201,7 @@ COMBINATIONS = ["0", "1", "2", "01", "02", "12", "012"]
 
 @pytest.mark.parametrize("closed", COMBINATIONS)
 async def test_faults_q1_a_server_without_standard_descriptors_serves(closed: str, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     closing = " ".join(f"{number}>&-" for number in closed)
     process = await start_server(
         *("--sandbox", "--host", "127.0.0.1", "--port", str(port)),

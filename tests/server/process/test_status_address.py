@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +12,7 @@ import pytest
 from client.sandbox import Hold, Reply, Sandbox
 from server.config import ConfigError, Flags, load_config
 from tests.support.chunks import END, STOP, text
+from tests.support.ports import free_port
 from tests.support.process import running_server, start_server
 
 
@@ -94,8 +94,7 @@ async def test_what_is_no_socket_stays(tmp_path: Path) -> None:
 
 
 async def test_an_address_with_a_port_does_as_well() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     env = {"STATUS_ADDRESS": f"127.0.0.1:{port}"}
     async with (
         running_server("--sandbox", env=env),
