@@ -20,8 +20,9 @@ import aiohttp
 
 from tests.bench.frames import STAMP, Answer
 from tests.bench.load import percentile
-from tests.bench.processes import free_port, stop
+from tests.bench.processes import stop
 from tests.bench.servers import KEY, TEXT_KEY, start_upstream
+from tests.support.ports import free_port
 from tests.support.process import ServerProcess, running_server
 
 PACE = 50

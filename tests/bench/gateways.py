@@ -9,8 +9,9 @@ import shutil
 import time
 from pathlib import Path
 
-from tests.bench.processes import free_port, start
+from tests.bench.processes import start
 from tests.bench.servers import KEY, OPENAI_PATH, Launch, NotInstalled, Place, Server, clean_env, launch_server
+from tests.support.ports import free_port
 
 _LITELLM_CONF = """\
 model_list:

@@ -99,17 +99,25 @@ class Visitor:
             found: dict[str, Any] = await response.json()
         return found
 
-    async def violations(self) -> list[str]:
-        """What axe finds; a script tag would be refused by the page's own policy."""
+    async def violations(self, *, of_colours: bool = False) -> list[str]:
+        """What axe finds; a script tag would be refused by the page's own policy.
+
+        Args:
+            of_colours: look for these only.
+        """
         if not _AXE.exists():
             pytest.skip("the npm package axe-core is missing: run scripts/install-node-tools")
-        await self.page.evaluate(_AXE.read_text() + ";0")
+        if not await self.page.evaluate("'axe' in window"):
+            await self.page.evaluate(_AXE.read_text() + ";0")
         found: list[str] = await self.page.evaluate(
-            """async () => {
+            """async (of_colours) => {
+                const colours = {runOnly: {type: "rule", values: ["color-contrast", "link-in-text-block"]}};
                 const told = (node) => `${node.html.slice(0, 200)} ${node.any[0]?.message ?? ""}`;
-                const {violations} = await axe.run(document, {resultTypes: ["violations"]});
+                const options = {resultTypes: ["violations"], ...(of_colours && colours)};
+                const {violations} = await axe.run(document, options);
                 return violations.map(({id, nodes}) => `${id}: ${nodes.map(told).join(" | ")}`);
-            }"""
+            }""",
+            of_colours,
         )
         return found
 
