@@ -18,6 +18,7 @@ from client.sandbox import Sandbox
 from server.config import Config, ServerConfig
 from tests.support.process import ROOT, starts
 from tests.support.serving import KEY, Api, sandbox_at_rest, serving
+from tests.support.template import end_template
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # who sets it would have hundreds of processes compile all anew
 sys.dont_write_bytecode = False
@@ -42,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_unconfigure() -> None:
+    """Ends what all tests have used."""
+    end_template()
 
 
 def pytest_collection_finish() -> None:

@@ -134,6 +134,15 @@ async def _reading(fd: int) -> _Pipe:
     return pipe
 
 
+def end_template() -> None:
+    """Ends it, if there is one: nobody asks any more."""
+    if _template.cache_info().currsize:
+        control, process = _template()
+        control.close()
+        process.wait()
+        _template.cache_clear()
+
+
 @cache
 def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """The way to the template, which ends when this end is closed."""
