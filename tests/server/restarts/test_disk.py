@@ -134,10 +134,13 @@ async def test_one_that_was_cut_reads_as_far_as_it_was_written_and_then_its_end(
         *kept, error, done = parse_events(body)
         assert status == 200
         assert len(kept) > 40
-        assert kept == all_seen[: len(kept)]
+        assert [each.number for each in kept] == list(range(1, len(kept) + 1))
+        both = min(len(kept), len(all_seen))  # what is on its way, to either, is lost with the process
+        assert kept[:both] == all_seen[:both]
         assert (error.name, error.data["type"]) == ("error", "stream_interrupted")
         assert [error.id, done.id] == [f"{KEY}:{len(kept) + JUMP + 1}", f"{KEY}:{len(kept) + JUMP + 2}"]
-        assert await events(ann, server, f"/chat/{KEY}", Last_Event_ID=f"{KEY}:{len(all_seen)}") == [error, done]
+        rest = [*kept[len(all_seen) :], error, done]
+        assert await events(ann, server, f"/chat/{KEY}", Last_Event_ID=f"{KEY}:{len(all_seen)}") == rest
         middle = await events(ann, server, f"/chat/{KEY}", Last_Event_ID=f"{KEY}:20")
         assert middle == [*kept[20:], error, done]
         result = json.loads((await ann.ask(server, "GET", f"/chat/{KEY}/result"))[1])
