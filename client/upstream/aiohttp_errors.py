@@ -19,6 +19,7 @@ from client.errors import (
     UpstreamProtocolError,
     UpstreamTimeout,
 )
+from client.upstream.exchange import Exchange
 from client.upstream.proxies import Proxy
 from client.upstream.tap import BrokenChunks
 
@@ -111,6 +112,6 @@ def peek(body: bytes, hide: Redaction) -> str:
     return f" ({text})" if text else ""
 
 
-def too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UpstreamProtocolError:
+def too_large(response: aiohttp.ClientResponse | Exchange, max_bytes: int) -> UpstreamProtocolError:
     """A body that is read whole is larger than that."""
     return protocol_error(f"{response.url.host} answered with more than {max_bytes} bytes")

@@ -7,13 +7,14 @@ Whatever else stands on the wire, the last chunk too, is somebody else's to unde
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 CRLF: Final = b"\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
 _split = re.compile(CRLF).split
 """Twice as fast as that of bytes, for a separator of two."""
-_LAST: Final = b"\r\n0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+_LAST: Final = CRLF + LAST_CHUNK
 _LAST_LINE: Final = b"0"
 _SAID: Final = b"data"
 """Without it there is no event, however its lines end."""
@@ -26,6 +27,16 @@ _READ: Final = (
     rb"(?i:connection|content-[a-z]+|keep-alive|set-cookie|trailer|transfer-encoding|upgrade|x-generation-id)"
 )
 _without_unread = re.compile(rb"\r\n(?!%b:)[A-Za-z0-9-]+: [ -~]{0,1000}(?=\r\n)" % _READ).sub
+_LONGEST_HEAD: Final = 8000
+"""Bytes; aiohttp takes no longer line."""
+_PLAIN_HEAD: Final = re.compile(
+    rb"HTTP/1\.1 200 [\t -~]*\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n){1,100}\r\n"
+)
+_TYPE_NAME: Final = b"\r\ncontent-type:"
+_EVENT_STREAM: Final = re.compile(rb"\r\ncontent-type:[\t ]*text/event-stream[\t ]*[;\r]")
+_CONNECTION_NAME: Final = b"\r\nconnection:"
+_CONNECTION: Final = re.compile(rb"\r\nconnection:[\t ]*(keep-alive|close)[\t ]*\r")
+_GENERATION_NAME: Final = b"\r\nx-generation-id:"
 NO_LENGTH: Final = -1
 
 
@@ -66,6 +77,42 @@ def lean_head(head: bytes) -> bytes:
     proxies has sent it: a parser keeps every one for as long as the answer is open. What is no ordinary field stays,
     for the parser to judge."""
     return head if head.count(CRLF) > _MOST_FIELDS else _without_unread(b"", head)
+
+
+class StreamHead(NamedTuple):
+    """What is told of an answer before its first chunk.
+
+    Attributes:
+        size: bytes of the head.
+        generation_id: as it was sent.
+        stays: whether the connection is for more requests than this one.
+    """
+
+    size: int
+    generation_id: str | None
+    stays: bool = True
+
+
+def stream_head(data: bytes) -> StreamHead | None:
+    """The head of a stream of events in chunks; None where anything in it is unusual."""
+    size = framed_body(data)
+    if not size or size > _LONGEST_HEAD or not _PLAIN_HEAD.fullmatch(data, 0, size):
+        return None
+    head = data[: size - 2].lower()
+    kind = _EVENT_STREAM.search(head)
+    if kind is None or head.count(_TYPE_NAME) != 1:
+        return None
+    stays = True
+    if _CONNECTION_NAME in head:
+        said = _CONNECTION.search(head)
+        if said is None or head.count(_CONNECTION_NAME) != 1:
+            return None
+        stays = said[1] != b"close"
+    at = head.find(_GENERATION_NAME)
+    if at < 0:
+        return StreamHead(size, None, stays)
+    at += len(_GENERATION_NAME)
+    return StreamHead(size, data[at : data.index(CRLF, at)].strip().decode("utf-8", "surrogateescape"), stays)
 
 
 def whole_chunks(data: bytes) -> tuple[bytes, int]:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -42,6 +42,7 @@ from client.upstream.aiohttp_errors import (
     timed_out,
     too_large,
 )
+from client.upstream.exchange import EVENT_STREAM, Endpoint, Exchange
 from client.upstream.proxies import Proxy, proxy_for
 from client.upstream.tap import Take, TappedResponse, hand_on
 from client.upstream.upload import Upload
@@ -52,6 +53,7 @@ _MOST_REST_BYTES = 16_384
 _GET_TIMEOUT_S = 30.0
 _WHOLE = ("embeddings",)
 """Protocols whose replies are never streamed."""
+_GENERATION_ID = "X-Generation-Id"
 _PATHS = {CHAT: "/chat/completions", **{protocol: f"/{protocol}" for protocol in PROTOCOLS}}
 
 
@@ -67,17 +69,24 @@ def create_session(config: UpstreamConfig) -> aiohttp.ClientSession:
     )
 
 
+Response = aiohttp.ClientResponse | Exchange
+
+
 class UpstreamReply:
     """A reply to a chat request, its body still to be read. Whoever has it closes it."""
 
     __slots__ = ("_hide", "_response", "content_type", "generation_id", "is_event_stream")
 
-    def __init__(self, response: aiohttp.ClientResponse, hide: Redaction = NOTHING_TO_HIDE) -> None:
+    def __init__(self, response: Response, hide: Redaction = NOTHING_TO_HIDE) -> None:
         self._response = response
         self._hide = hide
-        self.content_type = media_type(response.headers.get(hdrs.CONTENT_TYPE))
-        self.is_event_stream = self.content_type == "text/event-stream"
-        generation_id = header_value(response.headers.get("X-Generation-Id"))
+        if isinstance(response, Exchange):
+            self.content_type, sent_id = response.content_type, response.generation_id
+        else:
+            self.content_type = media_type(response.headers.get(hdrs.CONTENT_TYPE))
+            sent_id = response.headers.get(_GENERATION_ID)
+        self.is_event_stream = self.content_type == EVENT_STREAM
+        generation_id = None if sent_id is None else header_value(sent_id)
         self.generation_id = None if generation_id is None else hide.text(generation_id)
 
     @property
@@ -102,9 +111,16 @@ class UpstreamReply:
 
         That is worth the wait for the end and no more: what goes on is let go.
         """
+        left_bytes = _MOST_REST_BYTES
+
+        def take(piece: bytes) -> bool:
+            nonlocal left_bytes
+            left_bytes -= len(piece)
+            return left_bytes >= 0
+
         with suppress(aiohttp.ClientError, OSError):
             async with asyncio.timeout(timeout_s):
-                await _read_at_most(self._response, _MOST_REST_BYTES)
+                await hand_on(self._response, take)
 
     def too_large(self, max_bytes: int) -> UpstreamProtocolError:
         """The failure for a body that is read whole and is larger than that."""
@@ -156,6 +172,7 @@ class OpenRouterClient:
             "Content-Type": "application/json",
         }
         self._whole_headers = {**self._chat_headers, "Accept": "application/json"}
+        self._endpoints: dict[str, Endpoint] = {}  # by protocol, each from its first request on
 
     @property
     def base_url(self) -> str:
@@ -189,15 +206,19 @@ class OpenRouterClient:
         """
         with mapped_errors(self.hide, self.proxy):
             data = encode_json(body)
-            usual = self._whole_headers if protocol in _WHOLE else self._chat_headers
-            response = await self._session.post(
-                self._chat_urls[protocol],
-                data=data if len(data) <= Upload.SMALL_BYTES else Upload(data, note_progress),
-                headers={**usual, **headers} if headers else usual,
-                allow_redirects=False,
-                timeout=self._timeout,
-                **self._via,
-            )
+            response: Response
+            if self.proxy is None and len(data) <= Upload.SMALL_BYTES:
+                response = await (self._endpoints.get(protocol) or self._endpoint(protocol)).post(data, headers)
+            else:
+                usual = self._usual_headers(protocol)
+                response = await self._session.post(
+                    self._chat_urls[protocol],
+                    data=data if len(data) <= Upload.SMALL_BYTES else Upload(data, note_progress),
+                    headers={**usual, **headers} if headers else usual,
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    **self._via,
+                )
             reply = UpstreamReply(response, self.hide)
             if response.status >= 300:
                 try:
@@ -205,6 +226,16 @@ class OpenRouterClient:
                 finally:
                     reply.close()
             return reply
+
+    def _usual_headers(self, protocol: str) -> dict[str, str]:
+        return self._whole_headers if protocol in _WHOLE else self._chat_headers
+
+    def _endpoint(self, protocol: str) -> Endpoint:
+        """Where requests of that protocol go."""
+        endpoint = self._endpoints[protocol] = Endpoint(
+            self._session, self._chat_urls[protocol], self._usual_headers(protocol), self._timeout
+        )
+        return endpoint
 
     async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON that a GET of `path` (below the base URL, sent as it is) answers.
@@ -274,7 +305,7 @@ def _redaction_of(config: UpstreamConfig, proxy: Proxy | None) -> Redaction:
     return Redaction(key, None if proxy is None else proxy.password)
 
 
-async def _refuse_bad_status(response: aiohttp.ClientResponse, hide: Redaction, proxy: Proxy | None) -> None:
+async def _refuse_bad_status(response: Response, hide: Redaction, proxy: Proxy | None) -> None:
     if response.status < 300:
         return
     if response.status == 407 and proxy is not None:
@@ -291,7 +322,7 @@ async def _refuse_bad_status(response: aiohttp.ClientResponse, hide: Redaction, 
     raise error
 
 
-async def _read_head(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read_head(response: Response, max_bytes: int) -> bytes:
     """The beginning of an error body; one that breaks off still tells something."""
     pieces: list[bytes] = []
     with suppress(aiohttp.ClientError, OSError, TimeoutError):
@@ -307,13 +338,14 @@ async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> byt
     return b"".join(pieces)
 
 
-async def _read_at_most(response: aiohttp.ClientResponse, max_bytes: int, pieces: list[bytes] | None = None) -> int:
+async def _read_at_most(response: Response, max_bytes: int, pieces: list[bytes] | None = None) -> int:
     """Reads until the body ends or more than `max_bytes` came, a share a turn of the loop; how many there were.
 
     What is there already is given without waiting, and what was packed small can be unpacked to any size.
     """
     size = 0
-    while size <= max_bytes and (piece := await response.content.readany()):
+    content = cast(aiohttp.StreamReader, response.content)  # only of a stream that is tapped it is another
+    while size <= max_bytes and (piece := await content.readany()):
         size += len(piece)
         if pieces is not None:
             pieces.append(piece)

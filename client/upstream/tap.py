@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import aiohttp
 from aiohttp import hdrs
@@ -68,13 +68,13 @@ class TappedResponse(aiohttp.ClientResponse):
     nothing else before.
     """
 
-    tap: _Tap | None = None
+    tap: Tap | None = None
 
     async def start(self, connection: Connection) -> Self:
         """Reads the head."""
         transport, protocol = connection.transport, connection.protocol
         if self.method == hdrs.METH_POST and transport is not None and transport.get_protocol() is protocol:
-            self.tap = _Tap(transport, protocol)
+            self.tap = Tap(transport, protocol)
             self.tap.await_head()
         await super().start(connection)
         return self
@@ -92,9 +92,31 @@ class TappedResponse(aiohttp.ClientResponse):
             protocol._buffer = Few()  # type: ignore[assignment]
 
 
-async def hand_on(
-    response: aiohttp.ClientResponse, take: Take, broken: Callable[[Exception], Exception] | None = None
-) -> None:
+class Body(Protocol):
+    """What aiohttp has made of a body."""
+
+    total_bytes: int
+
+    def read_nowait(self, n: int = -1) -> bytes: ...
+
+    def is_eof(self) -> bool: ...
+
+    def at_eof(self) -> bool: ...
+
+    def exception(self) -> BaseException | None: ...
+
+
+class Tappable(Protocol):
+    """What can be handed on: a response."""
+
+    @property
+    def content(self) -> Body: ...
+
+    @property
+    def connection(self) -> Connection | None: ...
+
+
+async def hand_on(response: Tappable, take: Take, broken: Callable[[Exception], Exception] | None = None) -> None:
     """Gives `take` what comes of the body, as it comes, until it wants no more or the body ends.
 
     What comes afterwards is kept by aiohttp, which stops reading when that is too much; call again for it. This is
@@ -105,25 +127,25 @@ async def hand_on(
         Exception: what `take` raised.
     """
     try:
-        tap = response.tap if isinstance(response, TappedResponse) else None
+        tap: Tap | None = getattr(response, "tap", None)
         if tap is not None and tap.follows_chunks:
             tap.begin(response.content, take)
-            if not tap.closed.done():  # else all of it came at once
-                response.spare()  # type: ignore[attr-defined]
+            if isinstance(response, TappedResponse) and not tap.closed.done():  # else all of it came at once
+                response.spare()
         else:
             tap = await _tap_behind(response, take)
         if tap is not None:
             try:
                 await tap.closed
             finally:
-                tap.close()
+                tap.stop()
     except (aiohttp.ClientError, OSError) as exc:
         if broken is None:
             raise
         raise broken(exc) from exc
 
 
-async def _tap_behind(response: aiohttp.ClientResponse, take: Take) -> _Tap | None:
+async def _tap_behind(response: Tappable, take: Take) -> Tap | None:
     """Hands on what aiohttp has of the body, and what comes through a tap; None where that was all."""
     content = response.content
     while True:
@@ -139,7 +161,7 @@ async def _tap_behind(response: aiohttp.ClientResponse, take: Take) -> _Tap | No
     protocol = None if transport is None else transport.get_protocol()
     if transport is None or not isinstance(protocol, asyncio.Protocol):
         raise aiohttp.ServerDisconnectedError
-    tap = _Tap(transport, protocol)
+    tap = Tap(transport, protocol)
     tap.begin(content, take, is_behind=is_behind)
     return tap
 
@@ -148,7 +170,7 @@ _UNKNOWN = -(1 << 62)
 """How much of a body was handed on, where others have read of it too: far from everything that came."""
 
 
-class _Tap(asyncio.Protocol):
+class Tap(asyncio.Protocol):
     """What a transport talks to while a body is handed on.
 
     Attributes:
@@ -184,7 +206,7 @@ class _Tap(asyncio.Protocol):
         self._transport = transport
         self._protocol = protocol
         self._has_begun = False
-        self._content: aiohttp.StreamReader
+        self._content: Body
         self._take: Take
         self._is_plain = False  # whether nothing waits, the connection stands, and somebody takes what comes
         self._awaits_head = False
@@ -210,7 +232,7 @@ class _Tap(asyncio.Protocol):
         """Whether it knows where the chunks of the body begin, of which none was handed on yet."""
         return self._missing_bytes != NO_LENGTH
 
-    def begin(self, content: aiohttp.StreamReader, take: Take, *, is_behind: bool = False) -> None:
+    def begin(self, content: Body, take: Take, *, is_behind: bool = False) -> None:
         """Hands on from now on; `is_behind`: aiohttp has some of the body already."""
         self.closed = self._loop.create_future()
         self._has_begun = True
@@ -224,12 +246,16 @@ class _Tap(asyncio.Protocol):
         else:
             self._is_plain = True
 
-    def close(self, error: Exception | None = None) -> None:
+    def stop(self, error: Exception | None = None) -> None:
         """Hands nothing more on, and steps aside."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
         self._step_aside()
+        self._resolve(error)
+
+    def _resolve(self, error: Exception | None) -> None:
+        """Tells whoever waits."""
         if self.closed.done():
             return
         if error is None:
@@ -244,7 +270,7 @@ class _Tap(asyncio.Protocol):
         if self._is_plain and len(data) <= TURN_BYTES:
             if self._missing_bytes:
                 if self._missing_bytes == NO_LENGTH:
-                    self._protocol.data_received(data)
+                    self._feed(data)
                     self._hand_on()
                     return
             elif not self.closed.done():
@@ -338,9 +364,9 @@ class _Tap(asyncio.Protocol):
     def _hand(self, body: bytes) -> None:
         try:
             if not self._take(body):
-                self.close()
+                self.stop()
         except Exception as exc:  # whoever waits shall have it, not the loop
-            self.close(exc)
+            self.stop(exc)
 
     def _pass_on(self, most_bytes: int) -> None:
         """Gives the protocol its share of what waits, and the end when nothing else does."""
@@ -349,11 +375,19 @@ class _Tap(asyncio.Protocol):
         if self._at == len(self._held):
             self._held, self._at = b"", 0
         if share:
-            self._protocol.data_received(share)
+            self._feed(share)
         if self._lost and not self._held:
             self._is_over = True
             self._is_broken = _is_broken(self._protocol)
-            self._protocol.connection_lost(self._lost.pop())
+            self._lose(self._lost.pop())
+
+    def _feed(self, data: bytes) -> None:
+        """Gives the protocol what is not taken here."""
+        self._protocol.data_received(data)
+
+    def _lose(self, error: Exception | None) -> None:
+        """Tells the protocol that the connection has ended."""
+        self._protocol.connection_lost(error)
 
     def _hand_on(self) -> None:
         if self.closed.done():  # whoever waited was cancelled in this very turn
@@ -364,10 +398,10 @@ class _Tap(asyncio.Protocol):
         try:  # to ask for all there is costs less than to ask for no more than so much, a fifth of what an event does
             body = content.read_nowait() if is_all else content.read_nowait(TURN_BYTES)
             if (body and not self._take(body)) or content.at_eof():
-                self.close()
+                self.stop()
                 return
         except Exception as exc:  # whoever waits shall have it, not the loop
-            self.close(exc)
+            self.stop(exc)
             return
         if is_all and self._is_plain and content.total_bytes == fed_bytes:
             self._handed_bytes = fed_bytes
@@ -384,7 +418,7 @@ class _Tap(asyncio.Protocol):
             self._wait_turn()
         elif self._is_over:
             # aiohttp tells nobody who reads of bad chunks
-            self.close(BrokenChunks() if self._is_broken else aiohttp.ServerDisconnectedError())
+            self.stop(BrokenChunks() if self._is_broken else aiohttp.ServerDisconnectedError())
         else:
             self._is_plain = not self._has_part
             self._handed_bytes = fed_bytes

@@ -12,7 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 import uvloop
+from yarl import URL
 
+from client.upstream.exchange import Endpoint, Exchange
 from client.upstream.tap import CHUNKS_TURN_BYTES, TURN_BYTES, TappedResponse, hand_on
 from tests.support.proxies.reverse import make_certificate
 
@@ -21,6 +23,7 @@ END = b"0\r\n\r\n"
 
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Run = Callable[[Coroutine[Any, Any, None]], None]
+Kind = type[aiohttp.ClientResponse] | type[Exchange]
 
 
 def chunk(data: bytes) -> bytes:
@@ -44,11 +47,28 @@ class Taker:
 class Place:
     """A server that answers every request of a connection by `script`, and a session that asks it."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, kind: Kind) -> None:
         self.session = session
+        self._kind = kind
         self.url = ""
         self.connections = 0
         self.script: Script
+
+    @asynccontextmanager
+    async def asked(self) -> AsyncIterator[aiohttp.ClientResponse | Exchange]:
+        """The reply to a POST."""
+        if self._kind is not Exchange:
+            async with self.session.post(self.url) as response:
+                yield response
+            return
+        reply = await Endpoint(self.session, URL(self.url), {}, aiohttp.ClientTimeout()).post(b"")
+        try:
+            yield reply
+        finally:
+            if reply.content.at_eof() and reply.content.exception() is None:
+                reply.release()
+            else:
+                reply.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -62,7 +82,7 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place(kind: type[aiohttp.ClientResponse], folder: Path | None = None) -> AsyncIterator[Place]:
+async def open_place(kind: Kind, folder: Path | None = None) -> AsyncIterator[Place]:
     """Over TLS when it is given a folder for its certificate."""
     served = trusted = None
     if folder is not None:
@@ -72,9 +92,12 @@ async def open_place(kind: type[aiohttp.ClientResponse], folder: Path | None = N
         trusted = ssl.create_default_context(cafile=str(certificate))
     async with (
         asyncio.timeout(20),
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted or True), response_class=kind) as session,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trusted or True),
+            response_class=kind if issubclass(kind, aiohttp.ClientResponse) else TappedResponse,
+        ) as session,
     ):
-        place = Place(session)
+        place = Place(session, kind)
         server = await asyncio.start_server(place.serve, "127.0.0.1", 0, ssl=served)
         port = server.sockets[0].getsockname()[1]
         place.url = f"{'http' if served is None else 'https'}://127.0.0.1:{port}/"
@@ -89,16 +112,27 @@ def run(request: pytest.FixtureRequest) -> Run:
     return found
 
 
-@pytest.fixture(params=[aiohttp.ClientResponse, TappedResponse], ids=["later", "from the head on"])
-def kind(request: pytest.FixtureRequest) -> type[aiohttp.ClientResponse]:
+@pytest.fixture(
+    params=[aiohttp.ClientResponse, TappedResponse, Exchange], ids=["later", "from the head on", "without aiohttp"]
+)
+def kind(request: pytest.FixtureRequest) -> Kind:
     """What is handed on."""
-    found: type[aiohttp.ClientResponse] = request.param
+    found: Kind = request.param
     return found
+
+
+async def read(response: aiohttp.ClientResponse | Exchange) -> bytes:
+    """The rest of a body, as aiohttp reads it, or as it is handed on."""
+    if isinstance(response, aiohttp.ClientResponse):
+        return await response.read()
+    take = Taker()
+    await hand_on(response, take)
+    return b"".join(take.taken)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
-    run: Run, kind: type[aiohttp.ClientResponse], tls: bool, tmp_path: Path
+    run: Run, kind: Kind, tls: bool, tmp_path: Path
 ) -> None:
     async def main() -> None:
         async with open_place(kind, tmp_path if tls else None) as place:
@@ -117,7 +151,7 @@ def test_every_byte_comes_once_as_it_is_sent_and_the_connection_is_used_again(
             for _ in range(3):
                 take.taken.clear()
                 take.arrived.clear()
-                async with place.session.post(place.url) as response:
+                async with place.asked() as response:
                     await hand_on(response, take)
                     assert response.content.at_eof()
                 assert take.taken == [b"first ", b"second ", b"third ", b"fourth"]
@@ -137,9 +171,7 @@ ODD_CHUNKS = {
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 16, 1000, 1_000_000])
 @pytest.mark.parametrize("name", ODD_CHUNKS)
-def test_chunks_of_every_form_cut_anywhere_come_whole(
-    run: Run, kind: type[aiohttp.ClientResponse], name: str, piece_bytes: int
-) -> None:
+def test_chunks_of_every_form_cut_anywhere_come_whole(run: Run, kind: Kind, name: str, piece_bytes: int) -> None:
     wire = b"".join(ODD_CHUNKS[name]) + (b"" if name == "trailers" else END)
     if piece_bytes < 1000 and len(wire) > 10_000:
         piece_bytes *= 1000
@@ -158,7 +190,7 @@ def test_chunks_of_every_form_cut_anywhere_come_whole(
             bodies = []
             for _ in range(2):
                 take = Taker()
-                async with place.session.post(place.url) as response:
+                async with place.asked() as response:
                     await hand_on(response, take)
                     assert response.content.at_eof()
                 bodies.append(b"".join(take.taken))
@@ -171,7 +203,7 @@ def test_chunks_of_every_form_cut_anywhere_come_whole(
     run(main())
 
 
-def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
+def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run, kind: Kind) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
             take = Taker(wants_more=False)
@@ -186,7 +218,7 @@ def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run, kind: 
                 writer.write(END)
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 await hand_on(response, take)
                 assert take.taken == [b"a"]
                 while not response.content.at_eof():
@@ -196,9 +228,7 @@ def test_whoever_wants_no_more_gets_the_rest_when_it_asks_again(run: Run, kind: 
     run(main())
 
 
-def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(
-    run: Run, kind: type[aiohttp.ClientResponse]
-) -> None:
+def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(run: Run, kind: Kind) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
             sent = 0
@@ -219,7 +249,7 @@ def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(
                 writer.write(END)
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 await hand_on(response, take)
                 before = -1
                 while before != sent:  # until it cannot send any more
@@ -236,7 +266,7 @@ def test_much_that_nobody_takes_stops_the_reading_and_still_comes_whole(
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("wants_more", [True, False])
 def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
-    run: Run, kind: type[aiohttp.ClientResponse], tls: bool, wants_more: bool, tmp_path: Path
+    run: Run, kind: Kind, tls: bool, wants_more: bool, tmp_path: Path
 ) -> None:
     """break-it 9"""
     body = bytes(range(256)) * 8000
@@ -250,7 +280,7 @@ def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
             place.script = script
             for _ in range(3):
                 take = Taker(wants_more=wants_more)
-                async with place.session.post(place.url) as response:
+                async with place.asked() as response:
                     while not response.content.at_eof():
                         await hand_on(response, take)
                 assert b"".join(take.taken) == body
@@ -260,9 +290,7 @@ def test_much_at_once_comes_in_shares_and_the_connection_is_used_again(
     run(main())
 
 
-def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(
-    run: Run, kind: type[aiohttp.ClientResponse]
-) -> None:
+def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(run: Run, kind: Kind) -> None:
     """break-it 9"""
     body = bytes(range(256)) * 4000
 
@@ -277,7 +305,7 @@ def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(
                 raise ConnectionAbortedError
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 with pytest.raises(aiohttp.ClientPayloadError):
                     await hand_on(response, take)
             assert b"".join(take.taken) == body
@@ -285,9 +313,7 @@ def test_a_connection_that_breaks_behind_much_breaks_after_all_of_it(
     run(main())
 
 
-def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(
-    run: Run, kind: type[aiohttp.ClientResponse]
-) -> None:
+def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(run: Run, kind: Kind) -> None:
     """break-it 9"""
     body = bytes(range(256)) * 4000
 
@@ -299,13 +325,13 @@ def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(
                 writer.write(HEAD + chunk(body) + END)
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 waiting = asyncio.create_task(hand_on(response, take))
                 await take.arrived.wait()
                 waiting.cancel()
                 await asyncio.wait([waiting])
                 taken = b"".join(take.taken)
-                assert taken + await response.read() == body
+                assert taken + await read(response) == body
 
     run(main())
 
@@ -318,7 +344,7 @@ def test_one_that_is_cancelled_behind_much_leaves_the_rest_in_order(
     ],
 )
 def test_a_broken_body_is_an_error_after_what_came_before(
-    run: Run, kind: type[aiohttp.ClientResponse], rest: bytes, error: type[Exception]
+    run: Run, kind: Kind, rest: bytes, error: type[Exception]
 ) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
@@ -332,7 +358,7 @@ def test_a_broken_body_is_an_error_after_what_came_before(
                 raise ConnectionAbortedError
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 with pytest.raises(error):
                     await hand_on(response, take)
             assert take.taken == [b"whole"]
@@ -340,9 +366,7 @@ def test_a_broken_body_is_an_error_after_what_came_before(
     run(main())
 
 
-def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection_stays(
-    run: Run, kind: type[aiohttp.ClientResponse]
-) -> None:
+def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection_stays(run: Run, kind: Kind) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
             waits = asyncio.Event()
@@ -353,7 +377,7 @@ def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection
                 writer.write(chunk(b"no gzip"))
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 waiting = asyncio.create_task(hand_on(response, lambda body: True))
                 await asyncio.sleep(0)  # it waits for the body from here on
                 waits.set()
@@ -363,7 +387,7 @@ def test_a_body_that_is_not_coded_as_it_says_is_an_error_although_the_connection
     run(main())
 
 
-def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
+def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run, kind: Kind) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
             take = Taker()
@@ -376,7 +400,7 @@ def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run, kind: typ
                 raise ConnectionAbortedError
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 await hand_on(response, take)
                 assert response.content.at_eof()
             assert take.taken == [b"one ", b"two"]
@@ -384,7 +408,7 @@ def test_a_body_that_the_end_of_the_connection_ends_is_whole(run: Run, kind: typ
     run(main())
 
 
-def test_what_the_taker_raises_reaches_whoever_waits(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
+def test_what_the_taker_raises_reaches_whoever_waits(run: Run, kind: Kind) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
             asked = asyncio.Event()
@@ -398,7 +422,7 @@ def test_what_the_taker_raises_reaches_whoever_waits(run: Run, kind: type[aiohtt
                 writer.write(chunk(b"a") + END)
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 waiting = asyncio.create_task(hand_on(response, take))
                 await asyncio.sleep(0)  # it waits for the body from here on
                 asked.set()
@@ -409,7 +433,7 @@ def test_what_the_taker_raises_reaches_whoever_waits(run: Run, kind: type[aiohtt
 
 
 def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_its_protocol(
-    run: Run, kind: type[aiohttp.ClientResponse]
+    run: Run, kind: Kind
 ) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
@@ -422,7 +446,7 @@ def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_
                 writer.write(chunk(b"late") + END)
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 assert response.connection is not None
                 transport = response.connection.transport
                 assert transport is not None
@@ -432,15 +456,17 @@ def test_one_that_is_cancelled_takes_nothing_more_and_gives_the_connection_back_
                 assert transport.get_protocol() is not protocol
                 waiting.cancel()
                 await asyncio.wait([waiting])
-                assert transport.get_protocol() is protocol
+                if kind is not Exchange:  # whose connection stays its own until it is let go
+                    assert transport.get_protocol() is protocol
                 goes_on.set()
-                assert await response.read() == b"late"
+                assert await read(response) == b"late"
+            assert transport.get_protocol() is protocol
             assert take.taken == []
 
     run(main())
 
 
-def test_a_connection_that_is_gone_already_is_an_error(run: Run, kind: type[aiohttp.ClientResponse]) -> None:
+def test_a_connection_that_is_gone_already_is_an_error(run: Run, kind: Kind) -> None:
     async def main() -> None:
         async with open_place(kind) as place:
 
@@ -448,7 +474,7 @@ def test_a_connection_that_is_gone_already_is_an_error(run: Run, kind: type[aioh
                 writer.write(HEAD)
 
             place.script = script
-            async with place.session.post(place.url) as response:
+            async with place.asked() as response:
                 response.close()
                 with pytest.raises(aiohttp.ClientError):
                     await hand_on(response, lambda body: True)
