@@ -12,10 +12,12 @@ from aiohttp_sse import EventSourceResponse
 
 from client.streams.readable import Readable
 from client.streams.wire import PING
+from server.http.prefix import prefix_of
 from server.http.spare import spare
 from server.keys import SETTINGS, STREAMS
 from server.routes.readers import PIECE_BYTES, ResponseReader, View
 from server.routes.results import stream_headers
+from server.routes.whole_reply import WholeReply, can_be_whole
 
 EVENT_STREAM = "text/event-stream"
 _RETRY_MS = 1000, 5000
@@ -62,7 +64,10 @@ async def begin_sending(
     if stream.log.closed and form.tells_failures:
         records, last = await stream.log.read_after(reader.position, PIECE_BYTES)
         if last == stream.log.last and len(records) <= PIECE_BYTES:
-            whole = whole_body(stream, records if view is None else view.view(records), form=form)
+            body = records if view is None else view.view(records)
+            if can_be_whole(request):
+                return _whole_reply(request, stream, body, form)
+            whole = whole_body(stream, body, form=form)
             if request.version >= HttpVersion11:
                 whole.enable_chunked_encoding()  # as all streams are sent: clients may count on it
             return whole
@@ -96,6 +101,16 @@ class _EventsResponse(EventSourceResponse):
             if request.version >= HttpVersion11:
                 self.enable_chunked_encoding()
         return await web.StreamResponse.prepare(self, request)
+
+
+def _whole_reply(request: web.Request, stream: Readable, body: bytes, form: Form) -> WholeReply:
+    """The same in one write."""
+    headers = _headers(stream, form)
+    headers[hdrs.LOCATION] = prefix_of(request) + headers[hdrs.LOCATION]
+    del headers[hdrs.CONNECTION]
+    charset = "" if form.charset is None else f"; charset={form.charset}"
+    headers[hdrs.CONTENT_TYPE] = f"{form.content_type}{charset}"
+    return WholeReply(headers.items(), body)
 
 
 def _response(stream: Readable, form: Form, ping_interval_s: float) -> web.StreamResponse:

@@ -6,9 +6,11 @@ import asyncio
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from client.sandbox import Hold, Reply, Sandbox
 from server.config import Config
+from server.routes.whole_reply import WholeReply
 from tests.support.chunks import END, STOP, text
 from tests.support.raw_http import exchange
 from tests.support.serving import Api, changed, question, serving, with_tokens
@@ -71,6 +73,43 @@ async def test_a_stream_that_is_under_way_has_them(upstream: Sandbox, api: Api) 
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         silence.until.set()
         await response.read()
+
+
+@pytest.mark.parametrize("asked", [{}, {"Connection": "close"}])
+async def test_an_answer_in_one_write_is_as_one_that_a_page_asks_for(
+    upstream: Sandbox, api: Api, asked: dict[str, str]
+) -> None:
+    """A page's goes out as any response does: its head depends on who asks."""
+    upstream.script(Reply.stream(text("x"), STOP, END))
+    streamed, _ = await api.chat()
+    url = f"{api.url}{streamed.headers['Location']}"
+    replies = []
+    for more in ({}, {"Origin": api.url}):
+        async with api.http.get(url, headers={**asked, **more}) as response:
+            headers = {name: value for name, value in response.headers.items() if name != "Date"}
+            replies.append((response.status, response.reason, headers, await response.read()))
+            assert "GMT" in response.headers["Date"]
+    assert replies[0] == replies[1]
+    assert replies[0][2]["Connection"] == asked.get("Connection", "keep-alive")
+
+
+async def test_the_connection_of_an_answer_in_one_write_is_used_again(upstream: Sandbox, api: Api) -> None:
+    upstream.script(Reply.stream(text("x"), STOP, END))
+    streamed, _ = await api.chat()
+    head = f"GET {streamed.headers['Location']} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
+    replies = await exchange(api.port, (head + b"\r\n") * 2 + head + b"Connection: close\r\n\r\n")
+    assert [reply.status for reply in replies] == [200] * 3
+    assert [reply.headers["connection"] for reply in replies] == ["keep-alive", "keep-alive", "close"]
+    assert len({reply.body for reply in replies}) == 1
+    [last] = await exchange(api.port, head + b"\r\n", half_close=True)
+    assert (last.headers["connection"], last.body) == ("close", replies[0].body)
+
+
+@pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\rb", "a\0b"])
+async def test_no_header_of_an_answer_in_one_write_is_more_than_one(value: str) -> None:
+    reply = WholeReply([("X-Stream-Id", value)], b"")
+    with pytest.raises(ValueError, match="header"):
+        await reply.prepare(make_mocked_request("GET", "/"))
 
 
 async def test_refusals_have_them(upstream: Sandbox, config: Config, api: Api) -> None:
