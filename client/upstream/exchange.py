@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from client.upstream.chunked import LAST_CHUNK, is_strange, stream_head
+from client.upstream.chunked import LAST_CHUNK, NO_LENGTH, is_strange, stream_head
 from client.upstream.tap import TURN_BYTES, Body, Take, Tap
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ class Endpoint:
             merged = self._headers.copy()
             merged.update(headers)
             head = self._rendered(merged)
-        exchange = Exchange(self, await self._connected())
+        connection = await self._connected()
+        exchange = _exchange_of(connection)
         try:
-            await exchange.open(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            await exchange.open(connection, self.request, b"%b%d\r\n\r\n%b" % (head, len(body), body))
         except BaseException:
             exchange.close()
             raise
@@ -122,11 +123,15 @@ class _NothingRead:
 
 _UNREAD: Final = _NothingRead(has_ended=False)
 _WHOLE: Final = _NothingRead(has_ended=True)
+_NOT_LOST: Final = ConnectionError()
 _NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 
 
 class Exchange(Tap):
-    """One request on a connection, and its reply, with as much as is asked of an `aiohttp.ClientResponse`.
+    """A request on a connection, and its reply, with as much as is asked of an `aiohttp.ClientResponse`; then others.
+
+    It stays with its connection while that waits in aiohttp's pool, and passes on whatever comes then: where another
+    protocol is set, the loop stops reading and begins again, which would be four system calls a request.
 
     Attributes:
         status: of the reply.
@@ -137,7 +142,6 @@ class Exchange(Tap):
 
     __slots__ = (
         "_connection",
-        "_endpoint",
         "_head",
         "_is_read",
         "_is_tapped",
@@ -147,40 +151,53 @@ class Exchange(Tap):
         "generation_id",
         "headers",
         "status",
+        "url",
     )
     _protocol: ResponseHandler
 
-    def __init__(self, endpoint: Endpoint, connection: Connection) -> None:
-        transport, protocol = connection.transport, connection.protocol
-        assert transport is not None  # noqa: S101 - the connection stands
-        assert protocol is not None  # noqa: S101
+    def __init__(self, transport: asyncio.Transport, protocol: ResponseHandler) -> None:
         super().__init__(transport, protocol)
-        self._endpoint = endpoint
-        self._connection: Connection | None = connection
+        self.url = URL()  # where the request was sent
+        self._opened: asyncio.Future[None]
+        self._set_out(None)
+
+    def _set_out(self, connection: Connection | None) -> None:
+        """As it is before a request on that connection; None: while it waits for one."""
+        self._connection = connection
         self._content: Body = _UNREAD
         self._head = b""
         self._stays = True  # whether the connection may be used again, as far as its head says
         self._is_tapped = False  # whether the reply is a stream that is taken here
         self._is_read = False  # whether aiohttp's parser has the reply, or the rest of it
-        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._has_begun = self._is_plain = self._is_behind = self._has_part = False
+        self._missing_bytes = NO_LENGTH
+        self._held, self._at = b"", 0
+        self._awaits_head = True
         self.status = 200
         self.headers = _NO_HEADERS
         self.content_type = EVENT_STREAM
         self.generation_id: str | None = None
 
-    async def open(self, request: bytes) -> None:
-        """Sends the request, and returns when the head of the reply has come.
+    async def open(self, connection: Connection, request: aiohttp.ClientRequest, data: bytes) -> None:
+        """Sends a request, and returns when the head of the reply has come.
+
+        Args:
+            connection: the one that it stays with.
+            request: what would be sent by aiohttp.
+            data: what is sent.
 
         Raises:
             aiohttp.ClientError, OSError: the connection broke, or what came is no HTTP.
         """
+        self._set_out(connection)
+        self.url = request.url
         if self._transport.is_closing():
             raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
-        self.await_head()
-        self._transport.write(request)
+        self._opened = self._loop.create_future()
+        self._transport.write(data)
         await self._opened
         if not self._is_tapped:
-            await self._read_head()
+            await self._read_head(request)
 
     # -- as a response ----------------------------------------------------------------------------------------------
 
@@ -199,11 +216,6 @@ class Exchange(Tap):
         """None once it was let go."""
         return self._connection
 
-    @property
-    def url(self) -> URL:
-        """Where the request was sent."""
-        return self._endpoint.request.url
-
     def release(self) -> None:
         """Gives back the connection, whose body was read to its end."""
         if self._held or self._lost or not self._stays:  # more than that end has come, or no more is to come
@@ -220,14 +232,16 @@ class Exchange(Tap):
             connection.close()
 
     def _leave(self) -> Connection | None:
-        """Steps aside for good."""
+        """Passes everything on to aiohttp from now on."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
-        if self._transport.get_protocol() is self:
-            self._transport.set_protocol(self._protocol)
-            self._resume()
-        connection, self._connection = self._connection, None
+        connection = self._connection
+        lost = self._lost.pop() if self._lost else _NOT_LOST
+        self._set_out(None)
+        if lost is not _NOT_LOST:
+            self._protocol.connection_lost(lost)
+        self._resume()
         return connection
 
     # -- as a tap ---------------------------------------------------------------------------------------------------
@@ -245,6 +259,8 @@ class Exchange(Tap):
 
     def stop(self, error: Exception | None = None) -> None:
         """Hands nothing more on: whatever comes waits, and the connection is not read until somebody goes on."""
+        if not self._has_begun:
+            return
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -259,11 +275,15 @@ class Exchange(Tap):
         if not self._awaits_head:
             super().connection_lost(exc)
             return
-        self._awaits_head = False
         self._protocol.connection_lost(exc)
-        self._note_opened()
+        if self._connection is not None:
+            self._awaits_head = False
+            self._note_opened()
 
     def _take_head(self, data: bytes) -> None:
+        if self._connection is None:  # nobody has asked for anything
+            self._protocol.data_received(data)
+            return
         self._awaits_head = False
         head = stream_head(data)
         if head is not None and not is_strange(data[head.size :]):
@@ -285,14 +305,14 @@ class Exchange(Tap):
         if not self._opened.done():
             self._opened.set_result(None)
 
-    async def _read_head(self) -> None:
+    async def _read_head(self, request: aiohttp.ClientRequest) -> None:
         """Takes the head from aiohttp's parser, behind what is said before it (RFC 9110, section 15.2)."""
         while True:
             try:
                 message, self._content = await self._protocol.read()
             except HttpProcessingError as exc:
                 raise aiohttp.ClientResponseError(
-                    self._endpoint.request.request_info,
+                    request.request_info,
                     (),
                     status=exc.code,
                     message=exc.message,
@@ -337,6 +357,15 @@ class Exchange(Tap):
 
     def _step_aside(self) -> None:
         """Not before it is let go: until then the connection is nobody else's."""
+
+
+def _exchange_of(connection: Connection) -> Exchange:
+    """The one that stays with a connection, or is to."""
+    transport, protocol = connection.transport, connection.protocol
+    assert transport is not None  # noqa: S101 - the connection stands
+    assert protocol is not None  # noqa: S101
+    found = transport.get_protocol()
+    return found if type(found) is Exchange else Exchange(transport, protocol)
 
 
 def content_type_of(headers: Mapping[str, str]) -> str:

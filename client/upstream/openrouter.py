@@ -79,6 +79,7 @@ class UpstreamReply:
 
     def __init__(self, response: Response, hide: Redaction = NOTHING_TO_HIDE) -> None:
         self._response = response
+        self._is_closed = False
         self._hide = hide
         if isinstance(response, Exchange):
             self.content_type, sent_id = response.content_type, response.generation_id
@@ -133,7 +134,11 @@ class UpstreamReply:
         return protocol_error(f"OpenRouter's base URL answered the chat request with {told}")
 
     def close(self) -> None:
-        """Lets the connection go: to be used again when the body was read to its end, else for ever."""
+        """Lets the connection go: to be used again when the body was read to its end, else for ever. Once: it may be
+        another reply's afterwards."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         content = self._response.content
         if content.at_eof() and content.exception() is None:
             self._response.release()

@@ -73,9 +73,11 @@ class TappedResponse(aiohttp.ClientResponse):
     async def start(self, connection: Connection) -> Self:
         """Reads the head."""
         transport, protocol = connection.transport, connection.protocol
-        if self.method == hdrs.METH_POST and transport is not None and transport.get_protocol() is protocol:
-            self.tap = Tap(transport, protocol)
-            self.tap.await_head()
+        if self.method == hdrs.METH_POST and transport is not None and protocol is not None:
+            current = transport.get_protocol()
+            if current is protocol or isinstance(current, Tap):  # one that stays there between its own requests
+                self.tap = Tap(transport, protocol)
+                self.tap.await_head()
         await super().start(connection)
         return self
 
@@ -159,6 +161,8 @@ async def _tap_behind(response: Tappable, take: Take) -> Tap | None:
         await asyncio.sleep(0)  # the whole body is there, and the connection may be another response's
     transport = None if response.connection is None else response.connection.transport
     protocol = None if transport is None else transport.get_protocol()
+    if isinstance(protocol, Tap) and response.connection is not None:  # one that stays there
+        protocol = response.connection.protocol
     if transport is None or not isinstance(protocol, asyncio.Protocol):
         raise aiohttp.ServerDisconnectedError
     tap = Tap(transport, protocol)

@@ -30,9 +30,15 @@ class Upstream:
         self.requests: list[bytes] = []
         self.connections = 0
         self.url = ""
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def hang_up(self) -> None:
+        for writer in self._writers:
+            writer.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 size = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
@@ -116,6 +122,50 @@ async def test_what_nobody_has_asked_for_is_no_reply_to_the_next_request(stray: 
         again = await endpoint.post(b"{}")
         assert again.tap is not None
         again.close()
+    assert upstream.connections == 2
+
+
+async def test_aiohttp_uses_a_connection_that_was_used_here_and_gives_it_back() -> None:
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"
+    upstream = Upstream(HEAD + b"1\r\na\r\n" + END, whole, HEAD + b"1\r\nb\r\n" + END, HEAD + b"1\r\nc\r\n" + END)
+    async with asked(upstream) as session:
+        endpoint = endpoint_of(upstream, session)
+        taken: list[bytes] = []
+
+        def take(body: bytes) -> bool:
+            taken.append(body)
+            return True
+
+        reply = await endpoint.post(b"{}")
+        await hand_on(reply, take)
+        reply.release()
+        async with session.post(upstream.url, data=b"{}") as response:
+            await hand_on(response, take)
+        async with session.post(upstream.url, data=b"{}") as response:
+            assert await response.read() == b"b"
+        reply = await endpoint.post(b"{}")
+        await hand_on(reply, take)
+        reply.release()
+        assert taken == [b"a", b"body", b"c"]
+    assert upstream.connections == 1
+
+
+async def test_a_connection_that_ends_while_it_waits_is_not_used_again() -> None:
+    upstream = Upstream(HEAD + END, HEAD + END)
+    async with asked(upstream) as session:
+        endpoint = endpoint_of(upstream, session)
+        for _ in range(2):
+            reply = await endpoint.post(b"{}")
+            await hand_on(reply, lambda body: True)
+            connection = reply.connection
+            assert connection is not None
+            protocol = connection.protocol
+            assert protocol is not None
+            reply.release()
+            upstream.hang_up()
+            async with asyncio.timeout(5):
+                assert protocol.closed is not None
+                await protocol.closed
     assert upstream.connections == 2
 
 
