@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from client.border.media_type import media_type
 from client.upstream.chunked import LAST_CHUNK, NO_LENGTH, is_strange, stream_head
 from client.upstream.tap import TURN_BYTES, Body, Take, Tap
 
@@ -321,7 +322,7 @@ class Exchange(Tap):
             if message.code >= 200 or message.code == 101:
                 break
         self.status, self.headers = message.code, message.headers
-        self.content_type = content_type_of(message.headers)
+        self.content_type = media_type(message.headers.get(hdrs.CONTENT_TYPE))
         self.generation_id = message.headers.get("X-Generation-Id")
 
     def _feed(self, data: bytes) -> None:
@@ -366,9 +367,3 @@ def _exchange_of(connection: Connection) -> Exchange:
     assert protocol is not None  # noqa: S101
     found = transport.get_protocol()
     return found if type(found) is Exchange else Exchange(transport, protocol)
-
-
-def content_type_of(headers: Mapping[str, str]) -> str:
-    """The type without its parameters, in small letters."""
-    kind = headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
-    return kind if kind.count("/") == 1 else "application/octet-stream"

@@ -75,7 +75,7 @@ Response = aiohttp.ClientResponse | Exchange
 class UpstreamReply:
     """A reply to a chat request, its body still to be read. Whoever has it closes it."""
 
-    __slots__ = ("_hide", "_response", "content_type", "generation_id", "is_event_stream")
+    __slots__ = ("_hide", "_is_closed", "_response", "content_type", "generation_id", "is_event_stream")
 
     def __init__(self, response: Response, hide: Redaction = NOTHING_TO_HIDE) -> None:
         self._response = response
