@@ -21,7 +21,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from client.border.media_type import media_type
-from client.upstream.chunked import LAST_CHUNK, NO_LENGTH, is_strange, stream_head
+from client.upstream.chunked import LAST_CHUNK, NO_LENGTH, is_strange, lean_head, stream_head
 from client.upstream.tap import TURN_BYTES, Body, Take, Tap
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 EVENT_STREAM: Final = "text/event-stream"
+_SMALL_HEAD: Final = 400
+"""Bytes of a head that is kept as it came; of a longer one only what aiohttp would need."""
 _FORBIDDEN: Final = re.compile("[\r\n\0]")
 
 
@@ -289,7 +291,7 @@ class Exchange(Tap):
         head = stream_head(data)
         if head is not None and not is_strange(data[head.size :]):
             self._is_tapped = True
-            self._head = data[: head.size]
+            self._head = data[: head.size] if head.size <= _SMALL_HEAD else lean_head(data[: head.size])
             self.generation_id, self._stays = head.generation_id, head.stays
             self._missing_bytes = 0
             self._hold(data[head.size :])
