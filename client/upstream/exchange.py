@@ -4,7 +4,8 @@ Requests for answers differ in nothing but their bodies, and nearly all replies 
 aiohttp makes a request, a writer, a task that writes, a response, a parser and a stream of each, which is a sixth of
 what a short answer costs. Here the head is put together once, and goes out with the body on a connection of aiohttp's
 pool; a reply of the usual kind is taken by a tap alone. Any other one goes to aiohttp's parser, from its first byte
-on, and so does the rest of a body in which something stands that the tap does not take. All that is used is public.
+on, and so does the rest of a body in which something stands that the tap does not take. All names
+of aiohttp that are used are public, though not all are documented for this.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from yarl import URL
 
 from client.border.media_type import media_type
 from client.upstream.chunked import LAST_CHUNK, NO_LENGTH, is_strange, lean_head, stream_head
-from client.upstream.tap import TURN_BYTES, Body, Take, Tap
+from client.upstream.tap import TURN_BYTES, Body, Take, Tap, spare_queue
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -218,6 +219,10 @@ class Exchange(Tap):
     def connection(self) -> Connection | None:
         """None once it was let go."""
         return self._connection
+
+    def spare(self) -> None:
+        """Lets go of room that nothing needs for as long as an answer is open."""
+        spare_queue(self._protocol)
 
     def release(self) -> None:
         """Gives back the connection, whose body was read to its end."""

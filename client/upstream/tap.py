@@ -89,9 +89,13 @@ class TappedResponse(aiohttp.ClientResponse):
         self._request_info = None  # type: ignore[assignment]
         if not self.content.total_bytes:
             self.content._buffer, self.content._http_chunk_splits = Few(), Few()  # type: ignore[assignment]
-        protocol = None if self._connection is None else self._connection.protocol
-        if isinstance(protocol, DataQueue) and not len(protocol) and not isinstance(protocol._buffer, Few):
-            protocol._buffer = Few()  # type: ignore[assignment]
+        spare_queue(None if self._connection is None else self._connection.protocol)
+
+
+def spare_queue(protocol: object) -> None:
+    """Has the queue of what a connection's parser reads take no room where it is empty."""
+    if isinstance(protocol, DataQueue) and not len(protocol) and not isinstance(protocol._buffer, Few):
+        protocol._buffer = Few()  # type: ignore[assignment]
 
 
 class Body(Protocol):
@@ -132,8 +136,8 @@ async def hand_on(response: Tappable, take: Take, broken: Callable[[Exception], 
         tap: Tap | None = getattr(response, "tap", None)
         if tap is not None and tap.follows_chunks:
             tap.begin(response.content, take)
-            if isinstance(response, TappedResponse) and not tap.closed.done():  # else all of it came at once
-                response.spare()
+            if not tap.closed.done() and (spare := getattr(response, "spare", None)):  # else all of it came at once
+                spare()
         else:
             tap = await _tap_behind(response, take)
         if tap is not None:

@@ -15,7 +15,9 @@ from aiohttp.streams import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from client.sandbox import Hold, Reply, Sandbox
+from client.upstream.exchange import Exchange
 from client.upstream.tap import TappedResponse
+from client.upstream.upload import Upload
 from server.http.connection import Connection
 from server.http.malformed import MAX_FIELD_BYTES
 from tests.support.chunks import END, STOP, text
@@ -40,17 +42,24 @@ def open_connection() -> Connection:
     return connection
 
 
-def open_response() -> TappedResponse:
-    """Upstream's."""
-    [response] = [each for each in gc.get_objects() if isinstance(each, TappedResponse) and not each.closed]
-    return response
+def open_responses() -> list[TappedResponse]:
+    """Upstream's, as aiohttp makes them."""
+    return [each for each in gc.get_objects() if isinstance(each, TappedResponse) and not each.closed]
+
+
+def open_exchanges() -> list[Exchange]:
+    """Upstream's, where aiohttp makes none."""
+    return [each for each in gc.get_objects() if isinstance(each, Exchange) and each.connection is not None]
 
 
 @pytest.mark.parametrize("pieces", [1, 2], ids=["at once", "head first"])
+@pytest.mark.parametrize("is_large", [False, True], ids=["small", "large"])
 async def test_the_heads_and_the_parser_of_an_open_answer_are_let_go(
-    upstream: Sandbox, api: Api, pieces: int
+    upstream: Sandbox, api: Api, monkeypatch: pytest.MonkeyPatch, pieces: int, is_large: bool
 ) -> None:
     more, asked = Hold(), post()
+    if is_large:
+        monkeypatch.setattr(Upload, "SMALL_BYTES", 10)
     upstream.script(Reply.stream(text("x"), more, text("y"), STOP, END))
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     split = len(asked) if pieces == 1 else asked.index(b"\r\n\r\n") + 4
@@ -61,15 +70,21 @@ async def test_the_heads_and_the_parser_of_an_open_answer_are_let_go(
     head = await reader.readuntil(b"\r\n\r\n")
     assert b"200 OK" in head
     await reader.readuntil(b'"x"')
-    connection, response = open_connection(), open_response()
+    connection = open_connection()
     request = connection._current_request
     assert request is not None
     assert (len(request.headers), len(request.raw_headers), connection._parser) == (0, 0, None)
     assert connection._keepalive_handle is None
     assert connection._head_timer is None
     assert not isinstance(request.content._buffer, deque)
-    assert (len(response.headers), response.raw_headers, response.request_info) == (0, (), None)
-    assert not isinstance(response.content._buffer, deque)
+    if not is_large:
+        [exchange] = open_exchanges()
+        assert not open_responses()
+        assert not isinstance(exchange._protocol._buffer, deque)
+    else:
+        [response] = open_responses()
+        assert (len(response.headers), response.raw_headers, response.request_info) == (0, (), None)
+        assert not isinstance(response.content._buffer, deque)
     more.until.set()
     await reader.readuntil(b"0\r\n\r\n")
     writer.write(get("/health"))
