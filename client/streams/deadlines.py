@@ -1,7 +1,9 @@
 """Times at which something is looked at again, of as many streams as there are, behind few timers of the loop.
 
 A timer of a loop takes 500 bytes, and every open stream has two. So who waits is put with others whose time is about
-the same, and called a little later than asked for: by a sixteenth of the wait at most, and by a second at most.
+the same, and called a little later than asked for: by a sixteenth of the wait at most, and by a second at most, or by
+a 512th of waits above a quarter of an hour. A timer that nobody needs any more stays until its time, so there must be
+few.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Protocol
 logger = logging.getLogger(__name__)
 
 _COARSEST_S = 1.0
+_LONG_S = 1024.0
+_LONG_BITS = 10
 _SHARE_BITS = 5
 """Of a wait between 16 and 32 times 2^n the steps are 2^n."""
 
@@ -43,7 +47,10 @@ class Deadlines:
     def add(self, who: Due, when_s: float) -> set[Due]:
         """Calls `who` at that time of the loop, or a little later, unless it is discarded from the set before."""
         wait_s = when_s - self.time()
-        step_s = _COARSEST_S if wait_s >= 32 else ldexp(1.0, max(frexp(wait_s)[1], -9) - _SHARE_BITS)
+        if wait_s >= _LONG_S:  # of a limit of days there would be one for each second of them
+            step_s = ldexp(1.0, frexp(wait_s)[1] - _LONG_BITS)
+        else:
+            step_s = _COARSEST_S if wait_s >= 32 else ldexp(1.0, max(frexp(wait_s)[1], -9) - _SHARE_BITS)
         time_s = ceil(when_s / step_s) * step_s
         waiting = self._by_time.get(time_s)
         if waiting is None:
