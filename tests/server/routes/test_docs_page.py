@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from client.streams.wire import EVENT_NAMES
 from server.config import Config
@@ -95,3 +96,28 @@ async def test_where_tokens_are_set_the_page_asks_for_one(config: Config) -> Non
         await expect(page.locator("#post-chat")).to_be_visible()
         await expect(page.get_by_text('-H "Authorization: Bearer $TOKEN"').first).to_be_visible()
         assert "let-me-in" not in await page.content()
+
+
+async def test_while_a_token_is_tried_no_other_can_be_typed_and_lost(config: Config) -> None:
+    async with (
+        serving(with_tokens(config, "let-me-in")) as api,
+        opened(f"{api.url}/docs") as (page, _),
+    ):
+        tried, refused = asyncio.Event(), asyncio.Event()
+
+        async def late(route: Route) -> None:
+            tried.set()
+            await refused.wait()
+            await route.continue_()
+
+        field = page.get_by_label("Send a token of this server")
+        await field.fill("wrong")
+        await page.route("**/openapi.json", late, times=1)
+        await page.get_by_role("button", name="Show").click()
+        await asyncio.wait_for(tried.wait(), 30)
+        await expect(field).to_be_disabled()
+        await expect(page.get_by_role("button", name="Show")).to_be_disabled()
+        refused.set()
+        await expect(field).to_be_enabled()
+        await expect(field).to_be_focused()
+        await expect(field).to_have_value("")
