@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from keyword import iskeyword
 from typing import Any, cast
 
 from mcp.server import CacheHint, MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import (
     CallToolResult,
     Completion,
@@ -44,15 +46,9 @@ _MAX_COMPLETIONS = 100
 class PlainMCPServer(MCPServer[LateState]):
     """An `MCPServer` that hosts and models find easy: plain schemas, plain words about wrong arguments."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._argument_names: dict[str, list[str]] = {}
-        super().__init__(*args, **kwargs)
-
-    def add_tool(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Adds a function as a tool, and keeps the names of its arguments."""
-        super().add_tool(fn, *args, **kwargs)
-        names = [name for name in inspect.signature(fn).parameters if name != "ctx"]
-        self._argument_names[fn.__name__] = list(map(_spelled, names))
+    def __init__(self, *args: Any, tools: Sequence[Tool], **kwargs: Any) -> None:
+        super().__init__(*args, tools=list(tools), **kwargs)
+        self._argument_names = {tool.name: _argument_names(tool) for tool in tools}
 
     async def list_tools(self) -> list[ListedTool]:
         """Every tool; validation keeps using the whole schemas."""
@@ -103,15 +99,24 @@ def build_mcp(open_state: OpenState, *, version: str) -> PlainMCPServer:
         instructions=INSTRUCTIONS,
         version=version,
         lifespan=lifespan,
+        tools=_tools(),
         cache_hints={"tools/list": CacheHint(ttl_ms=_CATALOGUE_TTL_MS, scope="private")},  # hosts get it in forms
         middleware=[refuse_unknown_cursors, fit_host, cancel_on_disconnect],
     )
-    for function, hints in TOOLS.items():
-        mcp.add_tool(function, annotations=hints)
     for name, facts in PROMPTS.items():
         mcp.prompt(name, title=facts.title)(facts.function)
     _add_catalogue(mcp, states)
     return mcp
+
+
+@cache
+def _tools() -> tuple[Tool, ...]:
+    """What the SDK reads off the functions: half of what it takes to build a server, and always the same."""
+    return tuple(Tool.from_function(function, annotations=hints) for function, hints in TOOLS.items())
+
+
+def _argument_names(tool: Tool) -> list[str]:
+    return [_spelled(name) for name in inspect.signature(tool.fn).parameters if name != "ctx"]
 
 
 def _add_catalogue(mcp: PlainMCPServer, states: list[LateState]) -> None:

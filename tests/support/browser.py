@@ -1,4 +1,7 @@
-"""A real browser for tests: Debian's Chromium, driven by Playwright."""
+"""A real browser for tests: Debian's Chromium, driven by Playwright.
+
+Its shell without windows renders the same with half of the work; where it is missing, the whole browser does it.
+"""
 
 from __future__ import annotations
 
@@ -64,9 +67,9 @@ async def keeping_browser() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _launched(*flags: str) -> AsyncIterator[Browser]:
-    path = shutil.which("chromium")
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if path is None:
-        pytest.skip("chromium is missing: install the Debian package chromium")
+        pytest.skip("chromium is missing: install the Debian package chromium-headless-shell")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=[*_FLAGS, *flags])
         try:
