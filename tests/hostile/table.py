@@ -65,12 +65,12 @@ _HEAVIEST = frozenset({"deepest-list"})
 _UPPER_LEVELS = 2
 """Here what is read is decided, and every place is a rule of its own; below much the same is done with all."""
 _ONE_IN = {
-    "upper": 2,
-    "heavy upper": 8,
-    "heaviest upper": 12,
-    "lower": 8,
-    "heavy lower": 60,
-    "heaviest lower": 240,
+    "upper": 4,
+    "heavy upper": 16,
+    "heaviest upper": 24,
+    "lower": 16,
+    "heavy lower": 120,
+    "heaviest lower": 480,
 }
 """How many of the cases are tried by default: chosen by their names, so that it is the same ones every time."""
 

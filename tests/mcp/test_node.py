@@ -112,26 +112,29 @@ async def inspected(transport: str) -> AsyncIterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("transport", ["http", "stdio"])
-async def test_the_inspector_lists_and_calls_every_tool(transport: str) -> None:
+async def test_the_inspector_lists_and_calls_the_tools(transport: str) -> None:
     needed("@modelcontextprotocol/inspector")
     async with inspected(transport) as target:
         chat = await call(target, "llm_chat", prompt="hi", model="sandbox/long", wait_s="0.5")
         assert chat["structuredContent"]["status"] == "running"
         stream_id = chat["structuredContent"]["stream_id"]
-        listed, result, stopped, found, model, account = await asyncio.gather(
+        listed, result = await asyncio.gather(
             inspect(target, "--method", "tools/list"),
             call(target, "llm_chat_result", stream_id=stream_id, wait_s="0"),
+        )
+        assert [tool["name"] for tool in listed["tools"]] == NAMES
+        # over stdio every call is a process of its own, which knows no other's streams
+        assert result.get("isError", False) is (transport == "stdio")
+        if transport == "stdio":
+            assert stream_id in result["content"][0]["text"]
+            return  # a call more would be two processes more, that say what they say over HTTP
+        stopped, found, model, account = await asyncio.gather(
             call(target, "llm_chat_stop", stream_id=stream_id),
             call(target, "search_models", q="reasoner"),
             call(target, "get_model", model_id="sandbox/echo"),
             call(target, "account"),
         )
-    assert [tool["name"] for tool in listed["tools"]] == NAMES
-    for answered in (result, stopped):
-        # over stdio every call is a process of its own, which knows no other's streams
-        assert answered.get("isError", False) is (transport == "stdio")
-        if transport == "stdio":
-            assert stream_id in answered["content"][0]["text"]
+    assert not stopped.get("isError", False)
     assert found["structuredContent"]["models"][0]["id"] == "sandbox/reasoner"
     assert model["structuredContent"]["endpoints"]
     assert account["structuredContent"]["key"]["label"] == "sandbox"

@@ -77,7 +77,7 @@ def test_every_client_starts_the_same_command(printed: Printed) -> None:
     assert len({(entry["command"], *entry["args"], *entry.get("env", {})) for entry in entries}) == 1
 
 
-@pytest.mark.parametrize("client", ["claude-desktop", "opencode", "codex", "goose"])
+@pytest.mark.parametrize("client", ["claude-desktop", "goose"])
 async def test_the_command_starts_exactly_as_the_file_says_without_any_path(
     client: str, tmp_path: Path, printed: Printed
 ) -> None:

@@ -23,8 +23,9 @@ from mcp.client.stdio import stdio_client
 
 from client.config import UpstreamConfig
 from client.sandbox import Hold, Reply, Sandbox, chunk
+from tests.support import template
 from tests.support.mcp.clients import ERAS, Era, Progress, answer, data_of, modern, text_of
-from tests.support.process import ROOT
+from tests.support.process import ROOT, starts
 from tests.support.proxies.forward import forward_proxy
 
 CLOSED_WITHIN_S = 1.0
@@ -54,7 +55,7 @@ class Host:
         lines: every line that came out of the server.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | template.Forked) -> None:
         self.process = process
         self.lines: list[bytes] = []
 
@@ -99,19 +100,27 @@ class Host:
 
 @asynccontextmanager
 async def hosting(
-    env: Mapping[str, str], *flags: str, cwd: str = "/", command: tuple[str, ...] = COMMAND
+    env: Mapping[str, str], *flags: str, cwd: str = "/", command: tuple[str, ...] | None = None
 ) -> AsyncIterator[Host]:
-    """A server process with its pipes; it is gone afterwards."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *flags,
-        env=dict(env),
-        cwd=cwd,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=2**24,
-    )
+    """A server process with its pipes; it is gone afterwards.
+
+    Args:
+        command: that starts one with an interpreter of its own, as a host does; otherwise it may be a fork.
+    """
+    process: asyncio.subprocess.Process | template.Forked
+    if starts.from_template and command is None and template.can_fork(env):
+        process = await template.fork("openrouter-mcp", flags, cwd=cwd, env=env, stdin=True, limit=2**24)
+    else:
+        process = await asyncio.create_subprocess_exec(
+            *(command or COMMAND),
+            *flags,
+            env=dict(env),
+            cwd=cwd,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=2**24,
+        )
     try:
         async with asyncio.timeout(PATIENCE_S):
             yield Host(process)
@@ -197,8 +206,11 @@ def _end(host: Host, how: str) -> None:
         assert host.process.stdin is not None
         host.process.stdin.close()
     elif how == "closed stdout":
-        transport: Any = host.process._transport  # type: ignore[attr-defined]  # nothing public closes one pipe
-        transport.get_pipe_transport(1).close()
+        if isinstance(host.process, template.Forked):
+            host.process.close_stdout()
+        else:
+            transport: Any = host.process._transport  # type: ignore[attr-defined]  # nothing public closes one pipe
+            transport.get_pipe_transport(1).close()
     else:
         host.process.send_signal(signal.SIGINT if how == "sigint" else signal.SIGTERM)
 
@@ -331,7 +343,7 @@ async def test_the_sandbox_is_announced_on_stderr() -> None:
 
 async def test_initialize_is_answered_soon_and_memory_stays_small() -> None:
     started_s = time.monotonic()
-    async with hosting(environment(), "--sandbox") as host:
+    async with hosting(environment(), "--sandbox", command=COMMAND) as host:
         await host.initialize()
         cpu_s = _cpu_s(host.process.pid)  # what it takes on an idle machine, also where others wait for the processor
         print(f"initialize after {time.monotonic() - started_s:.2f} s, of which {cpu_s:.2f} s are the program's own")

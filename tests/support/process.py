@@ -24,6 +24,7 @@ _PRIVATE = re.compile(
     r"OPENROUTER_|SERVER_TOKENS|HOST$|PORT$|HTTP_REFERER|X_TITLE|MODEL_NAME|STREAMS?_|STATE_|MAX_|NOTIFY_|LISTEN_|WATCHDOG_"
     r"|OTEL_|REDIS_"
 )
+Started = asyncio.subprocess.Process | template.Forked
 _HIDE_UVLOOP = (
     "import sys; sys.modules['uvloop'] = None; from server.__main__ import main; sys.exit(main(sys.argv[1:]))"
 )
@@ -52,7 +53,7 @@ class ServerProcess:
         output: everything it has printed since, standard error included.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process | template.Forked) -> None:
+    def __init__(self, process: Started) -> None:
         self.process = process
         self.start_line = ""
         self.url = ""
@@ -142,12 +143,8 @@ async def running_server(
     """Starts the server in an empty folder with a clean environment; kills it at the end if it still runs."""
     flags = (*flags, "--port", str(port))
     with tempfile.TemporaryDirectory() as folder:
-        process: asyncio.subprocess.Process | template.Forked
-        if starts.from_template and not passed and template.can_fork(env or {}):
-            process = await template.fork_server(flags, cwd=folder, env=_environment(folder, env), uvloop=uvloop)
-        else:
-            files = [sock.fileno() for sock in passed]
-            process = await start_server(*flags, cwd=folder, env=env, uvloop=uvloop, passed=files)
+        files = [sock.fileno() for sock in passed]
+        process = await start_server(*flags, cwd=folder, env=env, uvloop=uvloop, passed=files)
         server = ServerProcess(process)
         try:
             await server.wait_start()
@@ -166,13 +163,17 @@ async def start_server(
     passed: Sequence[int] = (),
     stderr: int = asyncio.subprocess.PIPE,
     launcher: Sequence[str] = (),
-) -> asyncio.subprocess.Process:
-    """The bare process.
+) -> Started:
+    """The bare process: a fork of the template, unless that makes a difference.
 
     Args:
         passed: open files that it is given as systemd gives sockets.
         launcher: a command that becomes the one given to it, such as `unshare`.
     """
+    is_plain = not launcher and stderr == asyncio.subprocess.PIPE
+    if starts.from_template and is_plain and template.can_fork(env or {}):
+        environment = _environment(cwd, env)
+        return await template.fork("openrouter-server", flags, cwd=cwd, env=environment, uvloop=uvloop, passed=passed)
     command = [sys.executable, *(["-m", "server"] if uvloop else ["-c", _HIDE_UVLOOP]), *flags]
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in passed]  # out of the way of 3, 4, …
     try:

@@ -181,6 +181,7 @@ def install_from_sdist(folder: Path, site: Path) -> None:
         "-q",
         "--no-deps",
         "--no-index",
+        "--no-compile",
         "--target",
         str(site),
         str(wheel),

@@ -20,7 +20,7 @@ import aiohttp
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.process import ROOT, start_server
+from tests.support.process import ROOT, Started, start_server
 
 SERVER = [sys.executable, "-m", "server"]
 MCP = [sys.executable, "-m", "server.commands.mcp_command"]
@@ -28,7 +28,7 @@ FREE = "--sandbox", "--host", "127.0.0.1", "--port", "0"
 
 
 @asynccontextmanager
-async def logging_to(stderr: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def logging_to(stderr: int) -> AsyncIterator[tuple[Started, str]]:
     """A server whose log nobody here reads, and its address; killed at the end if it still runs."""
     with socket.create_server(("127.0.0.1", 0)) as door, tempfile.TemporaryDirectory() as folder:
         process = await start_server("--sandbox", cwd=folder, passed=[door.fileno()], stderr=stderr)
@@ -45,7 +45,7 @@ async def ask(url: str, count: int) -> None:
     """Asks for what is not there, which is a line of the log each time, and finds every answer."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
         for _ in range(count):
-            async with http.get(f"{url}/{'n' * 150}") as response:
+            async with http.get(f"{url}/{'n' * 4000}") as response:
                 assert response.status == 404
 
 
@@ -56,7 +56,7 @@ async def dropped(url: str) -> int:
     return int(float(next(line for line in found.splitlines() if line.startswith(name)).removeprefix(name)))
 
 
-async def end_of(process: asyncio.subprocess.Process, number: int = signal.SIGTERM) -> int:
+async def end_of(process: Started, number: int = signal.SIGTERM) -> int:
     process.send_signal(number)
     async with asyncio.timeout(20):
         return await process.wait()
@@ -197,6 +197,7 @@ def without(
 
 
 COMBINATIONS = ["0", "1", "2", "01", "02", "12", "012"]
+ONE_OR_ALL = ["0", "1", "2", "012"]
 
 
 @pytest.mark.parametrize("closed", COMBINATIONS)
@@ -229,7 +230,7 @@ async def test_faults_q1_a_server_without_standard_descriptors_serves(closed: st
         await process.communicate()
 
 
-@pytest.mark.parametrize("closed", COMBINATIONS)
+@pytest.mark.parametrize("closed", ONE_OR_ALL)
 @pytest.mark.parametrize(
     "command",
     [
@@ -249,7 +250,7 @@ def test_faults_q1_commands_without_standard_descriptors_do_what_they_do(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("closed", COMBINATIONS)
+@pytest.mark.parametrize("closed", ONE_OR_ALL)
 def test_faults_q1_mcp_without_standard_descriptors_ends_with_its_input(closed: str, tmp_path: Path) -> None:
     done = without(closed, [*MCP, "--sandbox"], tmp_path, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr

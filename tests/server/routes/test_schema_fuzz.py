@@ -31,5 +31,5 @@ def _fuzz(url: str) -> Fuzz:
     from tests.support.schema_fuzz import Fuzz
 
     found = Fuzz(url, seed=1)
-    found.run(4, ("coverage", "fuzzing"), _PATHS)
+    found.run(2, ("coverage", "fuzzing"), _PATHS)
     return found
