@@ -22,7 +22,6 @@ from tests.support.template import end_templates
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # who sets it would have hundreds of processes compile all anew
 sys.dont_write_bytecode = False
-os.environ["SSL_CERT_FILE"] = os.devnull  # loading the machine's authorities takes a tenth of a second of each start
 os.environ.setdefault("NODE_COMPILE_CACHE", str(ROOT / ".node" / "compiled"))
 
 
