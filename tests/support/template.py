@@ -41,10 +41,17 @@ _IMPORTED: Mapping[Program, Sequence[str]] = {
     ),
     "openrouter-mcp": (
         "client.sandbox",
+        "mcp_app.chats.chat",
+        "mcp_app.server",
+        "mcp_app.stdio.conversation",
         "mcp_app.stdio.serve",
+        "mcp_app.tools.account",
+        "mcp_app.tools.find_models",
+        "server.budgets.process_budget",
         "server.commands.mcp_command",
         "server.commands.mcp_stdio",
         "server.config",
+        "server.process.sandboxed",
     ),
 }
 
