@@ -37,8 +37,8 @@ _KNOWN_S: Final = 1.0
 _PLACED_MS: Final = 60_000
 """How long a chosen id is taken for an answer that is not begun."""
 _LOOK_S: Final = 0.25
-_LONGEST_SKIP_S: Final = 0.05
-"""Longer than twice this nothing waits to be written, unless the settings say so."""
+_LONGEST_WAIT_S: Final = 0.1
+"""Longer than this nothing waits to be written, unless the settings say so."""
 _CLOSE_S: Final = 3.0
 _LISTED_MS: Final = 3_600_000
 _OF_READERS: Final = 2
@@ -191,8 +191,9 @@ class SharedCopies:
 
     async def _write_on(self) -> None:
         """One flush at a time; what comes meanwhile goes with the next. Of many answers those that nobody waits for
-        go with every second one: each then costs half as much."""
-        outbox, store, takes_all = self.outbox, self._store, False
+        wait until several events are there: what is written costs much more than what is in it."""
+        outbox, store, flushes = self.outbox, self._store, 0
+        of_all = max(1, int(_LONGEST_WAIT_S / self._flush_s))
         while True:
             if not outbox.copies:
                 outbox.changed.clear()  # what has ended, and need not be told there
@@ -204,9 +205,9 @@ class SharedCopies:
                 await asyncio.sleep(_LOOK_S)
                 continue
             try:
-                takes_all = not takes_all or self._flush_s > _LONGEST_SKIP_S
+                flushes += 1
                 if outbox.changed:
-                    await outbox.flush(takes_all=takes_all)
+                    await outbox.flush(takes_all=flushes % of_all == 0)
                 if outbox.misfits:
                     await self._make_fit()
                 await outbox.tidy()
