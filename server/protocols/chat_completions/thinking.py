@@ -6,6 +6,7 @@ but for their texts (`client.translation.chunks.shape`) are not even decoded for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,8 @@ from client.translation.chunks.shape import Path, shape_of
 
 REASONING: Final = b'"reasoning"'
 _DATA: Final = b"data: "
+_END: Final = b"\n\n"
+_NO_LINE_ENDS: Final = bytes(byte for byte in range(256) if byte not in b"\r\n")
 _OPENING: Final = REASONING + b':"'
 _QUOTE, _BACKSLASH = b'"\\'
 _MOST_SHAPES: Final = 8
@@ -37,6 +40,7 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
+_decode_texts = msgspec.json.Decoder(str).decode_lines
 
 
 class SecondName:
@@ -52,6 +56,11 @@ class SecondName:
         self._has_one = False  # the first chunk of its kind may be the only one
         self._left = _MOST_SHAPES
 
+    @property
+    def is_learnt(self) -> bool:
+        """Whether a record like others before it can be known."""
+        return self._start > 0
+
     def put_into_alike(self, record: bytes) -> bytes | None:
         """A record, without the empty line at its end, with its thinking twice; None where it is not like those
         before it, which says nothing. One that is has no quote in its texts, so that these end where they seem to."""
@@ -66,6 +75,52 @@ class SecondName:
         if not thinking or _QUOTE in thinking or thinking[-1] == _BACKSLASH:
             return None
         return b'%b%b","reasoning":"%b' % (self._before, thinking, record[start:])
+
+    def put_into_run(self, records: bytes) -> tuple[bytes, bytes] | None:
+        """Whole records with their thinking twice, as far as all of them are like those before them, and what follows
+        on these. None where they are not, or may not be: each must be looked at for itself."""
+        if not self._start or not records.startswith(self._head):
+            return None
+        head, tail, start, end = self._head, self._tail, self._start, self._end
+        blocks = records.split(_END)
+        count = self._end_of_run(blocks)
+        pieces = [each[start:end] for each in blocks[:count] if each.startswith(head) and each.endswith(tail)]
+        firsts = self._thinking_in(pieces) if len(pieces) == count else None
+        if firsts is None:
+            return None
+        before = self._before[:-1]  # the quote is the text's own
+        after = tail + _END
+        said = (after + before).join([b'%b,"reasoning":"%b' % each for each in zip(firsts, pieces, strict=True)])
+        return b"%b%b%b" % (before, said, after), _END.join(blocks[count:])
+
+    def _end_of_run(self, blocks: Sequence[bytes]) -> int:
+        """Where those may end that are like the first: looked for as if others followed that are not."""
+        at, end = 0, len(blocks)
+        while end - at > 1:
+            middle = (at + end) // 2
+            if blocks[middle].startswith(self._head) and blocks[middle].endswith(self._tail):
+                at = middle
+            else:
+                end = middle
+        return end
+
+    def _thinking_in(self, pieces: Sequence[bytes]) -> Sequence[bytes] | None:
+        """The JSON of the thinking in pieces of records, which have stood between the same; None where one of them is
+        something else, or may be.
+
+        No line end can stand in a JSON text, so a line is a text.
+        """
+        lines, step = b'"%b"' % b'"\n"'.join(pieces), 1
+        if self._middle:
+            lines, step = lines.replace(self._middle, b'"\r"'), 2
+        if lines.translate(None, _NO_LINE_ENDS) != (b"\r\n"[2 - step :] * len(pieces))[:-1]:
+            return None
+        lines = lines.replace(b"\r", b"\n")
+        try:
+            texts = _decode_texts(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return None if len(texts) != step * len(pieces) or "" in texts[::step] else lines.split(b"\n")[::step]
 
     def put_in(self, chunk: bytes) -> bytes | None:
         """Any chunk with its thinking twice; None where it does anything else that must be looked at, or does not

@@ -28,6 +28,7 @@ _END = b"\n\n"
 _DONE = b"data: [DONE]\n\n"
 _LINE = b"\ndata: "
 _LF = 10
+_LONGEST_ALONE = 4096
 _THINKING = re.compile(rb'"reasoning"(?:\s|data: )*:(?:\s|data: )*"[^"]')
 """Between lines of a chunk stands what begins them in a record."""
 _NOTHING_KNOWN = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
@@ -127,10 +128,22 @@ class OpenAiView(_View):
 
     def view(self, records: bytes) -> bytes:
         """The bytes for whole records."""
-        alike = self._second_name.put_into_alike(records[: -len(_END)])  # one that thinks, as most reads are
-        return super().view(records) if alike is None else alike + _END
+        if len(records) <= _LONGEST_ALONE:  # most reads are one that thinks
+            alike = self._second_name.put_into_alike(records[: -len(_END)])
+            if alike is not None:
+                return alike + _END
+        return super().view(records)
 
     def _chunks(self, records: bytes) -> bytes:
+        begin = b""
+        if len(records) > _LONGEST_ALONE and not self._second_name.is_learnt:  # of two it may be
+            size = _end_of_second(records)
+            begin, records = self._each(records[:size]), records[size:]
+        run, rest = self._second_name.put_into_run(records) or (b"", records)
+        return begin + run + self._each(rest)
+
+    def _each(self, records: bytes) -> bytes:
+        """Whole records, those that may change one by one."""
         if not _may_change(records):
             return records
         end = len(records)
@@ -152,6 +165,13 @@ class OpenAiView(_View):
     def _failure(self, failure: Failure, *, is_told: bool) -> bytes:
         """Bare, as OpenAI's clients look for it; upstream's own frame was left out."""
         return _frame(openai_error(failure))
+
+
+def _end_of_second(records: bytes) -> int:
+    """Where the second record ends, or the last before."""
+    first = records.index(_END) + len(_END)
+    second = records.find(_END, first)
+    return first if second < 0 else second + len(_END)
 
 
 def _may_change(data: bytes) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -89,13 +91,17 @@ SPECIAL = {
 }
 
 
-def said_of(chunk: bytes) -> Any:
-    """What a chunk becomes that is the first of its answer."""
-    body = OpenAiView().view(b"data: " + chunk + b"\n\n")
+def parsed(body: bytes) -> Any:
+    """What a record says; the bytes of one that is no JSON. Escapes may be spelled in either way."""
     try:
         return json.loads(body.removeprefix(b"data: "))
     except ValueError:
         return body
+
+
+def said_of(chunk: bytes) -> Any:
+    """What a chunk becomes that is the first of its answer."""
+    return parsed(OpenAiView().view(b"data: " + chunk + b"\n\n"))
 
 
 @pytest.mark.parametrize("name", SPECIAL)
@@ -110,6 +116,45 @@ def test_a_chunk_behind_others_like_it_is_told_as_if_it_came_first(name: str) ->
             assert json.loads(body.removeprefix(b"data: ")) == said_of(chunk)
         except ValueError:
             assert body == said_of(chunk)
+
+
+TEXTS = [b"So", b" it", b'\\"is\\"', b"a\\\\", b"\\n\\u00e9", "東京".encode(), b"{}", b'\\",\\"x\\":\\"']
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("middle", [MIDDLE, b""], ids=["details", "alone"])
+def test_a_run_of_alike_chunks_is_told_as_one_by_one(name: str, middle: bytes) -> None:
+    """Wherever something else stands in it, and however much comes at once."""
+    choose = random.Random(name)
+    tail = TAIL if middle else b'"},"finish_reason":null}]}'
+    for _ in range(30):
+        texts = [choose.choices(TEXTS, k=2) for _ in range(60)]
+        chunks = [HEAD + first + (middle + second if middle else b"") + tail for first, second in texts]
+        for _ in range(choose.randrange(3)):
+            chunks.insert(choose.randrange(60), SPECIAL[name])
+        records = [b"data: " + chunk + b"\n\n" for chunk in chunks]
+        one_by_one, at_once = OpenAiView(), OpenAiView()
+        bodies = [one_by_one.view(record) for record in records]
+        cuts = [0, *sorted(choose.sample(range(61), 2)), len(records)]
+        told = [at_once.view(b"".join(records[begin:end])) for begin, end in pairwise(cuts)]
+        assert [*map(parsed, b"".join(told).split(b"\n\n"))] == [*map(parsed, b"".join(bodies).split(b"\n\n"))]
+    assert bodies[2].count(b'"reasoning_content"') == 1
+
+
+def test_a_run_whose_middles_only_add_up_is_not_taken_for_one() -> None:
+    chunks = [*ALIKE, *ALIKE, HEAD + b"a" + TAIL, HEAD + b"a" + MIDDLE + b"b" + MIDDLE + b"c" + TAIL] * 10
+    records = [b"data: " + chunk + b"\n\n" for chunk in chunks]
+    one_by_one = OpenAiView()
+    assert OpenAiView().view(b"".join(records)) == b"".join(map(one_by_one.view, records))
+
+
+def test_a_run_of_alike_chunks_is_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = OpenAiView()
+    records = b"".join(b"data: " + chunk + b"\n\n" for chunk in ALIKE * 20)
+    told = view.view(records)
+    monkeypatch.delattr(OpenAiView, "_told")
+    assert view.view(records) == told
+    assert told.count(b'"reasoning_content"') == 60
 
 
 def test_thinking_that_is_written_over_several_lines_is_named_twice() -> None:
