@@ -21,11 +21,13 @@ class Room(ABC):
         config: the limits that hold now.
         total_bytes: what the answers take: logs, what each takes beside its log, what is made of them, and requests
             that are held.
+        freed_bytes: what they took and take no more, since the beginning.
     """
 
     def __init__(self, config: StreamsConfig) -> None:
         self.config = config
         self.total_bytes = 0
+        self.freed_bytes = 0
         self._waiting: set[asyncio.Event] = set()
         self._look_timer: asyncio.TimerHandle | None = None
 
@@ -49,6 +51,7 @@ class Room(ABC):
         """A log has shrunk, or may be dropped from now on: those that wait for room look again."""
         was_over = self.total_bytes >= self.config.max_total_bytes
         self.total_bytes -= freed_bytes
+        self.freed_bytes += freed_bytes
         if was_over:
             for room in self._waiting:
                 room.set()

@@ -26,8 +26,10 @@ from server.app import create_app
 from server.config import EX_CONFIG, Config, ConfigError, LiveConfig
 from server.config.proxy import shown_proxy
 from server.http.server import HttpRunner
+from server.keys import STREAMS
 from server.process.draining import Doors, drain
 from server.process.file_limit import watching_files
+from server.process.freed_memory import giving_memory_back
 from server.process.hangup import Hangup
 from server.process.listening import CannotListen, bind_sockets, bind_status_socket, explain, page_url, url_of
 from server.process.notify import Notifier
@@ -122,6 +124,7 @@ async def _serve(config: Config, load: Callable[[], Config], hangup: Hangup, ope
                     reporting(app, notifier),
                     reloading(app, hangup, notifier, end=signals.take),
                     watching_files(),
+                    giving_memory_back(app[STREAMS]),
                 ):
                     await signals.first.wait()
                     await drain(runner, doors, signals.second, notifier)
