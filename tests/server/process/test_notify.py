@@ -120,6 +120,7 @@ async def test_bare_8_a_reload_that_was_refused_is_named_in_the_status(tmp_path:
             file.write_text("")
             service.process.send_signal(signal.SIGHUP)
             await systemd.receive_until("RELOADING")
+            await systemd.receive_until("READY")  # until then it may tell of the one before
             assert "refused" not in (await systemd.receive_until("STATUS"))["STATUS"]
             assert await service.stop() == 0
 
