@@ -42,7 +42,7 @@ class Hangup:
             (end if self._has_lost_terminal() else reload)()
 
         if NUMBER is not None:
-            with suppress(NotImplementedError):
+            with suppress(NotImplementedError):  # Windows
                 asyncio.get_running_loop().add_signal_handler(NUMBER, act)
         if self._is_noted:
             act()

@@ -30,7 +30,7 @@ async def check(visitor: Visitor, where: str) -> None:
         await visitor.page.emulate_media(color_scheme=scheme)
         assert await visitor.violations(of_colours=scheme == "dark") == [], f"{where}, {scheme}"
     await visitor.page.emulate_media(forced_colors="active")
-    assert await visitor.violations(of_colours=True) == [], f"{where}, forced colours"
+    assert await visitor.violations() == [], f"{where}, forced colours"
     await visitor.page.emulate_media(forced_colors="none")
     assert await visitor.page.evaluate(WIDER) is False, where
 

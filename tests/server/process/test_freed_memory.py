@@ -24,42 +24,59 @@ async def test_a_log_that_goes_is_counted(api: Api) -> None:
     assert api.streams.freed_bytes == before + 5 * MB
 
 
-async def test_memory_is_given_back_when_much_was_freed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+class Looked(Streams):
+    """Tells of every look at what was freed."""
+
+    def __init__(self) -> None:
+        self.freed = 0
+        self.looks: asyncio.Queue[None] = asyncio.Queue()
+
+    @property
+    def freed_bytes(self) -> int:  # type: ignore[override]
+        self.looks.put_nowait(None)
+        return self.freed
+
+    async def wait_looks(self, count: int) -> None:
+        """Returns after so many looks from now on."""
+        self.looks = asyncio.Queue()
+        for _ in range(count):
+            await self.looks.get()
+
+
+async def test_memory_is_given_back_when_much_was_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: asyncio.Queue[int] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
+    loop, streams = asyncio.get_running_loop(), Looked()
 
     def note() -> bool:
-        loop.call_soon_threadsafe(asked.put_nowait, api.streams.freed_bytes)
+        loop.call_soon_threadsafe(asked.put_nowait, streams.freed)
         return True
 
     monkeypatch.setattr(freed_memory, "trim", note)
-    async with giving_memory_back(api.streams, interval_s=0.001), asyncio.timeout(10):
-        free(api.streams, 10 * MB)
-        await asyncio.sleep(0.05)  # it looks, and that is not worth it
-        free(api.streams, 10 * MB)
+    async with asyncio.timeout(10), giving_memory_back(streams, interval_s=0.001):
+        streams.freed = 10 * MB  # which is not worth it
+        await streams.wait_looks(3)
+        streams.freed = 20 * MB
         assert await asked.get() == 20 * MB
-        free(api.streams, 40 * MB)
+        await streams.wait_looks(3)
+        streams.freed = 60 * MB
         assert await asked.get() == 60 * MB
+        assert asked.empty()
 
 
-async def test_where_it_cannot_be_given_back_nobody_asks_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+async def test_where_it_cannot_be_given_back_nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = asyncio.Event()
+    loop, streams = asyncio.get_running_loop(), Looked()
 
     def refuse() -> bool:
-        asked.append(1)
+        loop.call_soon_threadsafe(tried.set)
         return False
 
     monkeypatch.setattr(freed_memory, "trim", refuse)
-    async with giving_memory_back(api.streams, interval_s=0.001), asyncio.timeout(10):
-        for _ in range(3):
-            free(api.streams, 20 * MB)
-            await asyncio.sleep(0.05)  # it would look again
-    assert asked == [1]
-
-
-def free(streams: Streams, size_bytes: int) -> None:
-    with streams.holding(size_bytes):
-        pass
+    async with asyncio.timeout(10), giving_memory_back(streams, interval_s=0.001):
+        streams.freed = 20 * MB
+        await tried.wait()
+        watching = next(task for task in asyncio.all_tasks() if task.get_name() == "memory")
+        await asyncio.wait([watching])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
