@@ -34,12 +34,13 @@ async def _watch(streams: Streams, given_back_bytes: int, interval_s: float) -> 
 
 
 def trim() -> bool:
-    """Has the allocator give back whole pages that nobody uses; False where it cannot be told to (no glibc)."""
-    import ctypes  # 15 ms, which nobody pays who keeps little
-
+    """Has the allocator give back whole pages that nobody uses; False where it cannot be told to (no glibc, or a
+    Python without `ctypes`)."""
     try:
+        import ctypes  # 15 ms, which nobody pays who keeps little
+
         malloc_trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
+    except (ImportError, AttributeError, OSError, TypeError):
         return False
     malloc_trim(0)
     return True

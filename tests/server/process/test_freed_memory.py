@@ -97,3 +97,9 @@ print(before - resident())
 """
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(run.stdout) > 30 * MB
+
+
+def test_a_python_without_ctypes_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those are that were built without libffi."""
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert freed_memory.trim() is False
