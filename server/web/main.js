@@ -37,6 +37,7 @@ class App {
   /** @type {any} */ health = {};
   /** @type {any} */ store;
   #asked = null;
+  #sums = 0;
 
   async start() {
     this.#takeToken();
@@ -176,9 +177,10 @@ class App {
   // -- what was spent -------------------------------------------------------------------------------------------
 
   async spent() {
+    const mine = ++this.#sums;
     const today = new Date().toISOString().slice(0, 10);
     const usage = await this.client.usage({from: today, to: today}).catch((error) => (error.type === "unauthorized" ? this.askToken(error.message) && null : null));
-    if (!usage) return;
+    if (!usage || mine !== this.#sums) return; // what is asked later knows more
     const {budget} = usage;
     const used = budget ? Math.min(1, (budget.spent_usd + budget.reserved_usd) / (budget.limit_usd || 1)) : 0;
     const told = budget ? `spent ${money(budget.spent_usd)}, reserved ${money(budget.reserved_usd)} of ${money(budget.limit_usd)}; resets ${budget.resets_at}` : "";

@@ -100,6 +100,7 @@ export const openPicker = (app, wanted) =>
       about.hidden = false;
       fill(about, h("p", {}, "…"));
       const {data, endpoints} = await app.client.models.get(model.id).catch(() => ({data: model, endpoints: []}));
+      if (models[at] !== model) return; // another one is looked at by now
       fill(about, h("p", {class: "plain", dir: "auto"}, data.description ?? ""), endpointTable(endpoints));
       about.scrollIntoView({block: "nearest"});
     });

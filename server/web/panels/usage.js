@@ -39,11 +39,15 @@ export const showUsage = async (app, place) => {
     show();
   });
   const body = h("div", {});
+  let asked = 0;
   const show = async () => {
+    const mine = ++asked; // of two ranges the one asked for last is shown, whichever is told first
     try {
       const usage = await app.client.usage({from: from.value, to: to.value});
+      if (mine !== asked) return;
       fill(body, ...contents(usage, body.clientWidth));
     } catch (error) {
+      if (mine !== asked) return;
       if (error.type === "unauthorized" && (await app.askToken(error.message))) return show();
       fill(body, h("p", {class: "error", role: "alert"}, error.message));
     }

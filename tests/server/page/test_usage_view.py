@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import re
@@ -94,6 +95,67 @@ async def test_an_admin_sees_a_month_and_saves_it(tmp_path: Path) -> None:
         assert costs == sorted(costs, reverse=True)
         cells = [float(text) for text in await page.locator(".usage tbody td:nth-child(7)").all_inner_texts()]
         assert cells == costs
+
+
+async def test_of_two_ranges_the_one_asked_for_last_is_shown() -> None:
+    """However late what is told of the other."""
+    held, go_on = asyncio.Event(), asyncio.Event()
+    late = month(total_cost_usd=77.5)
+    async with (
+        running_server("--sandbox") as server,
+        open_browser() as browser,
+        visiting(browser, server.url) as visitor,
+    ):
+        page = visitor.page
+
+        async def hold(route: Route) -> None:
+            held.set()
+            await go_on.wait()
+            await route.fulfill(content_type="application/json", body=json.dumps(late))
+
+        await told(page, month())
+        await page.goto(f"{server.url}/#usage")
+        await page.reload()
+        await expect(page.locator(".tiles")).to_be_visible()
+        await page.route("**/usage?*", hold, times=1)
+        async with page.expect_event("requestfinished", lambda request: "/usage?" in request.url and go_on.is_set()):
+            await page.get_by_role("button", name="90 days").click()
+            await asyncio.wait_for(held.wait(), 30)
+            async with page.expect_response("**/usage?*"):
+                await page.get_by_role("button", name="7 days", exact=True).click()
+            go_on.set()
+        await page.evaluate("fetch('health').then((response) => response.text())")  # behind it
+        await expect(page.locator(".tiles")).to_contain_text(f"{month()['total_cost_usd']:.4f} USD")
+
+
+async def test_what_is_told_late_of_a_model_is_not_told_of_another() -> None:
+    held, go_on = asyncio.Event(), asyncio.Event()
+    async with (
+        running_server("--sandbox") as server,
+        open_browser() as browser,
+        visiting(browser, server.url) as visitor,
+    ):
+        page = visitor.page
+
+        async def hold(route: Route) -> None:
+            held.set()
+            await go_on.wait()
+            await route.continue_()
+
+        await page.keyboard.press("Control+k")
+        await expect(page.locator(".options li").first).to_be_visible()
+        await page.keyboard.press("Home")
+        await page.route("**/models/sandbox/*", hold, times=1)
+        async with page.expect_event("requestfinished", lambda request: "/models/" in request.url and go_on.is_set()):
+            await visitor.press("About this model")
+            await asyncio.wait_for(held.wait(), 30)
+            await page.get_by_role("combobox", name="Search models").press("ArrowDown")
+            await visitor.press("About this model")
+            await expect(page.locator(".about table")).to_be_visible()
+            shown = await page.locator(".about").inner_text()
+            go_on.set()
+        await page.evaluate("fetch('health').then((response) => response.text())")  # behind it
+        assert await page.locator(".about").inner_text() == shown
 
 
 async def test_figures_are_the_servers_and_nothing_spent_is_said() -> None:
