@@ -98,7 +98,7 @@ async def test_stop_closes_the_request_upstream(api: Api, upstream: Sandbox) -> 
     begun = asyncio.Event()
     upstream.script(Reply.stream(text("Hel"), Mark(begun), Hold()))
     running = asyncio.create_task(node("--input-type=module", "-e", STOPS % (SDK / "client.js").as_uri(), api.url))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         call = await upstream.wait_call()
         await call.closed.wait()
         closed_ms = time.time() * 1000
